@@ -1,0 +1,185 @@
+"""The one place where programs are started: argv, deadline, output cap, clean environment, no shell.
+
+Failure is an answer, not an exception: a program that exits 1, is killed at its deadline or cannot be found gives
+back an `Answer` that says so. os.fork and execve instead of `subprocess`, because a health check that cron starts
+each minute pays for `import subprocess` each time (10 ms, as much as the rest of the check).
+"""
+
+import _signal
+import os
+import select
+import time
+from collections import namedtuple
+
+PATH = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin")
+ENVIRONMENT = {"PATH": ":".join(PATH), "LC_ALL": "C.UTF-8", "LANG": "C.UTF-8", "HOME": "/root", "TERM": "dumb",
+               "SYSTEMD_PAGER": "", "SYSTEMD_COLORS": "0", "SYSTEMD_URLIFY": "0"}
+OUTPUT_CAP = 64 * 1024
+
+NOT_FOUND = 127
+TIMED_OUT = -1000
+
+
+class Answer(namedtuple("Answer", "argv code out err seconds truncated")):
+    """What a program answered.
+
+    `code` is its exit status, the negative number of the signal that ended it, NOT_FOUND, or TIMED_OUT when it and
+    its process group were killed at the deadline. `out` and `err` are text, at most the cap each, undecodable bytes
+    shown as backslash escapes; `truncated` says that there was more.
+    """
+
+    __slots__ = ()
+
+    @property
+    def ok(self):
+        return self.code == 0
+
+    @property
+    def timed_out(self):
+        return self.code == TIMED_OUT
+
+    def complaint(self):
+        """One line that says how it ended, for a message or a `because`."""
+        name = os.path.basename(self.argv[0])
+        if self.timed_out:
+            return "%s did not answer within %.0f s" % (name, self.seconds)
+        if self.code == NOT_FOUND and not self.out:
+            return "%s is not installed on this host" % name
+        words = (self.err.strip() or self.out.strip()).splitlines()
+        how = "was killed by signal %d" % -self.code if self.code < 0 else "exited %d" % self.code
+        return "%s %s%s" % (name, how, ": " + words[-1].strip() if words else "")
+
+
+class Deadline:
+    """A point on CLOCK_MONOTONIC that several questions share."""
+
+    def __init__(self, seconds, clock=time.monotonic):
+        self._clock = clock
+        self._end = clock() + seconds
+
+    def left(self):
+        """Seconds left, never below 0."""
+        return max(0.0, self._end - self._clock())
+
+
+def find(name):
+    """The absolute path of a program, looked for in the system's directories only, or None."""
+    if "/" in name:
+        return name if os.access(name, os.X_OK) else None
+    for directory in PATH:
+        path = directory + "/" + name
+        if os.access(path, os.X_OK):
+            return path
+    return None
+
+
+def run(argv, timeout, stdin=b"", cap=OUTPUT_CAP, environment=None):
+    """Runs `argv` to its end, or kills its whole process group after `timeout` seconds; never raises for its failure.
+
+    It gets a session of its own, `stdin` on a pipe (empty by default), nothing else of our open files, and
+    ENVIRONMENT with `environment` laid over it.
+    """
+    started = time.monotonic()
+    argv = [os.fspath(word) for word in argv]
+    path = find(argv[0])
+    if path is None:
+        return Answer(tuple(argv), NOT_FOUND, "", "", 0.0, False)
+    surroundings = dict(ENVIRONMENT, **(environment or {}))
+    child_in, our_in = os.pipe()
+    our_out, child_out = os.pipe()
+    our_err, child_err = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        _become(path, argv, surroundings, child_in, child_out, child_err)
+    for descriptor in (child_in, child_out, child_err):
+        os.close(descriptor)
+    out, err, truncated, timed_out = _converse(our_in, stdin, our_out, our_err, cap, started + timeout)
+    code = None if timed_out else _reap(pid, started + timeout)
+    if code is None:
+        _kill_group(pid)
+        os.waitpid(pid, 0)
+        code = TIMED_OUT
+    return Answer(tuple(argv), code, out.decode("utf-8", "backslashreplace"), err.decode("utf-8", "backslashreplace"),
+                  time.monotonic() - started, truncated)
+
+
+def _become(path, argv, environment, stdin, stdout, stderr):
+    """In the child: only fds 0 to 2, default signals, a process group of its own, then the program."""
+    try:
+        os.setsid()
+        for number, descriptor in enumerate((stdin, stdout, stderr)):
+            os.dup2(descriptor, number)
+        os.closerange(3, 4096)
+        for signal in (_signal.SIGPIPE, _signal.SIGINT, _signal.SIGTERM):
+            _signal.signal(signal, _signal.SIG_DFL)
+        os.execve(path, argv, environment)
+    except OSError as error:
+        os.write(2, ("cannot start %s: %s\n" % (path, error.strerror)).encode("utf-8", "backslashreplace"))
+    finally:
+        os._exit(126)
+
+
+def _converse(to_child, stdin, from_out, from_err, cap, end):
+    """Feeds stdin and drains both outputs until the child closes them; keeps at most `cap` bytes of each."""
+    kept = {from_out: bytearray(), from_err: bytearray()}
+    truncated = timed_out = False
+    poll = select.poll()
+    for descriptor in kept:
+        poll.register(descriptor, select.POLLIN)
+    waiting_to_write = memoryview(stdin)
+    if waiting_to_write:
+        os.set_blocking(to_child, False)
+        poll.register(to_child, select.POLLOUT)
+    else:
+        os.close(to_child)
+    open_outputs = 2
+    while open_outputs:
+        left = end - time.monotonic()
+        if left <= 0:
+            timed_out = True
+            break
+        for descriptor, _ in poll.poll(left * 1000):
+            if descriptor == to_child:
+                try:
+                    waiting_to_write = waiting_to_write[os.write(to_child, waiting_to_write[:65536]):]
+                except OSError:
+                    waiting_to_write = waiting_to_write[:0]
+                if not waiting_to_write:
+                    poll.unregister(to_child)
+                    os.close(to_child)
+                    to_child = -1
+                continue
+            chunk = os.read(descriptor, 65536)
+            if not chunk:
+                poll.unregister(descriptor)
+                open_outputs -= 1
+            room = cap - len(kept[descriptor])
+            truncated = truncated or len(chunk) > room
+            kept[descriptor] += chunk[:max(room, 0)]
+    if len(waiting_to_write) and to_child >= 0:
+        os.close(to_child)
+    os.close(from_out)
+    os.close(from_err)
+    return bytes(kept[from_out]), bytes(kept[from_err]), truncated, timed_out
+
+
+def _reap(pid, end):
+    """The exit status once it has one, or None at the deadline (a program may close its output and linger)."""
+    pause = 0.0005
+    while True:
+        found, status = os.waitpid(pid, os.WNOHANG)
+        if found:
+            return os.WEXITSTATUS(status) if os.WIFEXITED(status) else -os.WTERMSIG(status)
+        if time.monotonic() >= end:
+            return None
+        time.sleep(pause)
+        pause = min(pause * 2, 0.05)
+
+
+def _kill_group(pid):
+    for kill in (os.killpg, os.kill):
+        try:
+            kill(pid, _signal.SIGKILL)
+            return
+        except OSError:
+            continue

@@ -1,0 +1,55 @@
+"""What can go wrong, and the exit code it earns.
+
+The codes are those of sysexits.h where it has one; `check` alone answers in Nagios' codes instead.
+Each message is one line that a person at the console can act on.
+"""
+
+OK = 0
+STILL_WRONG = 1
+USAGE = 64
+CANNOT_LOOK = 69
+DEFECT = 70
+BUSY = 75
+NOT_PERMITTED = 77
+BAD_SETTINGS = 78
+
+
+class CitadelError(Exception):
+    """Something we expected could go wrong; its text is the whole complaint."""
+
+    code = STILL_WRONG
+
+
+class UsageError(CitadelError):
+    """The command line is wrong: the message names the word."""
+
+    code = USAGE
+
+
+class CannotLook(CitadelError):
+    """systemd or a needed program does not answer. Never to be read as "nothing is wrong"."""
+
+    code = CANNOT_LOOK
+
+
+class LockHeld(CitadelError):
+    """Another pass is at work: the message names it and its age."""
+
+    code = BUSY
+
+
+class NotPermitted(CitadelError):
+    """Needs root, or met a file that root must not trust."""
+
+    code = NOT_PERMITTED
+
+
+class SettingsError(CitadelError):
+    """A settings file is wrong: `file:line: key: why`. Line 0 stands for the file as a whole."""
+
+    code = BAD_SETTINGS
+
+    def __init__(self, file, line, key, why):
+        self.file, self.line, self.key, self.why = file, line, key, why
+        where = "%s:%d" % (file, line) if line else file
+        super().__init__(": ".join(part for part in (where, key, why) if part))
