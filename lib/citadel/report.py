@@ -1,4 +1,10 @@
-"""Any of it to text. Pure: data in, text out."""
+"""Any of it to text. Pure: data in, text out.
+
+`printable` stands between us and every text that came from outside. The rest is how we write spans, sizes, times,
+trees and tables, and whether a stream is a terminal that may be coloured and redrawn.
+"""
+
+import time
 
 _HIDDEN = {code: None for code in (0x061C, 0x200E, 0x200F, 0xFEFF, *range(0x202A, 0x202F), *range(0x2066, 0x206A),
                                    *range(0x2028, 0x202A), *range(0x200B, 0x200E), *range(0xE0000, 0xE0080))}
@@ -14,3 +20,111 @@ def printable(text, limit=200):
     characters, no lone surrogates, at most `limit` characters (an ellipsis marks a cut)."""
     line = text[:limit * 4].translate(_UNPRINTABLE).strip()
     return line if len(line) <= limit else line[:limit - 1] + "…"
+
+
+def span(seconds):
+    """Seconds as a person says them: "0.25 s", "5.3 s", "41 s", "4 min 10 s", "2 h", "3 d 4 h"; "for ever"."""
+    if seconds == float("inf"):
+        return "for ever"
+    if seconds < 0.995:
+        return "%.2f s" % seconds
+    if seconds < 9.95:
+        return "%.1f s" % seconds
+    whole = int(round(seconds))
+    for length, unit, part, smaller in ((86400, "d", 3600, "h"), (3600, "h", 60, "min"), (60, "min", 1, "s")):
+        if whole >= length:
+            rest = whole % length // part
+            return "%d %s" % (whole // length, unit) + (" %d %s" % (rest, smaller) if rest else "")
+    return "%d s" % whole
+
+
+def size(count):
+    """Bytes in binary units, as systemd reads and `df -h` writes them: "512 B", "1.5 GiB"."""
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if count < 1024:
+            break
+        count /= 1024.0
+    else:
+        unit = "TiB"
+    return "%d %s" % (count, unit) if count == int(count) else "%.1f %s" % (count, unit)
+
+
+def local_time(epoch, milliseconds=False):
+    """Wall time for a person at this host: "2026-11-23 18:00:00"."""
+    text = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(epoch))
+    return text + ".%03d" % (epoch % 1 * 1000) if milliseconds else text
+
+
+def utc_time(epoch):
+    """Wall time for a program, RFC 3339: "2026-11-23T18:00:00Z"."""
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(epoch))
+
+
+def plural(count, noun):
+    """"1 restart", "3 restarts"."""
+    return "%d %s%s" % (count, noun, "" if count == 1 else "s")
+
+
+def to_json(document):
+    """One JSON document, ended by a newline. Infinity, which JSON lacks, becomes null."""
+    import json
+    return json.dumps(_finite(document), ensure_ascii=True, indent=1) + "\n"
+
+
+def _finite(value):
+    if isinstance(value, float) and (value != value or abs(value) == float("inf")):
+        return None
+    if isinstance(value, dict):
+        return {str(key): _finite(one) for key, one in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(one) for one in value]
+    return value
+
+
+class Style:
+    """What a stream can show: `live` a line that is redrawn, `colour`, and the branches of a tree.
+
+    Colour and redrawing only on a terminal, never with NO_COLOR (no-color.org: set and not empty) or TERM=dumb;
+    ASCII branches where the stream's encoding has no others.
+    """
+
+    CODES = {"good": "32", "bad": "31", "uneasy": "33", "faint": "2", "strong": "1"}
+
+    def __init__(self, live=False, colour=False, unicode=True):
+        self.live, self.colour, self.unicode = live, colour, unicode
+
+    def paint(self, text, how):
+        """`text` in the colour of a meaning: good, bad, uneasy, faint, strong."""
+        return "\x1b[%sm%s\x1b[0m" % (self.CODES[how], text) if self.colour and text else text
+
+    def tree(self, heading, branches):
+        """The lines of a tree. A branch is (text, branches beneath it) or a text alone."""
+        return [heading] + self._branches(branches, "")
+
+    def _branches(self, branches, indent):
+        fork, last, down = ("├─ ", "└─ ", "│  ") if self.unicode else ("|- ", "`- ", "|  ")
+        lines = []
+        for number, branch in enumerate(branches, 1):
+            text, beneath = (branch, ()) if isinstance(branch, str) else branch
+            at_end = number == len(branches)
+            lines.append(indent + (last if at_end else fork) + text)
+            lines += self._branches(beneath, indent + ("   " if at_end else down))
+        return lines
+
+
+def style_of(stream, environment):
+    """The Style for a stream, from what it is and what the caller's environment asks for."""
+    try:
+        "│├└─…".encode(getattr(stream, "encoding", None) or "ascii")
+        unicode = True
+    except (UnicodeError, LookupError):
+        unicode = False
+    terminal = hasattr(stream, "isatty") and stream.isatty()
+    live = bool(terminal and environment.get("TERM", "dumb") != "dumb")
+    return Style(live=live, colour=live and not environment.get("NO_COLOR"), unicode=unicode)
+
+
+def table(rows, gap="  "):
+    """Rows of texts in columns as wide as they need to be; the last one runs free, trailing blanks go."""
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]) - 1)] if rows else []
+    return [gap.join([text.ljust(width) for text, width in zip(row, widths)] + [row[-1]]).rstrip() for row in rows]

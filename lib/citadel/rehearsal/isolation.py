@@ -1,0 +1,238 @@
+"""A corner of this host that vanishes when its program does: own mounts, own processes, own cgroup, own directory.
+
+    the command the user typed          waits, hands on Ctrl-C and SIGTERM
+      └ keeper (own session)            outlives it: when the command or the program below ends, however it ends,
+        │                               it kills what is left and removes the directory and the cgroup
+        └ unshare --mount --pid …       the program again, now PID 1 of a PID namespace of its own
+
+The kernel kills every process of a PID namespace with its PID 1 and drops every mount of a mount namespace with its
+last process, so even SIGKILL to any of the three leaves nothing behind.
+"""
+
+import os
+import select
+import shutil
+import signal
+import sys
+import tempfile
+import time
+
+from citadel.commands import find
+from citadel.errors import CannotLook, NotPermitted
+
+DIRECTORY = "CITADEL_ISOLATED_DIRECTORY"        # set inside: the temporary directory, a tmpfs of ours
+CGROUP = "CITADEL_ISOLATED_CGROUP"              # set inside: our own cgroup directory in the cgroup2 tree, or ""
+HOST_MOUNTS = "CITADEL_ISOLATED_FROM"           # set inside: the host's mount namespace, to compare with
+PATIENCE = 15                                   # seconds from a first Ctrl-C to SIGKILL
+
+
+def isolate(argv, read_only=False):
+    """Returns at once when this process is already isolated; otherwise runs `argv` isolated and exits with its code.
+
+    `argv` is the whole command line that starts this program again, an absolute path first. With `read_only`,
+    every file system of the host is mounted read-only in there, so that the kernel itself sees to it that nothing is
+    written outside our own directory. Raises NotPermitted without root, CannotLook when `unshare` is missing.
+    """
+    if inside():
+        _settle(read_only)
+        return
+    if os.geteuid() != 0:
+        raise NotPermitted("needs root: it mounts a copy of this host and boots it")
+    if find("unshare") is None:
+        raise CannotLook("unshare is not installed on this host (package util-linux)")
+    sys.stdout.flush()
+    sys.stderr.flush()
+    sys.exit(_watch(argv))
+
+
+def inside():
+    """Whether this process runs in namespaces of its own that `isolate` made, by the kernel's word, not only ours."""
+    if not os.environ.get(DIRECTORY):
+        return False
+    return os.getpid() == 1 and os.readlink("/proc/self/ns/mnt") != os.environ.get(HOST_MOUNTS)
+
+
+def directory():
+    """The isolated program's own directory: a tmpfs, gone with it."""
+    return os.environ[DIRECTORY]
+
+
+def cgroup():
+    """The directory of the isolated program's own cgroup, or "" on a host without a cgroup2 tree."""
+    return os.environ.get(CGROUP, "")
+
+
+def _watch(argv):
+    """In the command that the user typed: starts the keeper, hands signals on, returns the exit code."""
+    alive, our_end = os.pipe()
+    keeper = os.fork()
+    if keeper == 0:
+        os.close(our_end)
+        os.setsid()
+        code = 70
+        try:
+            code = _keep(argv, alive)
+        finally:
+            os._exit(code)
+    os.close(alive)
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda number, frame: _send(keeper, number))
+    return _exit_code(os.waitpid(keeper, 0)[1])
+
+
+def _keep(argv, alive):
+    """In the keeper: runs the program until it ends or the user's command is gone, then cleans up in any case."""
+    asked = []
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda number, frame: asked.append(number))
+    place = tempfile.mkdtemp(prefix="citadel-", dir="/tmp")
+    group = _own_cgroup(os.path.basename(place))
+    program = -1
+    try:
+        program = _start(argv, place, group)
+        return _wait(program, alive, asked)
+    finally:
+        if program > 0:
+            _kill_group(program, signal.SIGKILL)
+        remove_cgroup(group)
+        os.rmdir(place)
+
+
+def _start(argv, place, group):
+    """The program in its namespaces and its cgroup, in a process group of its own; returns unshare's PID."""
+    environment = dict(os.environ, **{DIRECTORY: place, CGROUP: group, HOST_MOUNTS: os.readlink("/proc/self/ns/mnt")})
+    command = [find("unshare"), "--mount", "--propagation", "private", "--pid", "--fork", "--kill-child",
+               "--mount-proc"] + list(argv)
+    if _systemd_is_init():
+        scope = os.path.basename(place) + ".scope"
+        # A systemd host owns its cgroup tree: only a delegated scope may be used as one's own.
+        command = [find("systemd-run"), "--scope", "--collect", "--quiet", "--unit", scope, "-p", "Delegate=yes",
+                   "--", sys.executable, "-IS", os.path.abspath(__file__)] + command
+    program = os.fork()
+    if program == 0:
+        try:
+            os.setpgid(0, 0)
+            if group:
+                _join(group)
+            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+                signal.signal(number, signal.SIG_DFL)
+            os.execve(command[0], command, environment)
+        except OSError as error:
+            sys.stderr.write("cannot start %s: %s\n" % (command[0], error.strerror))
+            sys.stderr.flush()
+        finally:
+            os._exit(69)
+    return program
+
+
+def _wait(program, alive, asked):
+    """Waits for the program; hands a first signal on to it, and ends it after a second one, PATIENCE seconds, or the
+    death of the user's command (its end of the pipe `alive` closes)."""
+    handed_on, end = 0, None
+    while True:
+        found, status = os.waitpid(program, os.WNOHANG)
+        if found:
+            return _exit_code(status)
+        if len(asked) > handed_on:
+            if handed_on or not _kill_group(program, asked[0]):
+                _kill_group(program, signal.SIGKILL)
+            handed_on, end = len(asked), end or time.monotonic() + PATIENCE
+        if (end and time.monotonic() > end) or _hung_up(alive, 0.02):
+            _kill_group(program, signal.SIGKILL)
+            return _exit_code(os.waitpid(program, 0)[1])
+
+
+def _hung_up(descriptor, seconds):
+    try:
+        return bool(select.select([descriptor], [], [], seconds)[0])
+    except InterruptedError:
+        return False
+
+
+def _kill_group(leader, number):
+    try:
+        os.killpg(leader, number)
+        return True
+    except OSError:
+        return False
+
+
+def _send(pid, number):
+    try:
+        os.kill(pid, number)
+    except OSError:
+        return
+
+
+def _exit_code(status):
+    return os.WEXITSTATUS(status) if os.WIFEXITED(status) else 128 + os.WTERMSIG(status)
+
+
+def _systemd_is_init():
+    """The test of sd_booted(3)."""
+    return os.path.isdir("/run/systemd/system")
+
+
+def _own_cgroup(name):
+    """A new cgroup beneath the one we run in, on a host where no systemd owns the tree; "" elsewhere."""
+    if _systemd_is_init():
+        return ""
+    here = own_cgroup_directory()
+    if not here or not os.access(here, os.W_OK):
+        return ""
+    group = os.path.join(here, name)
+    os.mkdir(group)
+    return group
+
+
+def own_cgroup_directory():
+    """Where this process stands in the cgroup2 tree (unified, or the `unified` part of a hybrid one), or ""."""
+    with open("/proc/self/cgroup") as file:
+        paths = [line.rstrip("\n")[3:] for line in file if line.startswith("0::")]
+    for mount in mounts():
+        if mount.kind == "cgroup2" and paths:
+            below = os.path.relpath(paths[0], mount.base) if mount.base != "/" else paths[0].lstrip("/")
+            return os.path.normpath(os.path.join(mount.point, below))
+    return ""
+
+
+def _join(group):
+    with open(os.path.join(group, "cgroup.procs"), "w") as file:
+        file.write("0")
+
+
+def remove_cgroup(group, seconds=5):
+    """Removes a cgroup and those beneath it once their last processes are gone; a dying process takes a moment."""
+    end = time.monotonic() + seconds
+    while group and os.path.isdir(group):
+        for path, _, _ in os.walk(group, topdown=False):
+            try:
+                os.rmdir(path)
+            except OSError:
+                continue
+        if time.monotonic() > end:
+            return
+        time.sleep(0.01)
+
+
+class Mount:
+    """One line of /proc/self/mountinfo (proc_pid_mountinfo(5))."""
+
+    def __init__(self, line):
+        left, _, right = line.partition(" - ")
+        fields, kind = left.split(), right.split()
+        self.base, self.point = _plain(fields[3]), _plain(fields[4])
+        self.kind, self.source = kind[0], kind[1]
+
+
+def _plain(path):
+    r"""mountinfo writes space, tab, newline and backslash as \040 and the like."""
+    for escape, character in (("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")):
+        path = path.replace(escape, character)
+    return path
+
+
+def mounts():
+    """This process' mounts, in the order in which they were made."""
+    with open("/proc/self/mountinfo", errors="surrogateescape") as file:
+        return [Mount(line) for line in file]
