@@ -84,8 +84,8 @@ def _finite(value):
 class Style:
     """What a stream can show: `live` a line that is redrawn, `colour`, and the branches of a tree.
 
-    Colour and redrawing only on a terminal, never with NO_COLOR (no-color.org: set and not empty) or TERM=dumb;
-    ASCII branches where the stream's encoding has no others.
+    Colour and redrawing only on a terminal, and neither with NO_COLOR (no-color.org: set and not empty) nor with
+    TERM=dumb; ASCII branches where the stream's encoding has no others.
     """
 
     CODES = {"good": "32", "bad": "31", "uneasy": "33", "faint": "2", "strong": "1"}
@@ -120,8 +120,8 @@ def style_of(stream, environment):
     except (UnicodeError, LookupError):
         unicode = False
     terminal = hasattr(stream, "isatty") and stream.isatty()
-    live = bool(terminal and environment.get("TERM", "dumb") != "dumb")
-    return Style(live=live, colour=live and not environment.get("NO_COLOR"), unicode=unicode)
+    rich = bool(terminal and environment.get("TERM", "dumb") != "dumb" and not environment.get("NO_COLOR"))
+    return Style(live=rich, colour=rich, unicode=unicode)
 
 
 def table(rows, gap="  "):

@@ -11,18 +11,24 @@ last process, so even SIGKILL to any of the three leaves nothing behind.
 
 import os
 import select
-import shutil
 import signal
 import sys
 import tempfile
 import time
 
-from citadel.commands import find
-from citadel.errors import CannotLook, NotPermitted
+from citadel.commands import find, run
+from citadel.errors import CannotLook, CitadelError, NotPermitted
+
+LIBRARY = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 DIRECTORY = "CITADEL_ISOLATED_DIRECTORY"        # set inside: the temporary directory, a tmpfs of ours
 CGROUP = "CITADEL_ISOLATED_CGROUP"              # set inside: our own cgroup directory in the cgroup2 tree, or ""
 HOST_MOUNTS = "CITADEL_ISOLATED_FROM"           # set inside: the host's mount namespace, to compare with
+# Read once, at import: a main may clean its environment afterwards.
+_GIVEN = {name: os.environ.get(name, "") for name in (DIRECTORY, CGROUP, HOST_MOUNTS)}
+PSEUDO = frozenset((
+    "autofs binfmt_misc bpf cgroup cgroup2 configfs debugfs devpts devtmpfs efivarfs fusectl hugetlbfs mqueue nsfs "
+    "overlay proc pstore ramfs rpc_pipefs securityfs selinuxfs sysfs tmpfs tracefs").split())
 PATIENCE = 15                                   # seconds from a first Ctrl-C to SIGKILL
 
 
@@ -47,19 +53,52 @@ def isolate(argv, read_only=False):
 
 def inside():
     """Whether this process runs in namespaces of its own that `isolate` made, by the kernel's word, not only ours."""
-    if not os.environ.get(DIRECTORY):
-        return False
-    return os.getpid() == 1 and os.readlink("/proc/self/ns/mnt") != os.environ.get(HOST_MOUNTS)
+    return bool(_GIVEN[DIRECTORY]) and os.getpid() == 1 and os.readlink("/proc/self/ns/mnt") != _GIVEN[HOST_MOUNTS]
 
 
 def directory():
     """The isolated program's own directory: a tmpfs, gone with it."""
-    return os.environ[DIRECTORY]
+    return _GIVEN[DIRECTORY]
 
 
 def cgroup():
     """The directory of the isolated program's own cgroup, or "" on a host without a cgroup2 tree."""
-    return os.environ.get(CGROUP, "")
+    return _GIVEN[CGROUP]
+
+
+def again(module, function, words):
+    """The command line that calls `module.function(words)` in a new interpreter, with our library and nothing else."""
+    code = "import sys; sys.path.insert(0, %r); import %s as module; sys.exit(module.%s(sys.argv[1:]))"
+    return [sys.executable, "-IS", "-B", "-c", code % (LIBRARY, module, function)] + list(words)
+
+
+def step_down(command):
+    """In a fresh delegated scope: moves into a cgroup below it, since one that holds processes cannot hand its
+    controllers to those beneath it (cgroups(7), "no internal processes"), and becomes `command`."""
+    scope = own_cgroup_directory()
+    if scope:
+        below = os.path.join(scope, "program")
+        os.mkdir(below)
+        _join(below)
+    os.execve(command[0], command, dict(os.environ, **{CGROUP: scope}))
+
+
+def _settle(read_only):
+    """First thing inside: our directory becomes a tmpfs and so does /run (where nspawn leaves its locks)."""
+    if any(mount.point == directory() for mount in mounts()):
+        return
+    for place, options in ((directory(), "mode=0700"), ("/run", "mode=0755")):
+        _mount(["-t", "tmpfs", "-o", options, "citadel-rehearsal", place])
+    if read_only:
+        for mount in mounts():
+            if mount.kind not in PSEUDO and mount.source != "citadel-rehearsal":
+                _mount(["-o", "remount,bind,ro", mount.point])
+
+
+def _mount(words):
+    answer = run(["mount"] + words, 10)
+    if not answer.ok:
+        raise CitadelError("cannot set up the throwaway host: " + answer.complaint())
 
 
 def _watch(argv):
@@ -104,10 +143,9 @@ def _start(argv, place, group):
     command = [find("unshare"), "--mount", "--propagation", "private", "--pid", "--fork", "--kill-child",
                "--mount-proc"] + list(argv)
     if _systemd_is_init():
-        scope = os.path.basename(place) + ".scope"
         # A systemd host owns its cgroup tree: only a delegated scope may be used as one's own.
-        command = [find("systemd-run"), "--scope", "--collect", "--quiet", "--unit", scope, "-p", "Delegate=yes",
-                   "--", sys.executable, "-IS", os.path.abspath(__file__)] + command
+        command = [find("systemd-run"), "--scope", "--collect", "--quiet", "--unit=" + os.path.basename(place),
+                   "-p", "Delegate=yes", "--"] + again("citadel.rehearsal.isolation", "step_down", command)
     program = os.fork()
     if program == 0:
         try:

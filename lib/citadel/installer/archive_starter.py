@@ -1,0 +1,81 @@
+"""Citadel in one file. `python3 citadel.pyz install --help`"""
+# This is the archive's __main__.py. It must be readable for any Python, so that an old one gets a sentence and not a
+# SyntaxError. A child does the work, because a command may exec itself into namespaces: somebody must stay and tidy.
+
+import os
+import signal
+import sys
+
+COMMANDS = {"install": "install.py", "rehearsal": "bin/citadel-rehearsal",
+            "restart-manager": "bin/citadel-restart-manager", "recovery-handler": "bin/citadel-recovery-handler"}
+
+
+def start(arguments):
+    if sys.version_info < (3, 6):
+        return complain("needs Python 3.6 or newer, and this is %d.%d" % sys.version_info[:2], 69)
+    if not arguments or arguments[0] in ("-h", "--help"):
+        sys.stdout.write("usage: python3 %s %s [ARGUMENTS]\n" % (os.path.basename(sys.argv[0]), "|".join(
+            sorted(COMMANDS))))
+        return 0 if arguments else 64
+    if arguments[0] not in COMMANDS:
+        return complain("there is no command '%s': %s" % (arguments[0], ", ".join(sorted(COMMANDS))), 64)
+    try:
+        import shutil
+        import tempfile
+        import zipfile
+    except ImportError as error:
+        return complain("Python lacks %s: install your distribution's whole Python 3 (Debian: python3, "
+                        "not python3-minimal)" % error.name, 69)
+    directory = tempfile.mkdtemp(prefix="citadel-")         # 0700, and nobody else's
+    try:
+        unpack(zipfile.ZipFile(os.path.abspath(sys.argv[0])), directory)
+        return run([sys.executable, "-IS", os.path.join(directory, COMMANDS[arguments[0]])] + arguments[1:])
+    except OSError as error:
+        return complain("cannot unpack into %s: %s" % (directory, error.strerror), 1)
+    finally:
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+def unpack(archive, directory):
+    for entry in archive.infolist():
+        path = os.path.join(directory, entry.filename)
+        if not os.path.isdir(os.path.dirname(path)):
+            os.makedirs(os.path.dirname(path))
+        with open(path, "wb") as file:
+            file.write(archive.read(entry))
+        os.chmod(path, (entry.external_attr >> 16) & 0o777)
+
+
+def run(argv):
+    """Runs the command as if it had been called itself: same signals, same exit code (128 + N for signal N)."""
+    child = []
+    pass_on = lambda number, frame: [os.kill(pid, number) for pid in child]
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, pass_on)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)            # a terminal sends Ctrl-C to the child as well
+    child.append(spawn(argv))
+    status = os.waitpid(child[0], 0)[1]
+    del child[:]
+    return os.WEXITSTATUS(status) if os.WIFEXITED(status) else 128 + os.WTERMSIG(status)
+
+
+def spawn(argv):
+    pid = os.fork()
+    if pid == 0:
+        try:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+            for number in (signal.SIGTERM, signal.SIGHUP):
+                signal.signal(number, signal.SIG_DFL)
+            os.execv(argv[0], argv)
+        finally:
+            os._exit(127)
+    return pid
+
+
+def complain(message, code):
+    sys.stderr.write("citadel: %s\n" % message)
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(start(sys.argv[1:]))

@@ -1,0 +1,130 @@
+"""What an installation consists of: the files of a source tree, and where each of them goes. Decides, writes nothing.
+
+The source is a checkout, an unpacked archive or /opt/citadel itself: an installed tree holds all that is needed to
+install again (the rehearsal does so inside its throwaway host) and to uninstall when the checkout is long gone.
+"""
+
+import os
+import stat
+from collections import namedtuple
+
+from citadel.errors import CannotLook
+
+HOME = "/opt/citadel"
+SETTINGS = HOME + "/etc/citadel.conf"
+STATE = "/var/lib/citadel-recovery"
+UNITS = "/usr/local/lib/systemd/system"     # there `systemctl mask` and `edit` work, in /etc/systemd/system mask does not
+SYSUSERS = "/usr/local/lib/sysusers.d/citadel.conf"
+TMPFILES = "/usr/local/lib/tmpfiles.d/citadel.conf"
+CRON = "/etc/cron.d/citadel"
+TIMER = "citadel-health.timer"
+GATEWAY = "citadel-gateway.service"
+REDIS_ALIAS = UNITS + "/redis-server.service"
+ACCOUNT = "citadel"
+
+SOURCE_DIRECTORIES = ("bin", "lib", "units")
+SOURCE_FILES = ("install.py", "LICENSE", "README.md")
+NEEDED = ("bin", "lib/citadel/__init__.py", "install.py", "units/citadel-gateway.service",
+          "units/citadel-recovery.service", "units/citadel.conf", "units/sysusers.d/citadel.conf",
+          "units/tmpfiles.d/citadel.conf", "units/cron.d/citadel")
+UNIT_SUFFIXES = (".service", ".timer", ".path", ".socket", ".target", ".slice")
+
+SHIPPED_INTERPRETER = b"#!/usr/bin/python3"
+
+Item = namedtuple("Item", "path data mode")
+Item.__doc__ = "One file to be: its path on the installed host, its bytes, its mode (root:root always)."
+
+
+def source_files(source):
+    """{relative path: (bytes, mode)} of all that belongs to the product; raises CannotLook when a part is missing.
+
+    Left out: tests, byte code, hidden and backup files. The mode is 0755 or 0644: who may read a checkout does not
+    matter to the host. The interpreter line is the shipped one again, when the source is an installed tree."""
+    missing = [name for name in NEEDED if not os.path.exists(os.path.join(source, name))]
+    if missing:
+        raise CannotLook("%s is not a whole source tree: %s is missing" % (source, missing[0]))
+    found = {}
+    for name in SOURCE_FILES:
+        _take(found, source, name)
+    for top in SOURCE_DIRECTORIES:
+        for directory, subdirectories, names in os.walk(os.path.join(source, top)):
+            subdirectories[:] = sorted(name for name in subdirectories if name != "__pycache__" and name[0] != ".")
+            for name in sorted(names):
+                if name[0] != "." and not name.endswith((".pyc", ".pyo", "~", ".orig", ".rej")):
+                    _take(found, source, os.path.relpath(os.path.join(directory, name), source))
+    return found
+
+
+def _take(found, source, name):
+    path = os.path.join(source, name)
+    try:
+        status = os.lstat(path)
+    except FileNotFoundError:
+        return
+    if not stat.S_ISREG(status.st_mode):
+        return
+    with open(path, "rb") as file:
+        data = file.read()
+    found[name] = (with_interpreter(data, SHIPPED_INTERPRETER), 0o755 if status.st_mode & 0o100 else 0o644)
+
+
+def with_interpreter(data, line):
+    """`data` with the Python of its first line (`#!... -IS`) replaced; anything else unchanged."""
+    first, newline, rest = data.partition(b"\n")
+    if not first.startswith(b"#!") or b"python" not in first:
+        return data
+    _, space, options = first.partition(b" ")
+    return line + space + options + newline + rest
+
+
+def items(files, interpreter, schedule):
+    """The Items that `files` (of `source_files`) become on a host whose Python is `interpreter`; citadel.conf apart."""
+    line = b"#!" + interpreter.encode()
+    result = []
+    for name, (data, mode) in sorted(files.items()):
+        data = with_interpreter(data, line)
+        result.append(Item(HOME + "/" + name, data, mode))
+        path = _place_outside(name, schedule)
+        if path:
+            result.append(Item(path, data, 0o644))
+    return sorted(result)
+
+
+def _place_outside(name, schedule):
+    """Where a file of units/ goes beside its copy in /opt/citadel/units; None for what stays there."""
+    if name == "units/sysusers.d/citadel.conf":
+        return SYSUSERS
+    if name == "units/tmpfiles.d/citadel.conf":
+        return TMPFILES
+    if name == "units/cron.d/citadel":
+        return CRON if schedule == "cron" else None
+    top, _, rest = name.partition("/")
+    if top == "units" and rest.partition("/")[0].endswith(UNIT_SUFFIXES + tuple(s + ".d" for s in UNIT_SUFFIXES)):
+        return UNITS + "/" + rest
+    return None
+
+
+def unit_name(path):
+    """The unit that a path of ours in UNITS is about, a drop-in's unit included; "" for any other path."""
+    if not path.startswith(UNITS + "/"):
+        return ""
+    first = path[len(UNITS) + 1:].partition("/")[0]
+    return first[:-2] if first.endswith(".d") else first
+
+
+def is_ours(path):
+    """Whether an installation may ever have put a file at `path`: what uninstall will remove at most."""
+    if os.path.normpath(path) != path:
+        return False
+    if path in (SYSUSERS, TMPFILES, CRON, REDIS_ALIAS):
+        return True
+    if path.startswith(UNITS + "/citadel-"):
+        return True
+    return any(path.startswith("%s/%s/" % (HOME, top)) for top in SOURCE_DIRECTORIES) or \
+        path in tuple("%s/%s" % (HOME, name) for name in SOURCE_FILES)
+
+
+def enableable(all_items):
+    """Names of our units that have an [Install] section; the health timer is the schedule's business."""
+    return sorted({unit_name(item.path) for item in all_items
+                   if unit_name(item.path) and b"\n[Install]" in item.data} - {TIMER})

@@ -1,0 +1,87 @@
+"""install.py's command line."""
+
+import argparse
+import os
+import sys
+
+from citadel import __version__
+from citadel.commands import run as run_program
+from citadel.errors import CitadelError, NotPermitted, UsageError
+from citadel.installer import archive, layout
+from citadel.installer.installation import Host, install
+from citadel.installer.removal import uninstall
+from citadel.installer.tree import Tree
+
+DESCRIPTION = "Installs Citadel into /opt/citadel. A second run changes nothing."
+
+
+def main(arguments, source, directory, run=run_program, uid=None):
+    """Does what `arguments` ask, from the source tree `source`; relative paths start at `directory`, where the caller
+    stood. Returns the exit code."""
+    options = read_arguments(arguments)
+    uid = os.geteuid() if uid is None else uid
+    try:
+        if options.pack:
+            return _pack(source, os.path.join(directory, options.pack))
+        return _on_host(options, source, os.path.join(directory, options.root), uid, run)
+    except OSError as error:
+        what = "%s: %s" % (error.filename, error.strerror) if error.filename else error.strerror
+        raise (NotPermitted if isinstance(error, PermissionError) else CitadelError)("%s; run it again when that is "
+                                                                                     "mended" % what)
+
+
+def _on_host(options, source, root, uid, run):
+    root = os.path.realpath(root)
+    if not os.path.isdir(root):
+        raise UsageError("--root %s: there is no such directory" % options.root)
+    if root == "/" and uid != 0:
+        raise NotPermitted("needs root: sudo ./install.py (or --root DIR for a directory of your own)")
+    host = Host(Tree(root, uid), _say, _complain, run)
+    if options.uninstall:
+        return uninstall(host, source, options.purge, options.dry_run)
+    return install(host, source, options.schedule, options.dry_run)
+
+
+def read_arguments(arguments):
+    """The options; raises UsageError, which names the word."""
+    parser = _Parser(prog="install.py", description=DESCRIPTION, allow_abbrev=False)
+    parser.add_argument("--root", default="/", metavar="DIR", help="install below DIR, and leave this host alone")
+    parser.add_argument("--schedule", choices=("cron", "timer", "none"), help="who runs the health check each minute "
+                        "(default: as installed before, else cron where it runs, else a timer)")
+    parser.add_argument("--dry-run", action="store_true", help="say what would change, and change nothing")
+    parser.add_argument("--uninstall", action="store_true", help="remove what was installed; settings, logs and state "
+                        "stay")
+    parser.add_argument("--purge", action="store_true", help="with --uninstall: remove settings, logs and state as well")
+    parser.add_argument("--pack", metavar="FILE", help="write everything into one file that Python runs: for hosts "
+                        "without a network")
+    parser.add_argument("--version", action="version", version="Citadel " + __version__)
+    options = parser.parse_args(arguments)
+    if options.purge and not options.uninstall:
+        raise UsageError("--purge goes with --uninstall only")
+    for name in ("uninstall", "dry_run", "schedule"):
+        if options.pack and getattr(options, name):
+            raise UsageError("--pack installs nothing: leave out --%s" % name.replace("_", "-"))
+    if options.uninstall and options.schedule:
+        raise UsageError("--uninstall has no --schedule")
+    return options
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message):
+        raise UsageError(message)
+
+
+def _pack(source, path):
+    archive.write(path, archive.pack(layout.source_files(source)))
+    _say("%s: Citadel %s in one file; `python3 %s install` on any host with Python 3.6 or newer" % (
+        path, __version__, os.path.basename(path)))
+    return 0
+
+
+def _say(line):
+    print(line)
+
+
+def _complain(line):
+    sys.stdout.flush()
+    print("install.py: " + line, file=sys.stderr)

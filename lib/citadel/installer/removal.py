@@ -1,0 +1,219 @@
+"""Uninstalls: removes what the manifest says was installed, and with `purge` settings, logs and state as well.
+
+The gateway's own directories, /opt/citadel/venv and /opt/citadel/config, are never emptied. Interrupted, it is simply
+run again: the manifest goes last.
+"""
+
+import os
+import stat
+
+from citadel.errors import CitadelError
+from citadel.installer import layout, manifest, systemd
+from citadel.installer.installation import require_lock
+from citadel.installer.layout import CRON, GATEWAY, HOME, REDIS_ALIAS, SETTINGS, STATE, TIMER, Item
+
+# The order matters: first nobody may call for a recovery any more, then the gateway may go.
+STOPPED_FIRST = (TIMER, "citadel-health.service", "citadel-recovery.service")
+STATE_IN_RAM = "/run/citadel-recovery"
+PURGED_FILES = (SETTINGS, SETTINGS + ".new")
+PURGED_TREES = (HOME + "/logs", STATE_IN_RAM, STATE)
+LEFT_IF_NOT_EMPTY = (HOME + "/config", HOME + "/venv")
+DEEPEST = 64
+
+
+def uninstall(host, source, purge=False, dry_run=False):
+    """Removes what install.py installed; 0, or 1 when something would not go and was named."""
+    tree = host.tree
+    installed = _installed(host, source)
+    present = [path for path in sorted(set(installed.files) | set(installed.links)) if tree.status(path) is not None]
+    purged = [path for path in PURGED_FILES + PURGED_TREES if purge and tree.status(path) is not None]
+    if not present and not purged and tree.status(manifest.INTENT) is None:
+        host.say("Citadel is not installed%s: nothing to remove." % ("" if host.is_running else " in " + host.root))
+        return 0
+    if dry_run:
+        for path in present + purged:
+            host.say("removed  " + path)
+        host.say("A dry run: nothing was changed.")
+        return 0
+    if tree.status(STATE) is not None:
+        host.lock = require_lock(tree)
+    failures = _stop(host, installed, present)
+    for path in present:
+        tree.remove(path)
+    _remove_byte_code(tree, installed.files)
+    _remove_empty_directories(tree, installed, present)
+    if host.is_running:
+        systemd.order("/", ["daemon-reload"], host.run, 90)
+        for name in sorted({layout.unit_name(path) for path in installed.files} - {""}):
+            systemd.order("/", ["reset-failed", "--", name], host.run)     # "not loaded" is what we are after
+    host.say("%d files removed." % len(present))
+    if purge:
+        failures += _purge(host, installed)
+    else:
+        tree.write([Item(manifest.PATH, installed.without_files().render(), 0o600)])
+        tree.remove(manifest.INTENT)
+        tree.remove(STATE + "/install.lock")
+        host.say("Settings, logs and state stay: %s/etc, %s/logs, %s. `--uninstall --purge` removes them." % (
+            HOME, HOME, STATE))
+    for complaint in failures:
+        host.complain(complaint)
+    return 1 if failures else 0
+
+
+def _installed(host, source):
+    """What to remove: the manifest's word; where it was lost, whatever this source would have installed."""
+    found = [read for read in (manifest.read(host.tree), manifest.read(host.tree, manifest.INTENT)) if read]
+    if found:
+        return found[0].merged(found[-1])
+    try:
+        wanted = layout.items(layout.source_files(source), layout.SHIPPED_INTERPRETER[2:].decode(), "cron")
+    except CitadelError:
+        wanted = ()
+    links = {REDIS_ALIAS: ""} if (host.tree.link_target(REDIS_ALIAS) or "").endswith("/redis.service") else {}
+    return manifest.Manifest({item.path: "" for item in wanted}, links)
+
+
+def _stop(host, installed, present):
+    """Ends and disables our units, the caller of repairs first."""
+    if CRON in installed.files:
+        host.tree.remove(CRON)
+    units = {layout.unit_name(path) for path in present if path != REDIS_ALIAS} - {""}
+    ordered = [name for name in STOPPED_FIRST if name in units] + sorted(units - set(STOPPED_FIRST))
+    failures = []
+    for name in ordered:
+        if host.is_running:
+            answer = systemd.order("/", ["stop", "--", name], host.run, 90)     # TimeoutStopSec=60 of the gateway
+            if not answer.ok:
+                failures.append("%s was not stopped: %s" % (name, answer.complaint()))
+            elif name == GATEWAY:
+                host.say("%s is stopped." % name)
+    with_install = [name for name in ordered if b"\n[Install]" in (host.tree.read(layout.UNITS + "/" + name) or b"")]
+    if with_install:
+        answer = systemd.order(host.root, ["disable", "--"] + with_install, host.run)
+        if not answer.ok:
+            failures.append("not disabled: " + answer.complaint())
+    return failures
+
+
+def _remove_byte_code(tree, files):
+    """The __pycache__ directories beside our sources, whatever Python wrote them."""
+    for directory in sorted({os.path.dirname(path) for path in files if path.endswith(".py")}):
+        cache = directory + "/__pycache__"
+        if directory.startswith(HOME + "/lib") and tree.status(cache) is not None:
+            for name in os.listdir(tree.locate(cache + "/x")[:-2]):
+                tree.remove(cache + "/" + name)
+            tree.remove_directory(cache)
+
+
+def _remove_empty_directories(tree, installed, present):
+    """Our directories in /opt/citadel, and those elsewhere that we had to make; only if nothing is left in them."""
+    inside = set()
+    for path in list(installed.files) + present:
+        directory = os.path.dirname(path)
+        while directory.startswith(HOME + "/"):
+            inside.add(directory)
+            directory = os.path.dirname(directory)
+    outside = {path for path in installed.directories if not (STATE + "/").startswith(path + "/")}
+    for directory in sorted(inside | outside, key=len, reverse=True):
+        tree.remove_directory(directory)
+
+
+def _purge(host, installed):
+    tree, failures = host.tree, []
+    for path in PURGED_FILES:
+        tree.remove(path)
+    tree.remove_directory(os.path.dirname(SETTINGS))
+    for path in PURGED_TREES:
+        place = tree.locate(path)
+        if tree.status(path) is not None:
+            failures += ["%s stays: %s" % pair for pair in remove_tree(place)]
+    left = [path for path in LEFT_IF_NOT_EMPTY if tree.status(path) is not None and not tree.remove_directory(path)]
+    if left:
+        host.say("%s stay%s: the gateway's own." % (" and ".join(left), "s" if len(left) == 1 else ""))
+    tree.remove_directory(HOME)
+    for path in sorted(installed.directories, key=len, reverse=True):
+        tree.remove_directory(path)
+    if installed.account:
+        failures += _remove_account(host, left)
+    host.say("Settings, logs and state are removed.")
+    return failures
+
+
+def _remove_account(host, left):
+    """Removes the account that we created, unless files may still be its own."""
+    if left or not systemd.account_exists(host.tree, host.root):
+        if left:
+            host.say("The account %s stays with them." % layout.ACCOUNT)
+        return []
+    if not host.is_running:
+        host.say("The account %s in %s stays." % (layout.ACCOUNT, host.root))
+        return []
+    answer = host.run(["userdel", layout.ACCOUNT], systemd.SECONDS)
+    if not answer.ok:
+        return ["the account %s was not removed: %s" % (layout.ACCOUNT, answer.complaint())]
+    import grp
+    try:
+        grp.getgrnam(layout.ACCOUNT)
+    except KeyError:
+        return []
+    answer = host.run(["groupdel", layout.ACCOUNT], systemd.SECONDS)    # where login.defs has no USERGROUPS_ENAB
+    return [] if answer.ok else ["the group %s was not removed: %s" % (layout.ACCOUNT, answer.complaint())]
+
+
+def remove_tree(place):
+    """Removes the directory `place` and all below it; a list of (path, why) for what would not go.
+
+    By descriptors, one component at a time, no link followed, no other mount entered (a bind mount shares st_dev;
+    only mnt_id tells it apart): nothing that is swapped meanwhile can lead it elsewhere."""
+    parent = os.open(os.path.dirname(place), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        return _remove_at(parent, os.path.basename(place), place, _mount_of(parent, os.path.basename(place)), 0)
+    finally:
+        os.close(parent)
+
+
+def _remove_at(parent, name, path, mount, depth):
+    try:
+        status = os.lstat(name, dir_fd=parent)
+        if not stat.S_ISDIR(status.st_mode):
+            os.unlink(name, dir_fd=parent)
+            return []
+        descriptor = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent)
+    except OSError as error:
+        return [(path, error.strerror)]
+    failures = []
+    try:
+        if _mount_id(descriptor) != mount:
+            return [(path, "another file system is mounted there")]
+        if depth >= DEEPEST:
+            return [(path, "it is too deep")]
+        for child in os.listdir(descriptor):
+            failures += _remove_at(descriptor, child, path + "/" + child, mount, depth + 1)
+    finally:
+        os.close(descriptor)
+    if not failures:
+        try:
+            os.rmdir(name, dir_fd=parent)
+        except OSError as error:
+            failures = [(path, error.strerror)]
+    return failures
+
+
+def _mount_of(parent, name):
+    """The mount that `name` itself is on; -1 when it cannot be opened as a directory."""
+    try:
+        descriptor = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent)
+    except OSError:
+        return -1
+    try:
+        return _mount_id(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _mount_id(descriptor):
+    with open("/proc/self/fdinfo/%d" % descriptor) as file:
+        for line in file:
+            if line.startswith("mnt_id:"):
+                return int(line.split()[1])
+    return -1

@@ -1,0 +1,221 @@
+"""Files below a root directory, written so that nobody but root can steer or break the writing.
+
+Every directory on the way must belong to the trusted owner and be closed to others; then no symlink in it can have
+been planted, and none can be planted while we look. Links are followed as a process inside the root would see them,
+so with `--root DIR` nothing outside DIR is ever touched. Each file is old or new, never half: it is written beside its
+place, synced, renamed. A file left over by a kill has a fixed name (`.NAME.citadel-new`) and is replaced next time.
+"""
+
+import grp
+import os
+import stat
+
+from citadel.errors import CitadelError, NotPermitted
+
+LEFTOVER = ".citadel-new"
+LINKS_AT_MOST = 40              # as the kernel's own limit, path_resolution(7)
+
+
+class Tree:
+    """The tree below `root`, as `owner` (a uid: 0, or whoever prepares a directory of his own) may write it.
+
+    Paths given and returned are those inside: "/etc/passwd" is DIR/etc/passwd under `--root DIR`."""
+
+    def __init__(self, root="/", owner=0):
+        self.root, self.owner = os.path.realpath(root), owner
+
+    def locate(self, path):
+        """The host's path of `path`, its last component not followed. Raises NotPermitted when the way there is open
+        to others. What does not exist yet is taken as it stands."""
+        self._trust(self.root, os.lstat(self.root))
+        pending, done, links = _parts(path), [], 0
+        while len(pending) > 1:
+            name = pending.pop(0)
+            if name == "..":
+                done = done[:-1]
+                continue
+            here = os.path.join(self.root, *(done + [name]))
+            try:
+                status = os.lstat(here)
+            except FileNotFoundError:
+                return os.path.join(here, *pending)
+            if stat.S_ISLNK(status.st_mode):
+                links += 1
+                if links > LINKS_AT_MOST:
+                    raise NotPermitted("%s: too many symbolic links" % path)
+                target = os.readlink(here)
+                pending = _parts(target) + pending
+                done = [] if target.startswith("/") else done
+                continue
+            self._trust(here, status)
+            if not stat.S_ISDIR(status.st_mode):
+                raise CitadelError("%s is not a directory" % here)
+            done.append(name)
+        return os.path.join(self.root, *(done + pending))
+
+    def resolve(self, path):
+        """The path inside the root that `path` ends up at when all its links are followed; None if it is not there."""
+        for _ in range(LINKS_AT_MOST):
+            place = self.locate(path)
+            try:
+                target = os.readlink(place)
+            except FileNotFoundError:
+                return None
+            except OSError:
+                inside = os.path.relpath(place, self.root)
+                return "/" + ("" if inside == "." else inside)
+            path = target if target.startswith("/") else os.path.join(
+                "/", os.path.relpath(os.path.dirname(place), self.root), target)
+        return None
+
+    def _trust(self, path, status):
+        if status.st_uid not in (0, self.owner):
+            raise NotPermitted("%s belongs to uid %d, who could redirect what is written below it" % (
+                path, status.st_uid))
+        if status.st_mode & stat.S_IWOTH and not stat.S_ISLNK(status.st_mode):
+            raise NotPermitted("%s is writable for everybody, who could redirect what is written below it" % path)
+        if status.st_mode & stat.S_IWGRP and self.owner == 0 and not _is_roots_group(status.st_gid):
+            raise NotPermitted("%s is writable for group %d, who could redirect what is written below it" % (
+                path, status.st_gid))
+
+    def status(self, path):
+        """lstat of `path`, or None."""
+        try:
+            return os.lstat(self.locate(path))
+        except FileNotFoundError:
+            return None
+
+    def read(self, path):
+        """The bytes of the regular file `path`; None when nothing, or something else, is there."""
+        try:
+            descriptor = os.open(self.locate(path), os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        except OSError:
+            return None
+        with open(descriptor, "rb") as file:
+            return file.read() if stat.S_ISREG(os.fstat(file.fileno()).st_mode) else None
+
+    def link_target(self, path):
+        """What the symlink `path` says, or None."""
+        try:
+            return os.readlink(self.locate(path))
+        except OSError:
+            return None
+
+    def holds(self, item):
+        """Whether `item` is there already, byte for byte, with its mode and owner."""
+        status = self.status(item.path)
+        return (status is not None and stat.S_ISREG(status.st_mode) and stat.S_IMODE(status.st_mode) == item.mode
+                and status.st_uid == self.owner and self.read(item.path) == item.data)
+
+    def make_directories(self, path, mode=0o755):
+        """Makes the directory `path` and its parents; returns those that were not there, outermost first."""
+        made, parts = [], path.strip("/").split("/")
+        for end in range(1, len(parts) + 1):
+            inside = "/" + "/".join(parts[:end])
+            if self.resolve(inside) is None:
+                place = self.locate(inside)
+                os.mkdir(place, 0o700)
+                os.chmod(place, mode if end == len(parts) else 0o755)       # mkdir's mode is cut by the umask
+                self._own(place)
+                made.append(inside)
+        return made
+
+    def write(self, items):
+        """Writes all of `items`, or none: all are staged and synced before the first is renamed into its place.
+
+        The renames take milliseconds together, so a command of ours that starts meanwhile rarely sees two versions."""
+        staged = []
+        try:
+            for item in items:
+                final = self.locate(item.path)
+                staged.append((self._stage(final, item), final))
+        except (OSError, CitadelError) as error:
+            for temporary, _ in staged:
+                os.unlink(temporary)
+            if isinstance(error, CitadelError):
+                raise
+            raise CitadelError("cannot write %s: %s; nothing was changed" % (item.path, error.strerror))
+        for temporary, final in staged:
+            os.rename(temporary, final)
+        _sync_directories({os.path.dirname(final) for _, final in staged})
+
+    def _stage(self, final, item):
+        if os.path.isdir(final) and not os.path.islink(final):
+            raise CitadelError("cannot write %s: a directory is in its place; nothing was changed" % final)
+        temporary = leftover_of(final)
+        _unlink(temporary)
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        try:
+            with open(descriptor, "wb") as file:
+                file.write(item.data)
+                file.flush()
+                self._own(descriptor)
+                os.fchmod(descriptor, item.mode)
+                os.fsync(descriptor)
+        except OSError:
+            os.unlink(temporary)
+            raise
+        return temporary
+
+    def _own(self, place):
+        if os.geteuid() == 0:
+            os.chown(place, self.owner, 0)      # a setgid directory would have given its group
+
+    def link(self, path, target):
+        """Makes `path` a symlink to `target` (a path inside the root), replacing what is there."""
+        final = self.locate(path)
+        temporary = leftover_of(final)
+        _unlink(temporary)
+        os.symlink(target, temporary)
+        os.rename(temporary, final)
+        _sync_directories([os.path.dirname(final)])
+
+    def remove(self, path):
+        """Removes a file or symlink, and what a kill left of its writing; True if it was there."""
+        final = self.locate(path)
+        _unlink(leftover_of(final))
+        return _unlink(final)
+
+    def remove_directory(self, path):
+        """Removes an empty directory; True if it went."""
+        try:
+            os.rmdir(self.locate(path))
+        except OSError:
+            return False
+        return True
+
+
+def leftover_of(path):
+    return os.path.join(os.path.dirname(path), "." + os.path.basename(path) + LEFTOVER)
+
+
+def _parts(path):
+    return [part for part in path.split("/") if part not in ("", ".")]
+
+
+def _is_roots_group(gid):
+    """Group root, or Debian's `staff`: that one owns /usr/local where an old release installed it, and is equivalent to
+    root by Debian Policy 9.1.2."""
+    if gid == 0:
+        return True
+    try:
+        return grp.getgrgid(gid).gr_name == "staff"
+    except KeyError:
+        return False
+
+
+def _unlink(path):
+    try:
+        os.unlink(path)
+    except FileNotFoundError:
+        return False
+    return True
+
+
+def _sync_directories(directories):
+    for directory in sorted(directories):
+        descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

@@ -1,0 +1,337 @@
+"""A throwaway machine: systemd-nspawn on an overlay of this host's root (or another root), with its upper layer in RAM.
+
+    with Machine() as machine:
+        machine.boot()
+        machine.run(["systemctl", "is-system-running"], 10)
+
+Call `isolation.isolate` first: mounts, processes and cgroups made here then end with the program. The machine has a
+network of its own (loopback only), its own /run, /tmp, /dev and journal, and none of the host's enabled services: it
+boots as far as basic.target, journald and D-Bus. Nothing in it can write to the layer below.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+import time
+
+from citadel.commands import find, run
+from citadel.errors import CannotLook, CitadelError
+from citadel.rehearsal import isolation
+from citadel.rehearsal.isolation import isolate
+
+# What a process that enters the machine from outside must not bring along (nspawn keeps these from its own).
+TOO_POWERFUL = "-sys_time,-sys_boot,-sys_module,-sys_rawio,-syslog,-wake_alarm"
+# Where a host may have mounted a part of what a service needs; an overlay shows one file system only.
+PARTS = ("/usr", "/var", "/opt", "/etc", "/srv", "/bin", "/sbin", "/lib", "/lib64")
+# The host's own history: its journal, and a Citadel installed there for good.
+HIDDEN = ("/var/log/journal", "/var/lib/citadel-recovery", "/opt/citadel/logs")
+TARGET = "citadel-rehearsal.target"
+TARGET_FILE = """\
+[Unit]
+Description=Just enough of a host to rehearse on
+Requires=basic.target dbus.socket systemd-journald.service
+After=basic.target dbus.socket systemd-journald.service
+AllowIsolate=yes
+"""
+KEPT_WANTS = ("multi-user.target.wants", "graphical.target.wants")
+MARKER = ".citadel-rehearsal"
+
+
+class Machine:
+    """One throwaway machine; as a context manager it is stopped and unmounted at the end.
+
+    `lower` is the root to copy, `target` what to boot (default: the small one above), `binds` a dict of paths in the
+    machine to directories of the host that appear there read-only.
+    """
+
+    def __init__(self, lower="/", name="citadel-rehearsal", directory=None, target=TARGET, binds=None):
+        self.name, self.lower, self.target = name, os.path.abspath(lower), target
+        self.binds = dict(binds or {})
+        self.directory = os.path.join(directory or isolation.directory(), name)
+        self.root = os.path.join(self.directory, "root")
+        self.leader = 0
+        self.boot_seconds = None
+        self._nspawn = None
+        self._group = ""
+
+    def __enter__(self):
+        if not isolation.inside():
+            raise CitadelError("a throwaway machine is made in namespaces of its own only: call isolate() first")
+        if find("systemd-nspawn") is None:
+            raise CannotLook("systemd-nspawn is not installed on this host (package systemd-container)")
+        self._lay()
+        self._furnish()
+        return self
+
+    def __exit__(self, *_):
+        self.stop()
+
+    # --- the root
+
+    def _lay(self):
+        """The overlay, and one more for each part of the host's tree that is a file system of its own."""
+        os.makedirs(self.root)
+        self._overlay(self.lower, self.root)
+        if self.lower != "/":
+            return
+        for mount in isolation.mounts():
+            below_a_part = any((mount.point + "/").startswith(part + "/") for part in PARTS)
+            if below_a_part and mount.kind not in isolation.PSEUDO - {"overlay", "tmpfs"}:
+                self._overlay(mount.point, self.root + mount.point)
+
+    def _overlay(self, lower, point):
+        """Mounts an overlay of `lower` at `point`; what the kernel cannot overlay (vfat, some network file systems)
+        is shown read-only instead."""
+        layers = os.path.join(self.directory, "layers", lower.strip("/").replace("/", "-") or "root")
+        upper, work = layers + "-upper", layers + "-work"
+        os.makedirs(upper)
+        os.makedirs(work)
+        shutil.copystat(lower, upper)
+        owner = os.stat(lower)
+        os.chown(upper, owner.st_uid, owner.st_gid)
+        options = "lowerdir=%s,upperdir=%s,workdir=%s" % (_escaped(lower), upper, work)
+        answer = run(["mount", "-t", "overlay", "-o", options, "citadel-rehearsal", point], 10)
+        if not answer.ok and lower != self.lower:
+            answer = run(["mount", "-o", "bind,ro", lower, point], 10)
+        if not answer.ok:
+            raise CannotLook("cannot mount an overlay of %s: %s" % (lower, answer.complaint()))
+
+    def _furnish(self):
+        """Makes the copy a host of its own: another identity, no mounts, no history, none of the host's services."""
+        self.write(MARKER, self.name + "\n")
+        with open("/proc/sys/kernel/random/uuid") as file:
+            self.write("/etc/machine-id", file.read().replace("-", "").strip() + "\n", 0o444)
+        for path in ("/etc/fstab", "/etc/crypttab"):
+            self.write(path, "")
+        self.write("/etc/hostname", self.name + "\n")
+        self.write("/etc/systemd/system/" + TARGET, TARGET_FILE)
+        if self.target == TARGET:
+            self._forget_wants()
+        for path in HIDDEN:
+            place = self.path(path)
+            if os.path.isdir(place):
+                look = os.stat(place)
+                run(["mount", "-t", "tmpfs", "-o", "mode=%o,uid=%d,gid=%d" % (
+                    look.st_mode & 0o7777, look.st_uid, look.st_gid), "citadel-rehearsal", place], 10)
+
+    def _forget_wants(self):
+        """Drops the host's own enablement of early units (sockets, timers, mounts): they would start at boot.
+
+        multi-user.target is not reached, so what hangs there may stay and `is-enabled` answers as on the host.
+        """
+        place = self.path("/etc/systemd/system")
+        for name in os.listdir(place):
+            if name.endswith((".target.wants", ".target.requires")) and name not in KEPT_WANTS:
+                shutil.rmtree(os.path.join(place, name))
+
+    def path(self, path):
+        """Where `path` of the machine is for us. Absolute symbolic links are followed inside the machine's root, where
+        the machine would find them, and not in ours. Once booted, the machine's own mounts (/run, /tmp) are seen."""
+        base = "/proc/%d/root" % self.leader if self.leader else self.root
+        left, done, links = path.strip("/").split("/"), [], 0
+        while left:
+            word = left.pop(0)
+            if word in ("", "."):
+                continue
+            if word == "..":
+                done = done[:-1]
+                continue
+            here = "/".join([base] + done + [word])
+            if os.path.islink(here):
+                links += 1
+                if links > 40:
+                    raise CitadelError("too many symbolic links in " + path)
+                goal = os.readlink(here)
+                done = [] if goal.startswith("/") else done
+                left = goal.split("/") + left
+                continue
+            done.append(word)
+        return "/".join([base] + done)
+
+    def write(self, path, text, mode=0o644):
+        """Writes a file in the machine, with the directories above it."""
+        place = self.path(path)
+        os.makedirs(os.path.dirname(place), exist_ok=True)
+        if os.path.lexists(place):
+            os.unlink(place)
+        with open(place, "w", encoding="utf-8", errors="surrogateescape") as file:
+            file.write(text)
+        os.chmod(place, mode)
+
+    def read(self, path):
+        """The text of a file in the machine, undecodable bytes as backslash escapes; "" if there is no such file."""
+        try:
+            with open(self.path(path), encoding="utf-8", errors="backslashreplace") as file:
+                return file.read()
+        except FileNotFoundError:
+            return ""
+
+    # --- running
+
+    def boot(self, timeout=60):
+        """Starts PID 1 and waits until it has started its target. Refuses unless the root is surely the copy."""
+        self._be_sure_it_is_the_copy()
+        started = time.monotonic()
+        parent = isolation.cgroup()
+        if parent:
+            self._group = os.path.join(parent, self.name)
+            os.mkdir(self._group)
+        console = open(os.path.join(self.directory, "console"), "wb")
+        environment = {"PATH": os.environ.get("PATH", ""), "LANG": "C.UTF-8"}
+        if isolation.own_cgroup_directory():
+            environment["SYSTEMD_NSPAWN_UNIFIED_HIERARCHY"] = "1"
+        self._nspawn = subprocess.Popen(
+            self._nspawn_command(), stdin=subprocess.DEVNULL, stdout=console, stderr=subprocess.STDOUT,
+            env=environment, start_new_session=True, preexec_fn=self._join_group)
+        console.close()
+        self.wait_for(self._find_leader, timeout, "the machine's PID 1 to start")
+        left = timeout - (time.monotonic() - started)
+        self.wait_for(lambda: os.path.exists(self.path("/run/systemd/private")), left, "the machine's systemd to answer")
+        left = timeout - (time.monotonic() - started)
+        self.wait_for(self._is_up, left, "the machine to boot", pause=0.1)
+        self.boot_seconds = time.monotonic() - started
+        return self
+
+    def _nspawn_command(self):
+        binds = ["--bind-ro=%s:%s" % (_colon_escaped(outside), _colon_escaped(inside))
+                 for inside, outside in sorted(self.binds.items())]
+        return [find("systemd-nspawn"), "--quiet", "--register=no", "--keep-unit", "--private-network",
+                "--link-journal=no", "--resolv-conf=off", "--timezone=off", "--console=pipe", "--kill-signal=SIGRTMIN+4",
+                "--machine=" + self.name, "--directory=" + self.root] + binds + [
+                "--boot", "--", "systemd.unit=" + self.target, "systemd.show_status=no"]
+
+    def _be_sure_it_is_the_copy(self):
+        """The three signs that we are about to boot a throwaway overlay and not a real root."""
+        point = [mount for mount in isolation.mounts() if mount.point == self.root][-1:]
+        host, copy = os.stat("/"), os.stat(self.root)
+        if not point or point[0].kind != "overlay":
+            raise CitadelError("%s is not an overlay: refusing to boot it" % self.root)
+        if (host.st_dev, host.st_ino) == (copy.st_dev, copy.st_ino):
+            raise CitadelError("%s is this host's own root: refusing to boot it" % self.root)
+        layers = os.path.join(self.directory, "layers")
+        if not any(os.path.exists(os.path.join(layers, name, MARKER)) for name in os.listdir(layers)):
+            raise CitadelError("what is written to %s does not arrive in its upper layer: refusing to boot it"
+                               % self.root)
+
+    def _join_group(self):
+        if self._group:
+            with open(os.path.join(self._group, "cgroup.procs"), "w") as file:
+                file.write("0")
+
+    def _find_leader(self):
+        if self._nspawn.poll() is not None:
+            raise CitadelError("the machine did not start: " + self._last_words())
+        for pid in os.listdir("/proc"):
+            if pid.isdigit() and _parent_and_inner_pid(pid) == (self._nspawn.pid, 1) and _is_systemd(pid):
+                self.leader = int(pid)
+                return True
+        return False
+
+    def _is_up(self):
+        if self._nspawn.poll() is not None:
+            raise CitadelError("the machine ended while it booted: " + self._last_words())
+        return self.run(["systemctl", "is-system-running"], 10).out.strip() in ("running", "degraded")
+
+    def _last_words(self):
+        with open(os.path.join(self.directory, "console"), "rb") as file:
+            lines = file.read()[-4000:].decode("utf-8", "backslashreplace").split("\n")
+        return " / ".join(line.strip() for line in lines[-6:] if line.strip()) or "it said nothing"
+
+    def enter_command(self):
+        """The command line that precedes a program which shall run in the machine, from within our namespaces."""
+        return ["nsenter", "--target", str(self.leader), "--mount", "--uts", "--ipc", "--net", "--pid", "--cgroup",
+                "--", "setpriv", "--bounding-set=" + TOO_POWERFUL, "--inh-caps=" + TOO_POWERFUL, "--"]
+
+    def run(self, argv, timeout, stdin=b"", cap=1 << 20, environment=None):
+        """Runs a program inside, as its root, and returns its commands.Answer."""
+        if not self.leader:
+            raise CitadelError("the machine is not running")
+        return run(self.enter_command() + list(argv), timeout, stdin=stdin, cap=cap, environment=environment)
+
+    def wait_for(self, condition, timeout, what, pause=0.02):
+        """Waits until `condition` (a function that returns something true, or a command line that exits 0 inside) holds;
+        returns the function's answer and raises CitadelError with `what` after `timeout` seconds."""
+        end = time.monotonic() + timeout
+        while True:
+            held = condition() if callable(condition) else self.run(condition, timeout).ok
+            if held:
+                return held
+            if time.monotonic() > end:
+                raise CitadelError("waited %.0f s for %s" % (timeout, what))
+            time.sleep(pause)
+
+    def systemd_version(self):
+        """The version of the machine's systemd, e.g. 252."""
+        return int(self.run(["systemctl", "--version"], 10).out.split()[1])
+
+    def stop(self):
+        """Ends the machine at once (it is a throwaway: nobody waits for a tidy shutdown) and unmounts its root."""
+        if self._nspawn is not None:
+            if self.leader:
+                _kill(self.leader)
+            _kill(self._nspawn.pid)
+            self._nspawn.wait()
+            self._nspawn, self.leader = None, 0
+        isolation.remove_cgroup(self._group)
+        for mount in reversed(isolation.mounts()):
+            if (mount.point + "/").startswith(self.root + "/"):
+                run(["umount", "--lazy", mount.point], 10)
+        shutil.rmtree(self.directory, ignore_errors=True)
+
+
+def _escaped(path):
+    """A path in overlay's mount options: backslash, comma and colon have a meaning there."""
+    return path.replace("\\", "\\\\").replace(":", "\\:").replace(",", "\\,")
+
+
+def _colon_escaped(path):
+    return path.replace("\\", "\\\\").replace(":", "\\:")
+
+
+def _kill(pid):
+    try:
+        os.kill(pid, 9)
+    except ProcessLookupError:
+        return
+
+
+def _parent_and_inner_pid(pid):
+    """A process' parent and its PID in its innermost namespace, from /proc/PID/status; (0, 0) if it is gone."""
+    parent = inner = 0
+    try:
+        with open("/proc/%s/status" % pid) as file:
+            for line in file:
+                if line.startswith("PPid:"):
+                    parent = int(line.split()[1])
+                elif line.startswith("NSpid:"):
+                    inner = int(line.split()[-1])
+    except (OSError, ValueError):
+        return 0, 0
+    return parent, inner
+
+
+def _is_systemd(pid):
+    """Whether the process has become systemd already: before that, it is still nspawn's own child."""
+    try:
+        with open("/proc/%s/comm" % pid) as file:
+            return file.read().strip() in ("systemd", "init")
+    except OSError:
+        return False
+
+
+def demonstrate(words):
+    """Boots an overlay of `/` (or of the root named in `words`), and says how long it took."""
+    isolate(isolation.again("citadel.rehearsal.machine", "demonstrate", words))
+    with Machine(words[0] if words else "/", "citadel-demonstration") as machine:
+        machine.boot()
+        print("systemd %d, booted in %.1f s, %s" % (
+            machine.systemd_version(), machine.boot_seconds,
+            machine.run(["systemctl", "is-system-running"], 10).out.strip()))
+        answer = machine.run(["systemctl", "--failed", "--no-legend"], 10)
+        print(answer.out, answer.err)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(demonstrate(sys.argv[1:]))

@@ -1,0 +1,171 @@
+"""The stage of a rehearsal: a booted machine with ollama, redis and the gateway on it, and what one does there.
+
+The host's own units are used where the copy has them; a stand-in takes the place of each that is missing.
+"""
+
+import json
+import os
+import socket
+import sys
+
+from citadel import systemctl
+from citadel.commands import find, run
+from citadel.errors import CitadelError
+from citadel.rehearsal import isolation
+
+GATEWAY = "citadel-gateway.service"
+RECOVERY = "citadel-recovery.service"
+OLLAMA = "ollama.service"
+REDIS = ("redis-server.service", "redis.service")
+HEALTH = ("127.0.0.1", 8002, "/health")
+UVICORN = "/opt/citadel/venv/bin/uvicorn"
+MANAGER = "/opt/citadel/bin/citadel-restart-manager"
+HANDLER = "/opt/citadel/bin/citadel-recovery-handler"
+SOURCE = "/run/citadel-source"
+STANDINS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "standins")
+PROGRAMS = "/usr/local/lib/citadel-rehearsal"
+MODES = "/run/citadel-rehearsal"
+
+
+class Stage:
+    """What a fault can do to the machine and ask of it."""
+
+    def __init__(self, machine):
+        self.machine = machine
+        self.standins = ()
+        self.redis = REDIS[0]
+
+    # --- setting it up
+
+    def furnish(self):
+        """Puts a stand-in in the place of each service that the host does not have; keeps which."""
+        names = (OLLAMA,) + REDIS
+        there = [name for name, unit in systemctl.units(names, run=self.machine.run).items() if unit.load == "loaded"]
+        python = self.python()
+        missing = []
+        if OLLAMA not in there:
+            self._stand_in("ollama.py", OLLAMA, python)
+            missing.append("ollama")
+        if not set(REDIS) & set(there):
+            self._stand_in("redis.py", REDIS[0], python)
+            missing.append("redis")
+        self.redis = next((name for name in REDIS if name in there), REDIS[0])
+        if not os.path.exists(self.machine.path(UVICORN)):
+            self.machine.write(UVICORN, "#!%s -IS\n%s" % (python, _text("uvicorn.py")), 0o755)
+            missing.append("gateway")
+        os.makedirs(self.machine.path(MODES), exist_ok=True)
+        os.chmod(self.machine.path(MODES), 0o755)
+        self.inside(["systemctl", "daemon-reload"], 30)
+        self.standins = tuple(missing)
+
+    def _stand_in(self, program, unit, python):
+        self.machine.write(PROGRAMS + "/" + program, _text(program))
+        self.machine.write("/etc/systemd/system/" + unit, _text(unit).replace("@PYTHON@", python))
+
+    def python(self):
+        """The machine's own Python, which any of its users may run."""
+        for path in ("/usr/bin/python3", "/usr/libexec/platform-python"):
+            if os.path.exists(self.machine.path(path)):
+                return path
+        return os.path.realpath(sys.executable)
+
+    # --- doing
+
+    def inside(self, argv, timeout):
+        """Runs a program in the machine that must succeed; returns its answer."""
+        answer = self.machine.run(argv, timeout)
+        if not answer.ok:
+            raise CitadelError("%s: %s" % (" ".join(argv), answer.complaint()))
+        return answer
+
+    def switch(self, standin, mode):
+        """Switches a stand-in; mode "" is well."""
+        self.machine.write("%s/%s" % (MODES, standin), mode + "\n")
+
+    def drop_in(self, unit, text):
+        """Lays a drop-in over a unit, or with an empty text takes it away again."""
+        path = "/run/systemd/system/%s.d/rehearsal.conf" % unit
+        self.machine.write(path, text)
+        if not text:
+            os.unlink(self.machine.path(path))
+        self.inside(["systemctl", "daemon-reload"], 30)
+
+    def main_pid(self, unit):
+        pid = self.unit(unit).main_pid
+        if not pid:
+            raise CitadelError("%s has no main process" % unit)
+        return pid
+
+    def kill_main(self, unit):
+        """SIGKILL to the main process (by `kill`: in a container `systemctl kill` sometimes answers EIO)."""
+        self.inside(["kill", "-KILL", str(self.main_pid(unit))], 10)
+
+    def processes(self, unit):
+        """The PIDs of a unit's cgroup, as the machine numbers them."""
+        group = self.unit(unit).control_group
+        listing = self.inside(["cat", "/sys/fs/cgroup%s/cgroup.procs" % group], 10).out.split()
+        return [pid for pid in listing if pid != "0"]
+
+    def recover(self, timeout=120):
+        """One recovery pass by its unit, as cron or OnFailure= would start it, awaited to its end."""
+        self.machine.run(["systemctl", "start", RECOVERY], timeout)
+
+    def diagnose(self):
+        """What a recovery pass would say now: its verdict, cause and because for the gateway (nothing is done)."""
+        return self.finding(self.machine.run([HANDLER, "--dry-run", "--json"], 30))
+
+    @staticmethod
+    def finding(answer):
+        try:
+            return json.loads(answer.out)["services"][0]
+        except (ValueError, LookupError):
+            return {"verdict": "unknown", "cause": "unknown", "because": answer.complaint()}
+
+    # --- looking
+
+    def unit(self, name=GATEWAY):
+        return systemctl.units([name], run=self.machine.run)[name]
+
+    def answers(self):
+        """The HTTP status that the gateway's health page answers, 0 for none."""
+        enter = [find("nsenter"), "--target", str(self.machine.leader), "--net", "--"]
+        words = [HEALTH[0], str(HEALTH[1]), HEALTH[2]]
+        answer = run(enter + isolation.again("citadel.rehearsal.stage", "fetch", words), 10)
+        return int(answer.out.strip() or 0) if answer.ok else 0
+
+    def healthy(self, unlike=None):
+        """The gateway's Unit if it is active (with another InvocationID than `unlike`) and answers 200, else None."""
+        unit = self.unit()
+        if unit.active != "active" or unit.invocation == unlike:
+            return None
+        return unit if self.answers() == 200 else None
+
+    def wait_until_healthy(self, timeout, unlike=None):
+        """Waits for `healthy`; raises CitadelError that says what it was like instead."""
+        try:
+            return self.machine.wait_for(lambda: self.healthy(unlike), timeout, "the gateway", pause=0.1)
+        except CitadelError:
+            unit = self.unit()
+            raise CitadelError("not back after %.0f s: %s/%s, result %s, HTTP %s" % (
+                timeout, unit.active, unit.sub, unit.result, self.answers() or "silent"))
+
+    def wait_for_state(self, states, timeout, unit=GATEWAY):
+        """Waits until a unit's ActiveState or SubState is one of `states`."""
+        def reached():
+            now = self.unit(unit)
+            return now if {now.active, now.sub} & set(states) else None
+        return self.machine.wait_for(reached, timeout, "%s to be %s" % (unit, " or ".join(states)), pause=0.1)
+
+
+def fetch(words):
+    """`fetch HOST PORT PATH`: prints the HTTP status. Runs in the machine's network, with our own interpreter."""
+    host, port, path = words
+    with socket.create_connection((host, int(port)), 3) as connection:
+        connection.sendall(("GET %s HTTP/1.0\r\nHost: %s\r\n\r\n" % (path, host)).encode())
+        print(connection.recv(64).split()[1].decode())
+    return 0
+
+
+def _text(name):
+    with open(os.path.join(STANDINS, name), encoding="utf-8") as file:
+        return file.read()

@@ -1,0 +1,83 @@
+"""A stand-in for `ollama serve`: the part of its HTTP API that Citadel asks, on 127.0.0.1:11434.
+
+Only in a rehearsal's throwaway machine, on a host without Ollama. GET /, /api/version, /api/tags, /api/ps; POST
+/api/generate, where `"keep_alive": 0` without a prompt unloads the model, as in Ollama's API description.
+
+/run/citadel-rehearsal/ollama switches it: `crash` (exits 1 at start), `hang` (accepts and never answers); anything
+else, or no such file, is well.
+"""
+
+import json
+import sys
+import time
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from socketserver import ThreadingMixIn
+
+MODE = "/run/citadel-rehearsal/ollama"
+MODEL = {"name": "llama3:8b", "model": "llama3:8b", "size": 4661224676, "size_vram": 0,
+         "expires_at": "2099-01-01T00:00:00Z"}
+LOADED = [MODEL]
+
+
+def mode():
+    try:
+        with open(MODE) as file:
+            return file.read().strip()
+    except OSError:
+        return ""
+
+
+class Server(ThreadingMixIn, HTTPServer):
+    daemon_threads = True
+    allow_reuse_address = True
+
+
+class Request(BaseHTTPRequestHandler):
+    def do_GET(self):
+        if mode() == "hang":
+            time.sleep(3600)
+        if self.path == "/":
+            self.reply(200, b"Ollama is running", "text/plain; charset=utf-8")
+        elif self.path == "/api/version":
+            self.reply_json({"version": "0.5.7"})
+        elif self.path == "/api/tags":
+            self.reply_json({"models": [MODEL]})
+        elif self.path == "/api/ps":
+            self.reply_json({"models": LOADED})
+        else:
+            self.reply(404, b"404 page not found", "text/plain; charset=utf-8")
+
+    def do_POST(self):
+        if mode() == "hang":
+            time.sleep(3600)
+        try:
+            asked = json.loads(self.rfile.read(int(self.headers.get("Content-Length", 0))).decode() or "{}")
+        except ValueError:
+            return self.reply_json({"error": "invalid request"}, 400)
+        if self.path != "/api/generate":
+            return self.reply(404, b"404 page not found", "text/plain; charset=utf-8")
+        unload = asked.get("keep_alive") == 0 and not asked.get("prompt")
+        LOADED[:] = [] if unload else [MODEL]
+        return self.reply_json({"model": asked.get("model", ""), "response": "", "done": True,
+                                "done_reason": "unload" if unload else "stop"})
+
+    def reply_json(self, data, status=200):
+        self.reply(status, json.dumps(data).encode(), "application/json; charset=utf-8")
+
+    def reply(self, status, body, kind):
+        self.send_response(status)
+        self.send_header("Content-Type", kind)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+
+def main():
+    if mode() == "crash":
+        print("Error: CUDA error: out of memory", file=sys.stderr)
+        return 1
+    Server(("127.0.0.1", 11434), Request).serve_forever()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

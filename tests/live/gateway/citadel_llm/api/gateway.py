@@ -1,0 +1,63 @@
+"""A small real `citadel_llm.api.gateway:app` for the live tests: ASGI, nothing but the standard library.
+
+It writes the application log as the real one does, and answers /health as MOOD tells it to: `ok` (or no file) 200,
+`error` 500, `slow` 200 after 4 s, `hang` never. MOOD is read at each request, so a test changes it with a running
+gateway.
+"""
+
+import asyncio
+import logging
+import logging.handlers
+import os
+
+LOG = "/opt/citadel/logs/api-gateway/service.log"
+MOOD = "/srv/gateway-mood"
+FOREVER = 10 ** 6
+
+log = logging.getLogger("gateway")
+log.setLevel(logging.INFO)
+
+
+async def app(scope, receive, send):
+    if scope["type"] == "lifespan":
+        await lifespan(receive, send)
+    elif scope["type"] == "http":
+        await answer(scope["path"], send)
+
+
+async def lifespan(receive, send):
+    """Opens the log when this worker starts, and says so in it when it starts and stops."""
+    await receive()
+    handler = logging.handlers.WatchedFileHandler(LOG)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    log.addHandler(handler)
+    log.info("worker %d started, environment %s", os.getpid(), os.environ.get("ENVIRONMENT", "not said"))
+    await send({"type": "lifespan.startup.complete"})
+    await receive()
+    log.info("worker %d stopped", os.getpid())
+    await send({"type": "lifespan.shutdown.complete"})
+
+
+async def answer(path, send):
+    if path != "/health":
+        return await respond(send, 404, b"not found\n")
+    mood = current_mood()
+    if mood == "error":
+        log.error("worker %d is told to be ill", os.getpid())
+        return await respond(send, 500, b'{"status": "error"}\n')
+    await asyncio.sleep({"slow": 4, "hang": FOREVER}.get(mood, 0))
+    await respond(send, 200, b'{"status": "ok"}\n')
+
+
+async def respond(send, status, body):
+    await send({"type": "http.response.start", "status": status,
+                "headers": [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]})
+    await send({"type": "http.response.body", "body": body})
+
+
+def current_mood():
+    try:
+        with open(MOOD) as file:
+            return file.read().strip()
+    except FileNotFoundError:
+        return "ok"

@@ -1,0 +1,209 @@
+"""A machine that holds what a real gateway host holds, and the words in which the tests speak of it.
+
+Before Citadel comes: Debian's own redis-server, an ollama.service like the one that Ollama's own installer writes, and
+a venv with real uvicorn and the small application of tests/live/gateway.
+"""
+
+import json
+import os
+import shutil
+import time
+
+import provision
+import roots
+from citadel.rehearsal.machine import TARGET, Machine
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+TREE = os.path.dirname(os.path.dirname(HERE))
+CHECKOUT = "/root/citadel"
+GATEWAY = "citadel-gateway.service"
+OLLAMA = "ollama.service"
+REDIS = "redis-server.service"
+RECOVERY = "citadel-recovery.service"
+MANAGER = "/opt/citadel/bin/citadel-restart-manager"
+HANDLER = "/opt/citadel/bin/citadel-recovery-handler"
+MOOD = "/srv/gateway-mood"
+
+# Ollama's own unit, as its documentation for Linux gives it.
+OLLAMA_UNIT = """\
+[Unit]
+Description=Ollama Service
+After=network-online.target
+
+[Service]
+ExecStart=/usr/local/bin/ollama serve
+User=ollama
+Group=ollama
+Restart=always
+RestartSec=3
+Environment="PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+[Install]
+WantedBy=multi-user.target
+"""
+
+PRODUCTION = """\
+environment: production
+server:
+  host: 127.0.0.1
+  port: 8002
+  workers: 8
+redis:
+  host: 127.0.0.1
+  port: 6379
+ollama:
+  base_url: http://127.0.0.1:11434
+"""
+
+ASK = """\
+import http.client, sys
+connection = http.client.HTTPConnection("127.0.0.1", 8002, timeout=3)
+try:
+    connection.request("GET", "/health")
+    print(connection.getresponse().status)
+except (OSError, http.client.HTTPException):
+    print(0)
+"""
+
+
+class Host:
+    """A booted machine, asked in the tests' words. Every wait has a condition and a generous end."""
+
+    def __init__(self, machine, seconds):
+        self.machine, self.seconds = machine, seconds
+        self.run, self.read, self.write = machine.run, machine.read, machine.write
+
+    def do(self, *argv, timeout=120, ok=True):
+        """Runs a program inside and returns its Answer; fails the test when it fails and `ok` is asked for."""
+        answer = self.machine.run(list(argv), timeout)
+        assert answer.ok or not ok, "%s\n%s%s" % (answer.complaint(), answer.out, answer.err)
+        return answer
+
+    def show(self, unit, name):
+        """One property of a unit, as text."""
+        return self.do("systemctl", "show", unit, "--property=" + name, timeout=30).out.strip().partition("=")[2]
+
+    def pid(self, unit=GATEWAY):
+        return int(self.show(unit, "MainPID"))
+
+    def kill(self, unit, signal="KILL"):
+        """Kills the unit's main process; its PID."""
+        pid = self.pid(unit)
+        assert pid, unit + " is not running"
+        self.do("kill", "-" + signal, str(pid))
+        return pid
+
+    def status(self):
+        """The HTTP status of the gateway's /health, 0 when it does not answer."""
+        return int(self.do("python3", "-IS", "-c", ASK, timeout=30).out)
+
+    def is_healthy(self):
+        return self.show(GATEWAY, "ActiveState") == "active" and self.status() == 200
+
+    def wait(self, condition, what, timeout=90):
+        """Waits for `condition` (a function) and returns the seconds that it took."""
+        started = time.monotonic()
+        try:
+            self.machine.wait_for(condition, timeout, what, pause=0.2)
+        except Exception:
+            print(self.do("systemctl", "--no-pager", "status", GATEWAY, OLLAMA, REDIS, RECOVERY, ok=False).out)
+            print("\n".join(self.journal()[-60:]))
+            raise
+        return time.monotonic() - started
+
+    def wait_healthy(self, not_pid=0, timeout=90):
+        """Waits until the gateway answers from a main process other than `not_pid`; the seconds that it took."""
+        return self.wait(lambda: self.pid() not in (0, not_pid) and self.is_healthy(), "a healthy gateway", timeout)
+
+    def wait_state(self, unit, *states):
+        return self.wait(lambda: self.show(unit, "ActiveState") in states, "%s to be %s" % (unit, "/".join(states)))
+
+    def restart_gap(self):
+        """Seconds that systemd let pass between the end of the gateway's last main process and the start of this one."""
+        started = int(self.show(GATEWAY, "ExecMainStartTimestampMonotonic"))
+        entries = self.entries("UNIT=" + GATEWAY, "MESSAGE_ID=98e322203f7a4ed290d09fe03c09fe15")     # process exited
+        ended = max(int(entry["__MONOTONIC_TIMESTAMP"]) for entry in entries
+                    if int(entry["__MONOTONIC_TIMESTAMP"]) < started)
+        return (started - ended) / 1e6
+
+    def cursor(self):
+        """A point in the journal; what `journal` and `entries` give can start after it."""
+        self.do("journalctl", "--sync", timeout=30)
+        return self.do("journalctl", "--show-cursor", "-n1", "-o", "cat").out.rpartition("-- cursor: ")[2].strip()
+
+    def entries(self, *words, since=""):
+        """Journal entries as dicts."""
+        self.do("journalctl", "--sync", timeout=30)
+        after = ["--after-cursor=" + since] if since else []
+        answer = self.machine.run(["journalctl", "-o", "json", "--all"] + after + list(words), 60, cap=1 << 26)
+        return [json.loads(line) for line in answer.out.splitlines()]
+
+    def journal(self, *words, since=""):
+        """Journal lines as people read them."""
+        after = ["--after-cursor=" + since] if since else []
+        return self.machine.run(["journalctl", "--no-pager", "-o", "short-monotonic"] + after + list(words), 60,
+                                cap=1 << 24).out.splitlines()
+
+    def mood(self, word):
+        """What /health answers from now on: ok, error, slow or hang."""
+        self.write(MOOD, word + "\n")
+
+    def note(self, what, seconds):
+        """Puts a duration in the table that is printed at the end."""
+        self.seconds.append((what, seconds))
+
+    def manager(self, *words, timeout=120, ok=True):
+        return self.do(MANAGER, *words, timeout=timeout, ok=ok)
+
+    def handler(self, *words, timeout=300, ok=False):
+        return self.do(HANDLER, *words, timeout=timeout, ok=ok)
+
+    def files(self):
+        """Every path on the machine's own file system with its type, mode, owner and, for links, target."""
+        answer = self.machine.run(
+            ["find", "/", "-xdev", "(", "-path", "/tmp", "-o", "-path", "/var/tmp", "-o", "-path", "/run", "-o", "-path",
+             "/var/log", "-o", "-path", "/var/lib/redis", "-o", "-path", "/var/cache/ldconfig", "-o", "-path",
+             "/var/lib/systemd", "-o", "-name", "__pycache__", ")", "-prune", "-o", "-printf", "%p %y %m %u %g %l\n"],
+            120, cap=1 << 28)
+        return set(answer.out.splitlines())
+
+
+def furnish(machine):
+    """Before the machine boots: ollama.service and its stand-in, the application and uvicorn, a settings file."""
+    standin = os.path.join(TREE, "lib", "citadel", "rehearsal", "standins", "ollama.py")
+    with open(standin) as file:
+        machine.write("/usr/local/bin/ollama", "#!/usr/bin/python3 -IS\n" + file.read(), 0o755)
+    machine.write("/usr/lib/sysusers.d/test-ollama.conf", "u ollama - -\n")
+    machine.write("/etc/systemd/system/" + OLLAMA, OLLAMA_UNIT)
+    machine.write("/opt/citadel/config/production.yaml", PRODUCTION)
+    machine.write("/usr/local/bin/test-uvicorn", "#!/opt/citadel/venv/bin/python3\n"
+                  "import sys\nfrom uvicorn.main import main\nif __name__ == '__main__':\n    sys.exit(main())\n", 0o755)
+
+
+def install_gateway(machine):
+    """In the running machine: the gateway's venv, as `python3 -m venv` and pip would make it."""
+    minor = roots.python_minor(machine.root)
+    assert machine.run(["python3", "-m", "venv", "--without-pip", "/opt/citadel/venv"], 60).ok
+    site = machine.path("/opt/citadel/venv/lib/python3.%d/site-packages" % minor)
+    for source in (provision.uvicorn_for(minor), os.path.join(HERE, "gateway")):
+        for name in os.listdir(source):
+            if name not in ("bin", "__pycache__"):
+                place = os.path.join(source, name)
+                (shutil.copytree if os.path.isdir(place) else shutil.copy)(place, os.path.join(site, name))
+    os.rename(machine.path("/usr/local/bin/test-uvicorn"), machine.path("/opt/citadel/venv/bin/uvicorn"))
+    for words in (["chmod", "-R", "go+rX", "/opt/citadel/venv"], ["python3", "-m", "compileall", "-q", site[site.index("/opt"):]],
+                  ["systemd-sysusers"], ["systemctl", "daemon-reload"],
+                  ["systemctl", "enable", "--now", OLLAMA]):
+        answer = machine.run(words, 120)
+        assert answer.ok, answer.complaint()
+
+
+def machine_of(name, suffix=""):
+    """A machine on the root `name`, not booted. This host's own services stay out of a copy of it."""
+    return Machine(roots.directory(name, provision.CACHE), "citadel-" + (name.strip("/") or "host") + suffix,
+                   target=TARGET if name == "/" else "multi-user.target", binds={CHECKOUT: TREE})
+
+
+def install(machine, *words):
+    """install.py as shipped, from a read-only checkout; its Answer."""
+    return machine.run(["python3", CHECKOUT + "/install.py"] + list(words), 180)

@@ -1,0 +1,221 @@
+"""Runs the tests: the pure ones on every Python there is, the live ones on every systemd that was asked for.
+
+Every pytest is a process of its own, a few side by side; their outputs are kept apart and shown in order. What was
+not run is said and counted, and the last line is the sum.
+"""
+
+import argparse
+import os
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+TREE = os.path.dirname(HERE)
+sys.path.insert(0, os.path.join(HERE, "live"))
+
+import provision                # noqa: E402  (both lie beside this file)
+import roots                    # noqa: E402
+
+SIDE_BY_SIDE = max(2, os.cpu_count() or 1)
+ISOLATED = "CITADEL_TESTS_ISOLATED"
+
+
+def main(argv):
+    options = _options(argv)
+    if options.quick:
+        return _report([_pure(minor, *python) for minor, python in sorted(provision.pythons().items())],
+                       [], _missing_pythons(provision.pythons()))
+    if os.geteuid() != 0:
+        print("tests/run: the live tests boot machines and need root; --quick does not", file=sys.stderr)
+        return 77
+    if ISOLATED not in os.environ:
+        return _isolated(argv)
+    return _everything(options)
+
+
+def _options(argv):
+    parser = argparse.ArgumentParser(
+        prog="tests/run", description="Without options: the pure tests, then the live ones on this host's systemd.")
+    parser.add_argument("--quick", action="store_true", help="only the pure tests, as any user, in seconds")
+    parser.add_argument("--matrix", action="store_true", help="the live tests on Debian 11, 12, 13 and sid as well")
+    parser.add_argument("--root", action="append", metavar="NAME", help="the live tests on this release only, or on /")
+    parser.add_argument("-k", metavar="EXPRESSION", default="", help="only the tests that match, as pytest's -k")
+    options = parser.parse_args(argv)
+    releases = [release.name for release in roots.RELEASES]
+    for name in options.root or ():
+        if name != "/" and name not in releases:
+            parser.error("argument --root: %r is not / or one of %s" % (name, ", ".join(releases)))
+    options.k = ["-k", options.k] if options.k else []
+    options.root = options.root or (["/"] + (releases if options.matrix else []))
+    return options
+
+
+def _isolated(argv):
+    """This very run, in a mount and a PID namespace of its own: when it ends, however it ends, nothing that it
+    mounted or started is left."""
+    os.execvpe("unshare", ["unshare", "--mount", "--propagation", "private", "--pid", "--fork", "--kill-child",
+                           "--mount-proc", sys.executable, "-B", os.path.abspath(__file__)] + argv,
+               dict(os.environ, **{ISOLATED: "1"}))
+
+
+def _everything(options):
+    names = [name for name in options.root if name != "/"]
+    provision.debian_packages(provision.LIVE_PACKAGES + (provision.MATRIX_PACKAGES if names else ()))
+    provision.venv()
+    unbuilt = _build_roots([name for name in names if not roots.built(name, provision.CACHE)])
+    pythons = provision.pythons()
+    for minor, (_, path, _) in pythons.items():
+        provision.pytest_for(minor, path)
+    pure = [_pure(minor, *python) for minor, python in sorted(pythons.items())]
+    pure += [_pure_in(name) for name in names if name not in unbuilt]
+    live = [_live(name, options.k) for name in options.root if name not in unbuilt]
+    not_run = ["live tests on %s: its root could not be built" % name for name in unbuilt]
+    return _report([] if options.k else pure, live, not_run + _missing_pythons(
+        list(pythons) + [roots.python_minor(roots.directory(name, provision.CACHE)) for name in names
+                         if name not in unbuilt]), failed=len(unbuilt))
+
+
+def _build_roots(names):
+    """Builds the roots that are not in the cache yet; the names of those that failed."""
+    jobs = []
+    for name in names:
+        roots.prepare(name, provision.CACHE)
+        jobs.append(Job("root of " + name, roots.command(name, provision.CACHE)))
+    failed = []
+    for name, job in zip(names, _side_by_side(jobs)):
+        if job.code == 0:
+            roots.finish(name, provision.CACHE)
+            print("built the root of %s in %.0f s" % (name, job.seconds), flush=True)
+        else:
+            failed.append(name)
+            print(job.output())
+    return failed
+
+
+class Job:
+    """One process: what it is called in the summary, its command, and afterwards how it ended and what it said."""
+
+    def __init__(self, title, argv, environment=None):
+        self.title, self.argv = title, argv
+        self.environment = dict(os.environ, PYTHONDONTWRITEBYTECODE="1", **(environment or {}))
+        self.file = tempfile.TemporaryFile()
+        self.code, self.seconds, self.process = None, 0.0, None
+
+    def run(self):
+        started = time.monotonic()
+        self.process = subprocess.Popen(self.argv, stdin=subprocess.DEVNULL, stdout=self.file,
+                                        stderr=subprocess.STDOUT, cwd=TREE, env=self.environment,
+                                        start_new_session=True)
+        code = self.process.wait()
+        self.seconds, self.code = time.monotonic() - started, code
+
+    def output(self, offset=0):
+        return os.pread(self.file.fileno(), 1 << 26, offset).decode("utf-8", "backslashreplace")
+
+    def counts(self):
+        """{"passed": 12, ...} from pytest's last line."""
+        lines = [line for line in self.output().splitlines() if re.search(r"\bin [0-9.]+s\b", line)]
+        return {word.rstrip("s") if word == "errors" else word: int(number)
+                for number, word in re.findall(r"(\d+) (passed|failed|errors?|skipped)", lines[-1] if lines else "")}
+
+
+def _side_by_side(jobs, width=SIDE_BY_SIDE):
+    """Starts all jobs, `width` at a time, and yields each, in order, when it has ended."""
+    room = threading.Semaphore(width)
+
+    def one(job):
+        with room:
+            job.run()
+
+    threads = [threading.Thread(target=one, args=(job,), daemon=True) for job in jobs]
+    for thread in threads:
+        thread.start()
+    try:
+        for job, thread in zip(jobs, threads):
+            thread.join()
+            yield job
+    finally:
+        for job in jobs:
+            if job.process and job.code is None:
+                os.killpg(job.process.pid, signal.SIGKILL)
+
+
+def _pytest(python, words):
+    return [python, "-m", "pytest", "-q", "-p", "no:cacheprovider"] + words
+
+
+def _pure(minor, version, path, has_pytest):
+    """The pure tests on one of the host's Pythons; None where there is no pytest for it."""
+    directory = provision.pytest_directory(minor)
+    if not directory and not has_pytest:
+        return None
+    return Job("pure tests, Python " + version, _pytest(path, ["tests", "--ignore=tests/live", "--ignore=tests/bench"]),
+               {"PYTHONPATH": directory} if directory else None)
+
+
+def _pure_in(name):
+    """The pure tests on a release's own Python, in a container that boots nothing and keeps nothing."""
+    root = roots.directory(name, provision.CACHE)
+    minor = roots.python_minor(root)
+    argv = ["systemd-nspawn", "--quiet", "--register=no", "--keep-unit", "--private-network", "--volatile=overlay",
+            "--machine=citadel-pure-" + name, "--directory=" + root, "--bind-ro=%s:/mnt" % TREE,
+            "--bind-ro=%s:/srv" % provision.pytest_for(minor), "--setenv=PYTHONPATH=/srv", "--chdir=/mnt",
+            "--setenv=PYTHONDONTWRITEBYTECODE=1"]
+    return Job("pure tests, Python 3.%d of %s" % (minor, name),
+               argv + _pytest("/usr/bin/python3", ["tests", "--ignore=tests/live", "--ignore=tests/bench"]),
+               {"SYSTEMD_NSPAWN_UNIFIED_HIERARCHY": "1"})
+
+
+def _live(name, words):
+    root = roots.directory(name, provision.CACHE)
+    provision.uvicorn_for(roots.python_minor(root))
+    title = "live tests, " + ("this host" if name == "/" else next(
+        "%s (systemd %s)" % (release.title, release.systemd) for release in roots.RELEASES if release.name == name))
+    return Job(title, _pytest(provision.venv(), ["-rA", "tests/live", "--root=" + name] + words))
+
+
+def _missing_pythons(found):
+    return ["pure tests on Python 3.%d: not on this host" % minor for minor in provision.MINORS if minor not in found]
+
+
+def _report(pure, live, not_run, failed=0):
+    """Runs the jobs, shows what a person needs to see, then a line for each and the sum; the exit code."""
+    done = []
+    for job in _side_by_side([job for job in pure if job]):
+        if job.code != 0:
+            print("\n==== %s ====\n%s" % (job.title, job.output()), flush=True)
+        done.append(job)
+    for job in _side_by_side(live):
+        print("\n==== %s ====\n%s" % (job.title, job.output()), flush=True)
+        done.append(job)
+    not_run += ["pure tests on a Python without pytest: a full run fetches one"] * pure.count(None)
+    total = {"passed": 0, "failed": failed, "skipped": len(not_run)}
+    print()
+    for job in done:
+        counts = job.counts()
+        wrong = counts.get("failed", 0) + counts.get("error", 0)
+        total["passed"] += counts.get("passed", 0)
+        total["failed"] += wrong or (job.code != 0)
+        total["skipped"] += counts.get("skipped", 0)
+        print("%-44s %4d passed, %d failed, %d skipped  %6.1f s%s" % (
+            job.title, counts.get("passed", 0), wrong, counts.get("skipped", 0), job.seconds,
+            "" if job.code == 0 else "  exit %d" % job.code))
+    for line in not_run:
+        print("not run: " + line)
+    print("\n%(passed)d passed, %(failed)d failed, %(skipped)d skipped" % total)
+    return 1 if total["failed"] or not total["passed"] else 0
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main(sys.argv[1:]))
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except subprocess.CalledProcessError as error:
+        print("tests/run: %s exited %d" % (" ".join(error.cmd), error.returncode), file=sys.stderr)
+        sys.exit(1)
