@@ -22,19 +22,19 @@ import provision                # noqa: E402  (both lie beside this file)
 import roots                    # noqa: E402
 
 SIDE_BY_SIDE = max(2, os.cpu_count() or 1)
-ISOLATED = "CITADEL_TESTS_ISOLATED"
 
 
 def main(argv):
     options = _options(argv)
     if options.quick:
-        return _report([_pure(minor, *python) for minor, python in sorted(provision.pythons().items())],
-                       [], _missing_pythons(provision.pythons()))
+        pythons = sorted(provision.pythons().items())
+        jobs = [_pure(minor, *python) for minor, python in pythons]
+        without = ["pure tests, Python %s: it has no pytest; a full run fetches one" % python[0]
+                   for (_, python), job in zip(pythons, jobs) if job is None]
+        return _report([job for job in jobs if job], [], without + _missing_pythons(dict(pythons)))
     if os.geteuid() != 0:
         print("tests/run: the live tests boot machines and need root; --quick does not", file=sys.stderr)
         return 77
-    if ISOLATED not in os.environ:
-        return _isolated(argv)
     return _everything(options)
 
 
@@ -53,14 +53,6 @@ def _options(argv):
     options.k = ["-k", options.k] if options.k else []
     options.root = options.root or (["/"] + (releases if options.matrix else []))
     return options
-
-
-def _isolated(argv):
-    """This very run, in a mount and a PID namespace of its own: when it ends, however it ends, nothing that it
-    mounted or started is left."""
-    os.execvpe("unshare", ["unshare", "--mount", "--propagation", "private", "--pid", "--fork", "--kill-child",
-                           "--mount-proc", sys.executable, "-B", os.path.abspath(__file__)] + argv,
-               dict(os.environ, **{ISOLATED: "1"}))
 
 
 def _everything(options):
@@ -162,7 +154,8 @@ def _pure_in(name):
     """The pure tests on a release's own Python, in a container that boots nothing and keeps nothing."""
     root = roots.directory(name, provision.CACHE)
     minor = roots.python_minor(root)
-    argv = ["systemd-nspawn", "--quiet", "--register=no", "--keep-unit", "--private-network", "--volatile=overlay",
+    argv = ["unshare", "--mount", "--propagation", "private", "--pid", "--fork", "--kill-child", "--mount-proc",
+            "systemd-nspawn", "--quiet", "--register=no", "--keep-unit", "--private-network", "--volatile=overlay",
             "--machine=citadel-pure-" + name, "--directory=" + root, "--bind-ro=%s:/mnt" % TREE,
             "--bind-ro=%s:/srv" % provision.pytest_for(minor), "--setenv=PYTHONPATH=/srv", "--chdir=/mnt",
             "--setenv=PYTHONDONTWRITEBYTECODE=1"]
@@ -176,24 +169,24 @@ def _live(name, words):
     provision.uvicorn_for(roots.python_minor(root))
     title = "live tests, " + ("this host" if name == "/" else next(
         "%s (systemd %s)" % (release.title, release.systemd) for release in roots.RELEASES if release.name == name))
-    return Job(title, _pytest(provision.venv(), ["-rA", "tests/live", "--root=" + name] + words))
+    return Job(title, [provision.venv(), "-B", os.path.join(HERE, "live", "isolated.py"), "-q", "-ra", "--tb=short",
+                       "-p", "no:cacheprovider", "--durations=10", "tests/live", "--root=" + name] + words)
 
 
 def _missing_pythons(found):
-    return ["pure tests on Python 3.%d: not on this host" % minor for minor in provision.MINORS if minor not in found]
+    return ["pure tests, Python 3.%d: not on this host" % minor for minor in provision.MINORS if minor not in found]
 
 
 def _report(pure, live, not_run, failed=0):
     """Runs the jobs, shows what a person needs to see, then a line for each and the sum; the exit code."""
     done = []
-    for job in _side_by_side([job for job in pure if job]):
+    for job in _side_by_side(pure):
         if job.code != 0:
             print("\n==== %s ====\n%s" % (job.title, job.output()), flush=True)
         done.append(job)
     for job in _side_by_side(live):
         print("\n==== %s ====\n%s" % (job.title, job.output()), flush=True)
         done.append(job)
-    not_run += ["pure tests on a Python without pytest: a full run fetches one"] * pure.count(None)
     total = {"passed": 0, "failed": failed, "skipped": len(not_run)}
     print()
     for job in done:

@@ -26,7 +26,7 @@ ENVIRONMENT_VARIABLES = ("CITADEL_ENVIRONMENT", "CITADEL_ENV", "ENVIRONMENT", "E
 
 DEEPEST = 60            # levels of nesting
 LONGEST_KEY = 1000      # characters; YAML itself ends at 1024
-MOST_NOTES = 100        # unjudged places that are listed
+MOST_NOTES = 100        # unjudged places, and keys given twice, that are listed
 
 Document = namedtuple("Document", "values unjudged problems")
 Document.__doc__ = """What was read: `values` dotted.path -> Value, list items as path.0, path.1; an empty list is ().
@@ -217,16 +217,18 @@ class _Reader:
             key, why = _scalar(text[:end].rstrip(" "), number)
             if not why and not isinstance(key, str):
                 why = "a key that is no text (%s)" % text[:end].strip()[:20]
-            elif not why and "." in key:
-                why = "a key with a dot in it"
+            elif not why and (not key or "." in key):
+                why = "a key with a dot in it" if key else "an empty key"
             if why:
                 self._note(number, why)
                 self._value(indent + end + 1, indent, path, False)
                 continue
             full = path + "." + key if path else key
             if key in seen:
-                self.problems.append(Problem("", number, printable(full), "there twice, first in line %d" % seen[key]))
                 self.doomed.add(full)
+                if len(self.problems) < MOST_NOTES:
+                    self.problems.append(Problem("", number, printable(full),
+                                                 "there twice, first in line %d" % seen[key]))
             seen.setdefault(key, number)
             self._value(indent + end + 1, indent, full, judged)
 
@@ -238,11 +240,13 @@ class _Reader:
 
     def _value(self, column, above, path, judged, in_mapping=True):
         """The value that begins at `column` of this line or, if nothing does, on the next one."""
-        number, line = self.at + 1, self.lines[self.at]
+        number, line, properties = self.at + 1, self.lines[self.at], 0
         column += _indentation(line[column:])
         while line[column:column + 1] in ("&", "!"):
             self._note(number, "an anchor" if line[column] == "&" else "a tag")
-            judged = False
+            properties, judged = properties + 1, False
+            if properties > 2:
+                raise _Beyond(number, "more than one anchor and one tag")
             column = _property_end(line, column, number)
             column += _indentation(line[column:])
         text = line[column:]

@@ -6,13 +6,14 @@ look that finds all three unchanged proves that nothing happened since the last 
 of PID 1 is read from where we left off, and tells what lay in between: two quick restarts are two, each with its
 own time. A long-running `journalctl -f` would say no more, and would need a second way of starting programs.
 
-`Timeline` is pure: looks and journal entries in, events and a summary out. `watch` is the loop around it.
+`Timeline` is pure: looks and journal moments in, events and a summary out. `watch` is the loop around it.
 Times are seconds of CLOCK_MONOTONIC, the clock of systemd's and the journal's stamps.
 """
 
 from collections import namedtuple
 
 from citadel.errors import CannotLook
+from citadel.moments import EXITED, FAILED, OUT_OF_MEMORY, SCHEDULED, STARTED
 from citadel.report import plural, printable, span
 
 Look = namedtuple("Look", "time unit answering detail")
@@ -26,7 +27,7 @@ Summary.__doc__ = """`availability` in percent of `watched`; `outages` counts th
 `up` is how it stood at the end; `blind` are the seconds in which systemd did not answer."""
 
 UP = ("active", "reloading", "refreshing")
-EXITED, FAILED, SCHEDULED, STARTED, OUT_OF_MEMORY = "exited", "failed", "scheduled", "started", "oom"
+_TONES = {EXITED: "bad", FAILED: "bad", OUT_OF_MEMORY: "bad", SCHEDULED: "uneasy", STARTED: "good"}
 
 
 class Timeline:
@@ -41,21 +42,22 @@ class Timeline:
         self._up = False
         self._outages = []                      # [begin, end or None]
         self._counted = 0
+        self._announced = False                 # NRestarts has counted a restart whose run is still to begin
         self._runs = set()
         self._blind = 0.0
 
-    def feed(self, look, entries=()):
-        """Takes a look and the journal entries (journalctl.Entry) that are new since the last; the events in them."""
-        entries = sorted(entries, key=lambda entry: entry.time)
+    def feed(self, look, moments=()):
+        """Takes a look and the journal's (moments.Moment) that are new since the last; the events in them."""
+        moments = sorted(moments, key=lambda moment: moment.time)
         if self._last is None:
             return self._first(look)
         before, self._last = self._last, look
-        self._count(before.unit, look.unit, entries)
-        events = [Event(entry.time, printable(entry.text), _TONES.get(entry.kind, "faint")) for entry in entries
-                  if entry.kind != STARTED or entry.invocation != look.unit.invocation]
+        self._count(before.unit, look.unit, moments)
+        events = [Event(moment.time, moment.text, _TONES.get(moment.kind, "faint")) for moment in moments
+                  if moment.kind != STARTED or moment.invocation != look.unit.invocation]
         if _visible(before.unit) != _visible(look.unit):
             events.append(_state_event(before.unit, look))
-        events += self._spells(before, look, entries)
+        events += self._spells(before, look, moments)
         return sorted(events, key=lambda event: event.time)
 
     def blind(self, seconds):
@@ -94,21 +96,24 @@ class Timeline:
             text += ", but not answering" + _because(look.detail)
         return [Event(look.time, text, "good" if self._up else "bad")]
 
-    def _count(self, before, now, entries):
+    def _count(self, before, now, moments):
         grown = max(0, now.restarts - before.restarts)
         other_run = bool(now.invocation) and now.invocation != before.invocation and now.invocation not in self._runs
-        self._counted += max(grown, int(other_run))
-        self._runs.update(entry.invocation for entry in entries if entry.kind == STARTED and entry.invocation)
+        self._counted += grown or int(other_run and not self._announced)
+        self._announced = not other_run and (self._announced or grown > 0)
+        self._runs.update(moment.invocation for moment in moments if moment.kind == STARTED and moment.invocation)
         if now.invocation:
             self._runs.add(now.invocation)
 
-    def _spells(self, before, look, entries):
-        """Ends and begins outages by what lay between two looks; the events that say so."""
-        edges = [(entry.time, False, "") for entry in entries if entry.kind == EXITED]
+    def _spells(self, before, look, moments):
+        """Ends and begins outages by what lay between two looks; the events that say so. What the journal tells too
+        late for that is left to systemd's own stamps, which are of the last change only."""
+        moments = [moment for moment in moments if moment.time > before.time]
+        edges = [(moment.time, False, "") for moment in moments if moment.kind == EXITED]
         if look.unit.active_exit > before.unit.active_exit:
             edges.append((look.unit.active_exit, False, ""))
         if look.answering is None:              # no probe: systemd's word must do
-            edges += [(entry.time, True, "") for entry in entries if entry.kind == STARTED]
+            edges += [(moment.time, True, "") for moment in moments if moment.kind == STARTED]
             if look.unit.active_enter > before.unit.active_enter:
                 edges.append((look.unit.active_enter, True, ""))
         edges.sort()
@@ -125,9 +130,6 @@ class Timeline:
             return [Event(time, "down: " + why if why else "down", "bad")]
         self._outages[-1][1] = time
         return [Event(time, "up again after " + span(time - self._outages[-1][0]), "good")]
-
-
-_TONES = {EXITED: "bad", FAILED: "bad", OUT_OF_MEMORY: "bad", SCHEDULED: "uneasy", STARTED: "good"}
 
 
 def _is_up(look):
@@ -170,7 +172,7 @@ LINGER = 3.0                    # seconds for which the last change keeps us clo
 def watch(seconds, look, journal, clock, pause, tell, show=lambda timeline, left: None):
     """Watches for `seconds`, or until `pause` says that we are to end; the Timeline with all that happened.
 
-    `look()` gives a Look or raises CannotLook (on the very first look that is the end of it); `journal()` the entries
+    `look()` gives a Look or raises CannotLook (on the very first look that is the end of it); `journal()` the moments
     since its last call; `pause(seconds)` waits and says False to go on no longer; `tell(event)` is called for each
     change, `show(timeline, seconds left)` after each look.
     """

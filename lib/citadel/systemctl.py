@@ -1,7 +1,7 @@
 """What we ask systemd, and how its answer reads. The only room that knows systemctl's words.
 
-Reading: `show` (one call for any number of units), `system_state`, `versions`. Acting: `start`, `restart`, `kill`,
-`reset_failed`, `thaw`; all of them queue and return (`--no-block`), so that a deadline is ours and not a job's.
+Reading: `show` (one call for any number of units), `system_state`, `versions`. Acting: `start`, `stop`, `restart`,
+`kill`, `reset_failed`, `thaw`; all of them queue and return (`--no-block`), so that a deadline is ours and not a job's.
 
 A systemctl that is missing, silent past its deadline or refused is CannotLook, never an empty answer: "could not
 ask" must not read as "nothing there". With PID 1 stuck a call would take 90 s (measured), hence TIMEOUT.
@@ -154,6 +154,11 @@ def version(run=run_program):
 
 def start(name, run=run_program):
     return _order(["start", "--no-block"], name, run)
+
+
+def stop(name, run=run_program):
+    """For the gate alone, which takes back a start that nobody asked for; a recovery pass never stops a service."""
+    return _order(["stop", "--no-block"], name, run)
 
 
 def restart(name, run=run_program):

@@ -14,11 +14,11 @@ def renamed(root_name):
         furnish(machine)
         text = "".join(line for line in machine.read("/lib/systemd/system/redis-server.service").splitlines(True)
                        if not line.startswith("Alias="))
-        machine.write("/etc/systemd/system/multi-user.target.wants/redis-server.service", "")
         machine.boot(120)
         host = Host(machine, [])
+        host.do("systemctl", "stop", "redis-server.service")
         host.do("rm", "-f", "/etc/systemd/system/redis.service", "/lib/systemd/system/redis-server.service",
-                "/etc/systemd/system/multi-user.target.wants/redis-server.service")
+                "/etc/init.d/redis-server", "/etc/systemd/system/multi-user.target.wants/redis-server.service")
         machine.write("/etc/systemd/system/" + UNIT, text)
         install_gateway(machine)
         host.do("systemctl", "enable", "--now", UNIT)

@@ -58,13 +58,21 @@ def install(host, source, schedule=None, dry_run=False):
     if dry_run:
         return _say_plan(host, planned, steps)
     _put_files(host, planned, known, python)
-    failures = [complaint for complaint in (step(host) for _, step in steps) if complaint]
-    for complaint in failures:
-        host.complain(complaint)
-    if not failures:
-        _settle(host, planned.manifest)
-    _say_done(host, planned, old, failures)
-    return 1 if failures else 0
+    _say_files(host, planned)
+    failures = 0
+    for words, step in steps:
+        complaint = step(host)
+        if complaint:
+            failures += 1
+            host.complain(complaint)
+        elif step is not _start:                # that one speaks for itself
+            host.say("%-8s %s" % ("done", words))
+    if failures:
+        host.complain("installed, but not everything worked: mend it and run install.py again")
+        return 1
+    _settle(host, planned.manifest)
+    _say_what_is_left(host, planned, old)
+    return 0
 
 
 def _fit_python(host, files):
@@ -177,6 +185,8 @@ def _systemd_steps(host, planned, old, wanted, interrupted):
         steps.append(("create the account %s" % layout.ACCOUNT, _create_account))
     if TMPFILES in changed or interrupted or any(tree.status(path) is None for path in systemd.declared_paths(tree)):
         steps.append(("create the directories of %s" % TMPFILES, _create_directories))
+    if tree.status(layout.CONFIG) is None:
+        steps.append(("create %s" % layout.CONFIG, _create_config_directory))
     if host.is_running and (units_changed or interrupted):
         steps.append(("systemctl daemon-reload", _reload))
     known_units = {layout.unit_name(path) for path in old.files}
@@ -201,17 +211,24 @@ def _schedule_steps(schedule, before, timer_changed):
 
 
 def _create_account(host):
-    if os.geteuid() != 0:
+    if host.tree.owner != 0:
         host.say("The account %s is left to systemd-sysusers at boot: only root can create it." % layout.ACCOUNT)
         return None
+    host.tree.make_directories("/etc")
     return _complaint(systemd.create_account(host.root, host.run), "the account was not created")
 
 
 def _create_directories(host):
-    if os.geteuid() != 0:
+    if host.tree.owner != 0:
         host.say("The directories of %s are left to systemd-tmpfiles at boot: only root can give them away." % TMPFILES)
         return None
     return _complaint(systemd.create_directories(host.root, host.run), "the directories were not created")
+
+
+def _create_config_directory(host):
+    if host.tree.owner != 0:
+        return None
+    return _complaint(systemd.create_config_directory(host.root, host.run), "%s was not created" % layout.CONFIG)
 
 
 def _reload(host):
@@ -261,11 +278,11 @@ def _start(host):
 def missing_for_start(tree):
     """Sentences for what the gateway needs and this host does not have."""
     sentences = []
-    if tree.resolve(HOME + "/venv/bin/uvicorn") is None:
-        sentences.append("The gateway's application is not here yet: %s/venv/bin/uvicorn is missing." % HOME)
-    if systemd.find_unit(tree, "ollama.service") is None:
+    if tree.resolve(layout.VENV + "/bin/uvicorn") is None:
+        sentences.append("The gateway's application is not here yet: %s/bin/uvicorn is missing." % layout.VENV)
+    if not systemd.is_here(tree, "ollama.service"):
         sentences.append("ollama.service is not on this host, and the gateway needs it.")
-    if not any(systemd.find_unit(tree, name) for name in ("redis-server.service", "redis.service")):
+    if not any(systemd.is_here(tree, name) for name in ("redis-server.service", "redis.service")):
         sentences.append("Neither redis-server.service nor redis.service is on this host, and the gateway needs one.")
     return sentences
 
@@ -289,26 +306,28 @@ def _say_plan(host, planned, steps):
     return 0
 
 
-def _say_done(host, planned, old, failures):
-    written = [item.path for _, item in planned.writes]
-    inside = [path for path in written if path.startswith(HOME + "/") and not path.startswith(SETTINGS)]
+def _say_files(host, planned):
+    """The files written, those inside /opt/citadel by number only."""
+    inside = [item for _, item in planned.writes if item.path.startswith(HOME + "/")
+              and item.path not in (SETTINGS, SETTINGS + ".new")]
     if inside:
-        host.say("%d file%s in %s" % (len(inside), "" if len(inside) == 1 else "s", HOME))
+        host.say("%-8s %d file%s in %s" % ("written", len(inside), "" if len(inside) == 1 else "s", HOME))
     for word, item in planned.writes:
-        if item.path not in inside:
+        if item not in inside:
             host.say("%-8s %s" % (word, item.path))
     for path in planned.removals:
         host.say("%-8s %s" % ("removed", path))
     if planned.link:
         host.say("%-8s %s -> %s (this host's redis)" % ("link", REDIS_ALIAS, planned.link))
+
+
+def _say_what_is_left(host, planned, old):
+    """What the operator still has to do, if anything."""
     if old and host.is_running:
-        _say_restarts(host, written)
+        _say_restarts(host, [item.path for _, item in planned.writes])
     if planned.manifest.schedule == "cron" and not systemd.cron_runs(host.tree, host.root, host.run):
         host.say("No cron daemon runs here, so nothing will read %s: `install.py --schedule timer`" % CRON)
-    if failures:
-        host.complain("installed, but not everything worked: mend it and run install.py again")
-    else:
-        host.say("Citadel %s is installed%s." % (__version__, "" if host.is_running else " in " + host.root))
+    host.say("Citadel %s is installed%s." % (__version__, "" if host.is_running else " in " + host.root))
 
 
 def _say_restarts(host, written):

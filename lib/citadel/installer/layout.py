@@ -12,6 +12,8 @@ from citadel.errors import CannotLook
 
 HOME = "/opt/citadel"
 SETTINGS = HOME + "/etc/citadel.conf"
+CONFIG = HOME + "/config"
+VENV = HOME + "/venv"
 STATE = "/var/lib/citadel-recovery"
 UNITS = "/usr/local/lib/systemd/system"     # there `systemctl mask` and `edit` work, in /etc/systemd/system mask does not
 SYSUSERS = "/usr/local/lib/sysusers.d/citadel.conf"

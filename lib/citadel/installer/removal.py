@@ -17,7 +17,7 @@ STOPPED_FIRST = (TIMER, "citadel-health.service", "citadel-recovery.service")
 STATE_IN_RAM = "/run/citadel-recovery"
 PURGED_FILES = (SETTINGS, SETTINGS + ".new")
 PURGED_TREES = (HOME + "/logs", STATE_IN_RAM, STATE)
-LEFT_IF_NOT_EMPTY = (HOME + "/config", HOME + "/venv")
+LEFT_IF_NOT_EMPTY = (layout.CONFIG, layout.VENV)
 DEEPEST = 64
 
 
@@ -46,7 +46,8 @@ def uninstall(host, source, purge=False, dry_run=False):
         systemd.order("/", ["daemon-reload"], host.run, 90)
         for name in sorted({layout.unit_name(path) for path in installed.files} - {""}):
             systemd.order("/", ["reset-failed", "--", name], host.run)     # "not loaded" is what we are after
-    host.say("%d files removed." % len(present))
+    if present:
+        host.say("%d files removed." % len(present))
     if purge:
         failures += _purge(host, installed)
     else:
@@ -81,7 +82,7 @@ def _stop(host, installed, present):
     ordered = [name for name in STOPPED_FIRST if name in units] + sorted(units - set(STOPPED_FIRST))
     failures = []
     for name in ordered:
-        if host.is_running:
+        if host.is_running and systemd.order("/", ["is-active", "--", name], host.run).out.strip() != "inactive":
             answer = systemd.order("/", ["stop", "--", name], host.run, 90)     # TimeoutStopSec=60 of the gateway
             if not answer.ok:
                 failures.append("%s was not stopped: %s" % (name, answer.complaint()))
@@ -92,7 +93,24 @@ def _stop(host, installed, present):
         answer = systemd.order(host.root, ["disable", "--"] + with_install, host.run)
         if not answer.ok:
             failures.append("not disabled: " + answer.complaint())
+        _remove_wants(host.tree, with_install)
+    for name in ordered:
+        for path in ("/etc/systemd/system/" + name, "/etc/systemd/system/%s.d" % name):
+            if host.tree.status(path) is not None:
+                host.say("%s stays: it is not ours." % path)
     return failures
+
+
+def _remove_wants(tree, names):
+    """The links of enablement that `disable` leaves when a unit is masked (it ignores the unit then, and exits 0)."""
+    top = "/etc/systemd/system"
+    for directory in tree.names(top):
+        if directory.endswith((".wants", ".requires")):
+            for name in names:
+                path = "%s/%s/%s" % (top, directory, name)
+                if tree.link_target(path) == layout.UNITS + "/" + name:
+                    tree.remove(path)
+                    tree.remove_directory(top + "/" + directory)
 
 
 def _remove_byte_code(tree, files):
@@ -100,7 +118,7 @@ def _remove_byte_code(tree, files):
     for directory in sorted({os.path.dirname(path) for path in files if path.endswith(".py")}):
         cache = directory + "/__pycache__"
         if directory.startswith(HOME + "/lib") and tree.status(cache) is not None:
-            for name in os.listdir(tree.locate(cache + "/x")[:-2]):
+            for name in tree.names(cache):
                 tree.remove(cache + "/" + name)
             tree.remove_directory(cache)
 
@@ -140,24 +158,36 @@ def _purge(host, installed):
 
 
 def _remove_account(host, left):
-    """Removes the account that we created, unless files may still be its own."""
-    if left or not systemd.account_exists(host.tree, host.root):
-        if left:
-            host.say("The account %s stays with them." % layout.ACCOUNT)
+    """Removes the account that we created, unless something that is left belongs to it."""
+    if not systemd.account_exists(host.tree, host.root):
         return []
     if not host.is_running:
         host.say("The account %s in %s stays." % (layout.ACCOUNT, host.root))
         return []
+    import grp
+    import pwd
+    account = pwd.getpwnam(layout.ACCOUNT)
+    for path in left:
+        if _belongs(host.tree.locate(path), account.pw_uid, account.pw_gid):
+            host.say("The account %s stays: it has files in %s." % (layout.ACCOUNT, path))
+            return []
     answer = host.run(["userdel", layout.ACCOUNT], systemd.SECONDS)
     if not answer.ok:
         return ["the account %s was not removed: %s" % (layout.ACCOUNT, answer.complaint())]
-    import grp
     try:
         grp.getgrnam(layout.ACCOUNT)
     except KeyError:
         return []
     answer = host.run(["groupdel", layout.ACCOUNT], systemd.SECONDS)    # where login.defs has no USERGROUPS_ENAB
     return [] if answer.ok else ["the group %s was not removed: %s" % (layout.ACCOUNT, answer.complaint())]
+
+
+def _belongs(place, uid, gid):
+    """Whether anything at or below `place` is the account's or its group's."""
+    paths = [place]
+    for directory, subdirectories, names in os.walk(place):
+        paths += [os.path.join(directory, name) for name in subdirectories + names]
+    return any(status.st_uid == uid or status.st_gid == gid for status in map(os.lstat, paths))
 
 
 def remove_tree(place):

@@ -5,15 +5,16 @@ Looking for unit files is done in the directories themselves: the same for a hos
 
 from citadel.commands import run as run_program
 from citadel.errors import CannotLook
-from citadel.installer.layout import ACCOUNT, REDIS_ALIAS, TMPFILES
+from citadel.installer.layout import ACCOUNT, CONFIG, REDIS_ALIAS, TMPFILES
 from citadel.systemctl import show, system_state, version
 
 OLDEST = 239                    # RHEL 8
 SECONDS = 30
 START_SECONDS = 150             # the gateway's TimeoutStartSec, and the dependencies' own start before it
-# systemd.unit(5), "Unit File Load Path"; the generator's directory is where a SysV script becomes a unit.
+# systemd.unit(5), "Unit File Load Path".
 LOAD_PATH = ("/etc/systemd/system", "/run/systemd/system", "/usr/local/lib/systemd/system", "/usr/lib/systemd/system",
-             "/lib/systemd/system", "/run/systemd/generator.late")
+             "/lib/systemd/system")
+GENERATED = "/run/systemd/generator.late"       # where a SysV script becomes a unit
 CRON_DAEMONS = ("cron.service", "crond.service", "cronie.service", "cron.target")
 ENABLED = ("enabled", "enabled-runtime", "static", "alias", "generated")
 
@@ -32,12 +33,17 @@ def refuse_unfit(run=run_program):
 
 
 def find_unit(tree, name):
-    """The path inside the root where unit `name` is found, our own alias for redis not counted; None if nowhere."""
+    """The path inside the root where unit file `name` is found, our own alias for redis not counted; None if nowhere."""
     for directory in LOAD_PATH:
         path = directory + "/" + name
         if path != REDIS_ALIAS and tree.status(path) is not None:
             return path
     return None
+
+
+def is_here(tree, name):
+    """Whether there is a unit `name`, from a file or made of a SysV script."""
+    return find_unit(tree, name) is not None or tree.status(GENERATED + "/" + name) is not None
 
 
 def redis_alias(tree):
@@ -89,8 +95,16 @@ def create_account(root, run=run_program):
 
 
 def create_directories(root, run=run_program):
-    return run(["systemd-tmpfiles"] + (["--root=" + root] if root != "/" else []) + ["--create", "citadel.conf"],
-               SECONDS)
+    return run(_tmpfiles(root) + ["citadel.conf"], SECONDS)
+
+
+def create_config_directory(root, run=run_program):
+    """The gateway's settings directory, closed to others because it may hold secrets, and not its own to write."""
+    return run(_tmpfiles(root) + ["-"], SECONDS, stdin=("d %s 0750 root %s\n" % (CONFIG, ACCOUNT)).encode())
+
+
+def _tmpfiles(root):
+    return ["systemd-tmpfiles"] + (["--root=" + root] if root != "/" else []) + ["--create"]
 
 
 def declared_paths(tree):

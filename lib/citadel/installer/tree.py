@@ -94,6 +94,14 @@ class Tree:
         with open(descriptor, "rb") as file:
             return file.read() if stat.S_ISREG(os.fstat(file.fileno()).st_mode) else None
 
+    def names(self, path):
+        """The names in the directory `path`, sorted; none when it is not there."""
+        inside = self.resolve(path)
+        try:
+            return sorted(os.listdir(self.locate(inside))) if inside else []
+        except NotADirectoryError:
+            return []
+
     def link_target(self, path):
         """What the symlink `path` says, or None."""
         try:

@@ -124,7 +124,7 @@ def _keep(argv, alive):
     asked = []
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda number, frame: asked.append(number))
-    place = tempfile.mkdtemp(prefix="citadel-", dir="/tmp")
+    place = tempfile.mkdtemp(prefix="citadel-%d-" % os.getppid(), dir="/tmp")
     group = _own_cgroup(os.path.basename(place))
     program = -1
     try:

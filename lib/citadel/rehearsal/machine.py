@@ -238,16 +238,15 @@ class Machine:
             lines = file.read()[-4000:].decode("utf-8", "backslashreplace").split("\n")
         return " / ".join(line.strip() for line in lines[-6:] if line.strip()) or "it said nothing"
 
-    def enter_command(self):
-        """The command line that precedes a program which shall run in the machine, from within our namespaces."""
-        return ["nsenter", "--target", str(self.leader), "--mount", "--uts", "--ipc", "--net", "--pid", "--cgroup",
-                "--", "setpriv", "--bounding-set=" + TOO_POWERFUL, "--inh-caps=" + TOO_POWERFUL, "--"]
+    def running(self):
+        return self._nspawn is not None and self._nspawn.poll() is None
 
     def run(self, argv, timeout, stdin=b"", cap=1 << 20, environment=None):
         """Runs a program inside, as its root, and returns its commands.Answer."""
         if not self.leader:
             raise CitadelError("the machine is not running")
-        return run(self.enter_command() + list(argv), timeout, stdin=stdin, cap=cap, environment=environment)
+        answer = run(entry_command(self.leader) + list(argv), timeout, stdin=stdin, cap=cap, environment=environment)
+        return answer._replace(argv=tuple(argv))
 
     def wait_for(self, condition, timeout, what, pause=0.02):
         """Waits until `condition` (a function that returns something true, or a command line that exits 0 inside) holds;
@@ -278,6 +277,12 @@ class Machine:
             if (mount.point + "/").startswith(self.root + "/"):
                 run(["umount", "--lazy", mount.point], 10)
         shutil.rmtree(self.directory, ignore_errors=True)
+
+
+def entry_command(leader):
+    """The command line that precedes a program which shall run in a machine, by the PID that its PID 1 has for us."""
+    return ["nsenter", "--target", str(leader), "--mount", "--uts", "--ipc", "--net", "--pid", "--cgroup",
+            "--", "setpriv", "--bounding-set=" + TOO_POWERFUL, "--inh-caps=" + TOO_POWERFUL, "--"]
 
 
 def _escaped(path):

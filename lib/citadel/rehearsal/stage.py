@@ -7,11 +7,13 @@ import json
 import os
 import socket
 import sys
+import time
 
 from citadel import systemctl
 from citadel.commands import find, run
 from citadel.errors import CitadelError
 from citadel.rehearsal import isolation
+from citadel.report import printable
 
 GATEWAY = "citadel-gateway.service"
 RECOVERY = "citadel-recovery.service"
@@ -21,6 +23,8 @@ HEALTH = ("127.0.0.1", 8002, "/health")
 UVICORN = "/opt/citadel/venv/bin/uvicorn"
 MANAGER = "/opt/citadel/bin/citadel-restart-manager"
 HANDLER = "/opt/citadel/bin/citadel-recovery-handler"
+SETTINGS = "/opt/citadel/config/production.yaml"
+STANDIN_NAMES = ("ollama", "redis", "gateway")
 SOURCE = "/run/citadel-source"
 STANDINS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "standins")
 PROGRAMS = "/usr/local/lib/citadel-rehearsal"
@@ -28,12 +32,16 @@ MODES = "/run/citadel-rehearsal"
 
 
 class Stage:
-    """What a fault can do to the machine and ask of it."""
+    """What a fault can do to the machine and ask of it.
 
-    def __init__(self, machine):
-        self.machine = machine
+    `said` is what a recovery pass said of the gateway when it was last asked (verdict, cause, because)."""
+
+    def __init__(self, machine, clock=time.monotonic):
+        self.machine, self.clock = machine, clock
         self.standins = ()
         self.redis = REDIS[0]
+        self.said = {}
+        self.pid_before = 0
 
     # --- setting it up
 
@@ -110,16 +118,32 @@ class Stage:
         """One recovery pass by its unit, as cron or OnFailure= would start it, awaited to its end."""
         self.machine.run(["systemctl", "start", RECOVERY], timeout)
 
-    def diagnose(self):
-        """What a recovery pass would say now: its verdict, cause and because for the gateway (nothing is done)."""
-        return self.finding(self.machine.run([HANDLER, "--dry-run", "--json"], 30))
-
-    @staticmethod
-    def finding(answer):
+    def listen(self):
+        """Asks what a recovery pass would say now, without letting it act; kept as `said`."""
+        answer = self.machine.run([HANDLER, "--dry-run", "--json"], 30)
         try:
-            return json.loads(answer.out)["services"][0]
+            self.said = json.loads(answer.out)["services"][0]
         except (ValueError, LookupError):
-            return {"verdict": "unknown", "cause": "unknown", "because": answer.complaint()}
+            self.said = {"verdict": "unknown", "cause": "unknown", "because": answer.complaint()}
+
+    def reset(self):
+        """Clears systemd's counters and our attempt budget, as an operator would after a repair."""
+        self.inside([MANAGER, "reset"], 30)
+
+    def make_ready(self):
+        """A healthy gateway with cleared counters; returns its Unit."""
+        self.reset()
+        if not self.healthy():
+            self.machine.run(["systemctl", "start", "--", GATEWAY], 150)
+        return self.wait_until_healthy(30)
+
+    def repair(self):
+        """Takes every injected fault away."""
+        for standin in STANDIN_NAMES:
+            self.switch(standin, "")
+        self.drop_in(OLLAMA, "")
+        if os.path.exists(self.machine.path(SETTINGS)):
+            os.unlink(self.machine.path(SETTINGS))
 
     # --- looking
 
@@ -139,6 +163,12 @@ class Stage:
         if unit.active != "active" or unit.invocation == unlike:
             return None
         return unit if self.answers() == 200 else None
+
+    def evidence(self, lines=8):
+        """The newest journal lines of what we look after, for a step that failed."""
+        units = [word for name in (GATEWAY, RECOVERY, OLLAMA, self.redis) for word in ("-u", name)]
+        answer = self.machine.run(["journalctl", "--no-pager", "-q", "-o", "short", "-n", str(lines)] + units, 10)
+        return [printable(line) for line in answer.out.splitlines()]
 
     def wait_until_healthy(self, timeout, unlike=None):
         """Waits for `healthy`; raises CitadelError that says what it was like instead."""

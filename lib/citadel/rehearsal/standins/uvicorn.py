@@ -4,7 +4,8 @@ Only in a rehearsal's throwaway machine, on a host where the gateway's applicati
 first process holds the listening socket, answers nothing itself and replaces a worker that dies.
 
 /run/citadel-rehearsal/gateway switches it: `crash` (exits 1 at start), `hang` (accepts and never answers), `500`
-(every answer is an error), `slow` (answers after 8 s); anything else, or no such file, is well.
+(every answer is an error), `slow` (answers after 8 s); anything else, or no such file, is well. A PID after the word
+limits it to the life of that main process: `500 4711` ends with a restart.
 """
 
 import os
@@ -21,9 +22,10 @@ ANSWER = "HTTP/1.1 %s\r\ncontent-type: application/json\r\ncontent-length: %d\r\
 def mode():
     try:
         with open(MODE) as file:
-            return file.read().strip()
+            word, _, main = file.read().strip().partition(" ")
     except OSError:
         return ""
+    return word if main in ("", str(os.getppid())) else ""
 
 
 def option(words, name, default):

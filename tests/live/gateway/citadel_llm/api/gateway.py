@@ -1,21 +1,21 @@
 """A small real `citadel_llm.api.gateway:app` for the live tests: ASGI, nothing but the standard library.
 
-It writes the application log as the real one does, and answers /health as MOOD tells it to: `ok` (or no file) 200,
-`error` 500, `slow` 200 after 4 s, `hang` never. MOOD is read at each request, so a test changes it with a running
-gateway.
+Its log goes to standard output, which the unit appends to the application log. It answers /health as MOOD tells it
+to: `ok` (or no file) 200, `error` 500, `slow` 200 after SLOW seconds, `hang` never. MOOD is read at each request, so a
+test changes it while the gateway runs.
 """
 
 import asyncio
 import logging
-import logging.handlers
 import os
+import sys
 
-LOG = "/opt/citadel/logs/api-gateway/service.log"
 MOOD = "/srv/gateway-mood"
+SLOW = 8
 FOREVER = 10 ** 6
 
+logging.basicConfig(stream=sys.stdout, level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
 log = logging.getLogger("gateway")
-log.setLevel(logging.INFO)
 
 
 async def app(scope, receive, send):
@@ -26,11 +26,8 @@ async def app(scope, receive, send):
 
 
 async def lifespan(receive, send):
-    """Opens the log when this worker starts, and says so in it when it starts and stops."""
+    """Says in the log when this worker starts and stops."""
     await receive()
-    handler = logging.handlers.WatchedFileHandler(LOG)
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
-    log.addHandler(handler)
     log.info("worker %d started, environment %s", os.getpid(), os.environ.get("ENVIRONMENT", "not said"))
     await send({"type": "lifespan.startup.complete"})
     await receive()
@@ -45,7 +42,7 @@ async def answer(path, send):
     if mood == "error":
         log.error("worker %d is told to be ill", os.getpid())
         return await respond(send, 500, b'{"status": "error"}\n')
-    await asyncio.sleep({"slow": 4, "hang": FOREVER}.get(mood, 0))
+    await asyncio.sleep({"slow": SLOW, "hang": FOREVER}.get(mood, 0))
     await respond(send, 200, b'{"status": "ok"}\n')
 
 

@@ -1,0 +1,54 @@
+"""The gate before each start (ExecStartPre=): waits until the dependencies are ready, not merely started.
+
+After= on a Type=simple dependency orders the exec only: Ollama is "active" seconds before it answers. When they do not
+become ready, recovery is called for, and the start fails; that failure counts as one start, after which systemd waits
+RestartSec and tries again.
+
+The gate stands between the gateway and its life, so it fails only for that one reason. Broken settings of ours, a
+systemd that does not answer: it says so and lets the start go on.
+"""
+
+import time
+from collections import namedtuple
+
+from citadel import commands, probes, stops, systemctl
+
+PATIENCE = 60                           # seconds; the unit's TimeoutStartSec is 120
+PATIENCE_LOADING = 110                  # a dependency that says it is loading will be ready; a restart prolongs it
+GLANCE = 2                              # seconds that one look at all probes may take
+PAUSE = 0.25
+RECOVERY = "citadel-recovery.service"
+
+Passage = namedtuple("Passage", "opened because")
+Passage.__doc__ = "Whether the start goes on, and the sentence that says why."
+
+
+def pass_gate(service, settings, stop_note, run=commands.run, ask=probes.ask, clock=time.monotonic, sleep=time.sleep):
+    """Takes an unwanted start back, or waits for the dependencies of `service` (its ServiceSettings)."""
+    dependencies = [settings.dependencies[name] for name in service.depends]
+    names = [service.unit] + [name for dependency in dependencies for name in dependency.units]
+    units = systemctl.units(names, run=run)
+    unwanted = stops.unwanted_start(units.pop(service.unit), tuple(units.values()), stop_note)
+    if unwanted:
+        systemctl.stop(service.unit, run=run)
+        return Passage(True, "taken back: " + unwanted)
+    return _wait_for({dependency.probe: dependency.name for dependency in dependencies if dependency.probe},
+                     run, ask, clock, sleep)
+
+
+def _wait_for(targets, run, ask, clock, sleep):
+    """Asks all that are not ready yet, side by side, until none is left or patience ends."""
+    started, waiting = clock(), dict(targets)
+    while waiting:
+        answers = ask(list(waiting), GLANCE)
+        waiting = {target: name for target, name in waiting.items() if answers[target].outcome != "ok"}
+        loading = any(answers[target].outcome == "loading" for target in waiting)
+        if waiting and clock() - started > (PATIENCE_LOADING if loading else PATIENCE):
+            systemctl.start(RECOVERY, run=run)
+            return Passage(False, "; ".join("%s is not ready: %s" % (name, answers[target].detail
+                                                                    or answers[target].outcome)
+                                            for target, name in waiting.items())
+                           + "; called for " + RECOVERY)
+        if waiting:
+            sleep(PAUSE)
+    return Passage(True, "dependencies are ready")

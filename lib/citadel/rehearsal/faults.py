@@ -1,0 +1,215 @@
+"""What is broken on purpose, and what must be seen then. A row a fault; `perform` plays one.
+
+Each fault begins with a healthy gateway and cleared counters, and is repaired at its end whatever came out.
+"""
+
+import time
+from collections import namedtuple
+
+from citadel.errors import CitadelError
+from citadel.rehearsal.stage import GATEWAY, OLLAMA, SETTINGS
+
+PATTERN = "uvicorn.*citadel_llm.api.gateway"
+BROKEN_OLLAMA = """[Service]
+ExecStart=
+ExecStart=/bin/sh -c 'echo "Error: CUDA error: out of memory" >&2; exit 1'
+Restart=on-failure
+"""
+SHORT_OF_A_PASS = 12    # seconds that systemd gets to do it alone, where it can, before cron's check would look
+
+Fault = namedtuple("Fault", "name what inject seen causes bound needs")
+Fault.__doc__ = """One fault.
+
+`what` happens, in a few words; `inject(stage)` does it; `seen(stage, before, fault)` watches and returns what happened
+in a few words, or raises CitadelError with what did not; `causes` are the names a recovery pass may give it at first
+sight (empty: whatever it says); `bound` seconds from the fault to its end; `needs` a stand-in to be possible at all."""
+
+Result = namedtuple("Result", "name survived happened because cause seconds")
+Result.__doc__ = "What came of a fault. `survived` is None for one that could not be tried on this host."
+
+
+def perform(fault, stage, clock=time.monotonic):
+    """Plays one fault and returns its Result; the machine is repaired afterwards."""
+    if fault.needs and fault.needs not in stage.standins:
+        return Result(fault.name, None, "not tried: it needs a stand-in for " + fault.needs, "", "", 0.0)
+    try:
+        before = stage.make_ready()
+    except CitadelError as error:
+        return Result(fault.name, False, "no healthy gateway to begin with", str(error), "", 0.0)
+    stage.said = {}
+    started = clock()
+    try:
+        fault.inject(stage)
+        happened = fault.seen(stage, before, fault)
+        survived, seconds = True, clock() - started
+    except CitadelError as error:
+        survived, happened, seconds = False, str(error), clock() - started
+    finally:
+        stage.repair()
+    cause, because = stage.said.get("cause", ""), stage.said.get("because", "")
+    if survived and fault.causes and cause not in fault.causes:
+        survived, happened = False, "%s, but the cause was taken for %s" % (happened, cause or "nothing at all")
+    return Result(fault.name, survived, happened, because, cause, seconds)
+
+
+# --- what must be seen
+
+def comes_back(stage, before, fault):
+    """Down, and up again with another InvocationID; a recovery pass only if systemd alone did not bring it back."""
+    stage.listen()
+    try:
+        stage.wait_until_healthy(min(SHORT_OF_A_PASS, fault.bound), unlike=before.invocation)
+        return "back by itself"
+    except CitadelError:
+        stage.recover()
+    stage.wait_until_healthy(fault.bound - SHORT_OF_A_PASS, unlike=before.invocation)
+    return "back after a recovery pass"
+
+
+def a_pass_brings_it_back(stage, before, fault):
+    """Not noticed by systemd: the pass that cron's check would start finds and treats it."""
+    stage.listen()
+    stage.recover()
+    stage.wait_until_healthy(fault.bound, unlike=before.invocation)
+    return "found and restarted by a recovery pass"
+
+
+def only_the_dependency_returns(stage, before, fault):
+    """The dependency is back with a new process, and the gateway answers."""
+    old = stage.pid_before
+    stage.machine.wait_for(lambda: stage.unit(stage.redis).main_pid not in (0, old), fault.bound,
+                           stage.redis + " to return", pause=0.1)
+    stage.listen()
+    after = stage.wait_until_healthy(fault.bound)
+    return "redis is back, the gateway %s" % ("ran on" if after.invocation == before.invocation else "is back, too")
+
+
+def is_named_then_comes_back_when_repaired(stage, before, fault):
+    """While Ollama cannot start, a pass names it; when a person has repaired it, the gateway returns."""
+    stage.wait_for_state(("inactive", "failed", "activating"), 30)
+    stage.wait_for_state(("auto-restart", "auto-restart-queued", "failed"), 30, unit=OLLAMA)
+    stage.recover()
+    stage.listen()
+    if stage.healthy():
+        raise CitadelError("the gateway runs although Ollama is broken")
+    stage.drop_in(OLLAMA, "")
+    stage.machine.run(["systemctl", "reset-failed", "--", OLLAMA], 10)
+    stage.machine.run(["systemctl", "start", "--no-block", "--", OLLAMA], 10)
+    stage.wait_until_healthy(fault.bound, unlike=before.invocation)
+    return "named while it lasted, back when Ollama was repaired"
+
+
+def ends_its_crash_loop(stage, before, fault):
+    """The start limit ends the loop; when the program is mended, the handler brings the gateway back."""
+    stage.wait_for_state(("failed",), 60)
+    stage.listen()
+    stage.switch("gateway", "")
+    try:
+        stage.wait_until_healthy(30, unlike=before.invocation)
+    except CitadelError:
+        stage.recover()
+    stage.wait_until_healthy(fault.bound - 30, unlike=before.invocation)
+    return "the start limit ended the loop, the handler brought it back"
+
+
+def is_left_alone(stage, before, fault):
+    """An operator's stop stands: a pass looks, and does nothing, for longer than RestartSec."""
+    stage.listen()
+    stage.recover()
+    end = time.monotonic() + 7
+    while time.monotonic() < end:
+        unit = stage.unit()
+        if unit.active not in ("inactive", "failed", "deactivating"):
+            raise CitadelError("an operator had stopped it, and it was started again (%s)" % unit.active)
+        time.sleep(0.25)
+    return "left alone, as the operator wanted"
+
+
+def is_named_and_not_restarted(stage, before, fault):
+    """Wrong settings are named with file and line; a restart cannot help, so none is made; mended, it comes back."""
+    stage.wait_for_state(("auto-restart", "auto-restart-queued", "failed"), 30)
+    stage.wait_for_state(("failed",), 90)
+    stage.listen()
+    stage.recover()
+    if stage.healthy():
+        raise CitadelError("the gateway runs with settings that contradict its unit")
+    stage.machine.write(SETTINGS, "server:\n  port: 8002\n")
+    stage.switch("gateway", "")
+    stage.reset()
+    stage.recover()
+    stage.wait_until_healthy(fault.bound, unlike=before.invocation)
+    return "named with file and line, back when it was mended"
+
+
+# --- how it is broken
+
+def kill_gateway(stage):
+    stage.kill_main(GATEWAY)
+
+
+def pkill_gateway(stage):
+    stage.inside(["pkill", "-f", PATTERN], 10)
+
+
+def kill_ollama(stage):
+    stage.kill_main(OLLAMA)
+
+
+def break_ollama(stage):
+    stage.drop_in(OLLAMA, BROKEN_OLLAMA)
+    stage.kill_main(OLLAMA)
+
+
+def kill_redis(stage):
+    stage.pid_before = stage.main_pid(stage.redis)
+    stage.kill_main(stage.redis)
+
+
+def stop_its_processes(stage):
+    stage.inside(["kill", "-STOP"] + stage.processes(GATEWAY), 10)
+
+
+def answer_500(stage):
+    stage.switch("gateway", "500 %d" % stage.main_pid(GATEWAY))
+
+
+def crash_at_start(stage):
+    """All but three of the ten starts that the limit allows are used up by an impatient operator's restarts, so that
+    the loop ends after 15 seconds instead of 50."""
+    for _ in range(7):
+        stage.inside(["systemctl", "restart", "--", GATEWAY], 60)
+    stage.switch("gateway", "crash")
+    stage.kill_main(GATEWAY)
+
+
+def operator_stops_it(stage):
+    stage.inside(["systemctl", "stop", "--", GATEWAY], 90)
+
+
+def contradict_the_unit(stage):
+    stage.machine.write(SETTINGS, "server:\n  port: 9002\n")
+    crash_at_start(stage)
+
+
+FAULTS = (
+    Fault("gateway-killed", "the gateway's main process gets SIGKILL",
+          kill_gateway, comes_back, ("gateway.crashed",), 30, ""),
+    Fault("gateway-pkill", 'pkill -f "%s"' % PATTERN,
+          pkill_gateway, comes_back, ("gateway.crashed",), 30, ""),
+    Fault("ollama-killed", "Ollama gets SIGKILL",
+          kill_ollama, comes_back, ("dependency.ollama.down", "gateway.stopped-with-dependency"), 60, ""),
+    Fault("ollama-broken", "Ollama cannot start until a person repairs it",
+          break_ollama, is_named_then_comes_back_when_repaired, ("dependency.ollama.down",), 90, ""),
+    Fault("redis-killed", "redis gets SIGKILL",
+          kill_redis, only_the_dependency_returns, (), 60, ""),
+    Fault("gateway-hung", "every process of the gateway gets SIGSTOP",
+          stop_its_processes, a_pass_brings_it_back, ("gateway.hung",), 60, ""),
+    Fault("http-500", "the gateway answers 500 until it is restarted",
+          answer_500, a_pass_brings_it_back, ("gateway.http-error",), 60, "gateway"),
+    Fault("crash-loop", "the gateway crashes at each start, to the start limit, then is mended",
+          crash_at_start, ends_its_crash_loop, ("gateway.crash-loop",), 150, "gateway"),
+    Fault("operator-stop", "an operator stops the gateway",
+          operator_stops_it, is_left_alone, ("gateway.stopped-by-operator",), 60, ""),
+    Fault("bad-settings", "production.yaml contradicts the unit, and the gateway does not start",
+          contradict_the_unit, is_named_and_not_restarted, ("config.invalid",), 150, "gateway"),
+)

@@ -1,0 +1,194 @@
+"""citadel-rehearsal from outside: what it answers, and that this host is as it was, however it ends."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from citadel.rehearsal import isolation
+
+TREE = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+WATCHED = ("/etc", "/usr", "/var", "/opt", "/run", "/srv", "/root")
+# Where others are at work while a test runs: pytest's own, package managers', and the cached roots (which are large).
+NOISE = ("/var/cache", "/var/log", "/var/lib/apt", "/root/.cache", "/root/.pyenv", "/run/systemd/journal")
+SLOW_INSTALL = "import time\nprint('installing', flush=True)\ntime.sleep(120)\n"
+BAD_INSTALL = "import sys\nsys.exit('there is no room for it')\n"
+
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+
+
+@pytest.fixture(autouse=True)
+def only_on_this_host(pytestconfig):
+    if pytestconfig.getoption("--root") != "/":
+        pytest.skip("the rehearsal copies this host, whatever the matrix")
+
+
+@pytest.fixture
+def tree_with(tmp_path):
+    """A function that makes a source tree whose install.py is the given text."""
+    def make(install):
+        tree = str(tmp_path / "tree")
+        for name in ("bin", "lib", "units"):
+            shutil.copytree(os.path.join(TREE, name), os.path.join(tree, name),
+                            ignore=shutil.ignore_patterns("__pycache__"))
+        with open(os.path.join(tree, "install.py"), "w") as file:
+            file.write(install)
+        return tree
+    return make
+
+
+class Rehearsal:
+    """The command, running in a cgroup of its own so that what it leaves behind can be seen to be its own."""
+
+    def __init__(self, words, tree=TREE):
+        self.before = look()
+        self.group = self._make_group()
+        self.process = subprocess.Popen([os.path.join(tree, "bin", "citadel-rehearsal")] + words,
+                                        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                                        preexec_fn=self._join, universal_newlines=True)
+
+    def _make_group(self):
+        here = isolation.own_cgroup_directory()
+        if not here or not os.access(here, os.W_OK) or os.path.isdir("/run/systemd/system"):
+            return ""
+        group = os.path.join(here, "citadel-test-%d" % time.monotonic())
+        os.mkdir(group)
+        return group
+
+    def _join(self):
+        if self.group:
+            with open(self.group + "/cgroup.procs", "w") as file:
+                file.write("0")
+
+    def await_line(self, word):
+        """Reads the story up to a line that holds `word`."""
+        for line in self.process.stdout:
+            if word in line:
+                return line
+        pytest.fail("no line with %r: %s" % (word, self.process.stderr.read()))
+
+    def end(self, seconds=60):
+        """(exit code, stdout, stderr) once it has ended."""
+        out, err = self.process.communicate(timeout=seconds)
+        return self.process.returncode, out, err
+
+    def left(self):
+        """What of it is still there."""
+        place = "citadel-%d-" % self.process.pid
+        left = ["/tmp/" + name for name in os.listdir("/tmp") if name.startswith(place)]
+        if self.group:
+            left += [path for path, _, _ in os.walk(self.group)][1:]
+            left += ["process " + pid for path, _, _ in os.walk(self.group) for pid in _processes(path)]
+        return left
+
+    def assert_nothing_changed(self):
+        end = time.monotonic() + 10         # after SIGKILL the keeper tidies on its own time
+        while self.left() and time.monotonic() < end:
+            time.sleep(0.02)
+        assert self.left() == []
+        if self.group:
+            os.rmdir(self.group)
+        files, mounts = look()
+        assert mounts == self.before[1]
+        changed = sorted(path for path in set(files) | set(self.before[0]) if files.get(path) != self.before[0].get(path))
+        assert changed == []
+
+
+def _processes(group):
+    with open(group + "/cgroup.procs") as file:
+        return file.read().split()
+
+
+def look():
+    """Every watched file with its time, size and mode; every mount."""
+    files, waiting = {}, list(WATCHED)
+    while waiting:
+        directory = waiting.pop()
+        try:
+            entries = list(os.scandir(directory))
+        except OSError:
+            continue
+        for entry in entries:
+            if entry.path in NOISE or entry.name == "__pycache__":
+                continue
+            try:
+                status = entry.stat(follow_symlinks=False)
+            except OSError:
+                continue
+            if entry.is_dir(follow_symlinks=False):
+                waiting.append(entry.path)
+            files[entry.path] = (status.st_mtime_ns, status.st_size, status.st_mode, status.st_ino)
+    with open("/proc/self/mountinfo") as file:
+        return files, file.read()
+
+
+def test_one_fault_leaves_the_host_as_it_was():
+    rehearsal = Rehearsal(["--only", "gateway-killed", "--json"])
+    code, out, err = rehearsal.end(120)
+    document = json.loads(out)
+    assert (code, document["survived"]) == (0, True), out + err
+    assert [step["step"] for step in document["steps"]] == ["boot", "install", "start", "check", "test-restart", "steady"]
+    fault, = document["faults"]
+    assert fault["cause"] == "gateway.crashed" and 4.5 < fault["seconds"] < 12
+    rehearsal.assert_nothing_changed()
+
+
+def test_a_step_that_fails_is_exit_1_and_the_host_as_it_was(tree_with):
+    rehearsal = Rehearsal([], tree_with(BAD_INSTALL))
+    code, out, _ = rehearsal.end()
+    assert code == 1
+    assert "there is no room for it" in out and "Not everything was survived" in out
+    rehearsal.assert_nothing_changed()
+
+
+@pytest.mark.parametrize("number, expected", [
+    pytest.param(signal.SIGINT, 130, id="Ctrl-C"),
+    pytest.param(signal.SIGTERM, 143, id="SIGTERM"),
+    pytest.param(signal.SIGHUP, 129, id="the terminal is closed"),
+    pytest.param(signal.SIGKILL, -9, id="SIGKILL")])
+def test_ended_in_the_middle_it_leaves_the_host_as_it_was(tree_with, number, expected):
+    rehearsal = Rehearsal([], tree_with(SLOW_INSTALL))
+    rehearsal.await_line("boot")
+    assert rehearsal.left() != []           # or this test could not fail
+    rehearsal.process.send_signal(number)
+    code, _, err = rehearsal.end(20)
+    assert code == expected, err
+    rehearsal.assert_nothing_changed()
+
+
+def test_the_source_tree_stays_as_it_was_cloned(tree_with):
+    tree = tree_with(BAD_INSTALL)
+    assert Rehearsal([], tree).end()[0] == 1
+    assert [path for path, _, _ in os.walk(tree) if path.endswith("__pycache__")] == []
+
+
+@pytest.mark.parametrize("words, code, complaint", [
+    pytest.param(["--list"], 0, "", id="list"),
+    pytest.param(["--only", "earthquake"], 64, "earthquake", id="a fault that is not known"),
+    pytest.param(["--frobnicate"], 64, "--frobnicate", id="an option that is not known"),
+    pytest.param(["--enter"], 1, "--keep", id="enter, with none kept")])
+def test_the_command_line(words, code, complaint):
+    answer = Rehearsal(words).end(20)
+    assert answer[0] == code and complaint in answer[2] and answer[2].count("\n") <= 1
+
+
+def test_without_root_it_is_one_line_and_77():
+    answer = subprocess.run(["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", sys.executable, "-IS", "-B",
+                             os.path.join(TREE, "bin", "citadel-rehearsal")], stdout=subprocess.PIPE,
+                            stderr=subprocess.PIPE, universal_newlines=True)
+    assert (answer.returncode, answer.stdout, answer.stderr.count("\n")) == (77, "", 1)
+
+
+def test_without_nspawn_it_names_the_package_and_ends_with_69():
+    """systemd-nspawn is hidden in a mount namespace of the test's own."""
+    program = shutil.which("systemd-nspawn")
+    script = "mount --bind /dev/null %s && exec %s" % (program, os.path.join(TREE, "bin", "citadel-rehearsal"))
+    answer = subprocess.run(["unshare", "--mount", "sh", "-c", script], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                            universal_newlines=True)
+    assert (answer.returncode, answer.stderr.count("\n")) == (69, 1)
+    assert "systemd-container" in answer.stderr and "--get-nspawn" in answer.stderr
