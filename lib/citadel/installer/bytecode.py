@@ -24,8 +24,7 @@ def _refresh_one(cache, sources):
     wanted = {importlib.util.cache_from_source(source): source for source in sources}
     changes = 0
     if wanted and not os.path.isdir(cache):
-        os.mkdir(cache, 0o755)
-        os.chmod(cache, 0o755)
+        os.mkdir(cache)
     for name in os.listdir(cache) if os.path.isdir(cache) else ():
         if os.path.join(cache, name) not in wanted:
             os.unlink(os.path.join(cache, name))
@@ -56,4 +55,5 @@ def _current(target, source):
 
 
 if __name__ == "__main__":
+    os.umask(0o022)
     print(refresh(sys.argv[1]))

@@ -29,7 +29,7 @@ class Host:
     def __init__(self, tree, say, complain, run=run_program):
         self.tree, self.root, self.run = tree, tree.root, run
         self.say, self.complain = say, complain
-        self.lock = None                # held until the process ends
+        self.lock = None                # the descriptor that keeps others off
 
     @property
     def is_running(self):
@@ -194,18 +194,19 @@ def _systemd_steps(host, planned, old, wanted, interrupted):
         new = name not in known_units
         if new or (units_changed and systemd.is_enabled(host.root, name, host.run)):
             steps.append(("systemctl enable %s" % name, _enabler(name)))
-    steps += _schedule_steps(planned.manifest.schedule, old.schedule, layout.UNITS + "/" + TIMER in changed)
+    steps += _schedule_steps(host.is_running, planned.manifest.schedule, old.schedule, layout.UNITS + "/" + TIMER in changed)
     if GATEWAY not in known_units:
         steps.append(("start %s, if it can start" % GATEWAY, _start))
     return steps
 
 
-def _schedule_steps(schedule, before, timer_changed):
+def _schedule_steps(running, schedule, before, timer_changed):
+    now = "--now " if running else ""
     if schedule == "timer" and before != "timer":
-        return [("systemctl enable --now %s" % TIMER, _enabler(TIMER, now=True))]
+        return [("systemctl enable %s%s" % (now, TIMER), _enabler(TIMER, now=running))]
     if schedule != "timer" and before == "timer":
-        return [("systemctl disable --now %s" % TIMER, _disable_timer)]
-    if schedule == "timer" and timer_changed:
+        return [("systemctl disable %s%s" % (now, TIMER), _disable_timer)]
+    if schedule == "timer" and timer_changed and running:
         return [("systemctl try-restart %s" % TIMER, _restart_timer)]
     return []
 
@@ -239,7 +240,7 @@ def _enabler(name, now=False):
     def enable(host):
         if host.tree.link_target("/etc/systemd/system/" + name) == "/dev/null":
             return None                         # masked: said by _shadows, and meant so
-        words = ["enable"] + (["--now"] if now and host.is_running else []) + ["--", name]
+        words = ["enable"] + (["--now"] if now else []) + ["--", name]
         return _complaint(systemd.order(host.root, words, host.run), "%s was not enabled" % name)
     return enable
 
@@ -251,8 +252,6 @@ def _disable_timer(host):
 
 def _restart_timer(host):
     """A running timer keeps the times of its old file over a daemon-reload."""
-    if not host.is_running:
-        return None
     return _complaint(systemd.order("/", ["try-restart", "--", TIMER], host.run), "%s was not restarted" % TIMER)
 
 
@@ -339,7 +338,7 @@ def _say_restarts(host, written):
 
 
 def require_lock(tree):
-    """Holds other installations off until the process ends; the descriptor. Raises LockHeld.
+    """Holds other installations off until the descriptor that it returns is closed. Raises LockHeld.
 
     In the 0700 directory: a file that others can open is a file that they can lock."""
     descriptor = os.open(tree.locate(STATE + "/install.lock"), os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC,

@@ -37,9 +37,13 @@ def _on_host(options, source, root, uid, run):
     if root == "/" and uid != 0:
         raise NotPermitted("needs root: sudo ./install.py (or --root DIR for a directory of your own)")
     host = Host(Tree(root, uid), _say, _complain, run)
-    if options.uninstall:
-        return uninstall(host, source, options.purge, options.dry_run)
-    return install(host, source, options.schedule, options.dry_run)
+    try:
+        if options.uninstall:
+            return uninstall(host, source, options.purge, options.dry_run)
+        return install(host, source, options.schedule, options.dry_run)
+    finally:
+        if host.lock is not None:
+            os.close(host.lock)
 
 
 def read_arguments(arguments):

@@ -122,8 +122,11 @@ class Tree:
             inside = "/" + "/".join(parts[:end])
             if self.resolve(inside) is None:
                 place = self.locate(inside)
-                os.mkdir(place, 0o700)
-                os.chmod(place, mode if end == len(parts) else 0o755)       # mkdir's mode is cut by the umask
+                if os.path.islink(place):
+                    raise CitadelError("%s is a link that leads nowhere" % place)
+                before = os.umask(0)        # mkdir then chmod: a kill in between would leave it closed for good
+                os.mkdir(place, mode if end == len(parts) else 0o755)
+                os.umask(before)
                 self._own(place)
                 made.append(inside)
         return made

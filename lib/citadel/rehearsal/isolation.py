@@ -87,18 +87,20 @@ def _settle(read_only):
     """First thing inside: our directory becomes a tmpfs and so does /run (where nspawn leaves its locks)."""
     if any(mount.point == directory() for mount in mounts()):
         return
-    for place, options in ((directory(), "mode=0700"), ("/run", "mode=0755")):
-        _mount(["-t", "tmpfs", "-o", options, "citadel-rehearsal", place])
     if read_only:
         for mount in mounts():
-            if mount.kind not in PSEUDO and mount.source != "citadel-rehearsal":
+            # One that another mount hides cannot be reached by its path, nor written to.
+            if mount.kind not in PSEUDO and os.path.exists(mount.point):
                 _mount(["-o", "remount,bind,ro", mount.point])
+    for place, options in ((directory(), "mode=0700"), ("/run", "mode=0755")):
+        _mount(["-t", "tmpfs", "-o", options, "citadel-rehearsal", place])
 
 
 def _mount(words):
     answer = run(["mount"] + words, 10)
     if not answer.ok:
-        raise CitadelError("cannot set up the throwaway host: " + answer.complaint())
+        why = answer.err.strip().splitlines()[:1] or [answer.complaint()]
+        raise CitadelError("cannot set up the throwaway host: mount %s: %s" % (" ".join(words), why[0]))
 
 
 def _watch(argv):

@@ -29,4 +29,4 @@ def _is_leader(pid):
     except OSError:
         return False
     return (len(numbers) > 1 and numbers[-1] == "1" and name in ("systemd", "init") and bool(root)
-            and " citadel-rehearsal " in root[-1])
+            and "/citadel-rehearsal/layers/" in root[-1])

@@ -42,12 +42,12 @@ class Machine:
     """One throwaway machine; as a context manager it is stopped and unmounted at the end.
 
     `lower` is the root to copy, `target` what to boot (default: the small one above), `binds` a dict of paths in the
-    machine to directories of the host that appear there read-only.
+    machine to directories of the host that appear there read-only, `options` are further words for systemd-nspawn.
     """
 
-    def __init__(self, lower="/", name="citadel-rehearsal", directory=None, target=TARGET, binds=None):
+    def __init__(self, lower="/", name="citadel-rehearsal", directory=None, target=TARGET, binds=None, options=()):
         self.name, self.lower, self.target = name, os.path.abspath(lower), target
-        self.binds = dict(binds or {})
+        self.binds, self.options = dict(binds or {}), list(options)
         self.directory = os.path.join(directory or isolation.directory(), name)
         self.root = os.path.join(self.directory, "root")
         self.leader = 0
@@ -198,7 +198,7 @@ class Machine:
                  for inside, outside in sorted(self.binds.items())]
         return [find("systemd-nspawn"), "--quiet", "--register=no", "--keep-unit", "--private-network",
                 "--link-journal=no", "--resolv-conf=off", "--timezone=off", "--console=pipe", "--kill-signal=SIGRTMIN+4",
-                "--machine=" + self.name, "--directory=" + self.root] + binds + [
+                "--machine=" + self.name, "--directory=" + self.root] + binds + self.options + [
                 "--boot", "--", "systemd.unit=" + self.target, "systemd.show_status=no"]
 
     def _be_sure_it_is_the_copy(self):

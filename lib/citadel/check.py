@@ -1,0 +1,150 @@
+"""`check`: the health check that cron, a timer or a Nagios-like monitor calls each minute. Looks, never acts.
+
+One line in the convention of the Monitoring Plugins: OK 0, WARNING 1, CRITICAL 2, UNKNOWN 3, then `|` and perfdata.
+
+    OK        every service runs and answers, and so does what it needs
+    WARNING   on its way up, or systemd is restarting it; a remark (slow, a disk that fills up); stopped by a person
+    CRITICAL  down, hung, in a crash loop, or a dependency is; also while maintenance is on, which mutes actions only
+    UNKNOWN   we could not look: systemd does not answer, our settings are wrong
+
+`--quiet` says nothing when all is well, and a problem once: cron mails what it hears. The exit code is told each time,
+since cron's `check --quiet || systemctl start citadel-recovery.service` lives on it. Ends within LIMIT seconds, whatever
+hangs. Works for any user; what only root may read is left out.
+
+This path is measured in milliseconds: nothing heavy is imported before something is wrong.
+"""
+
+import os
+
+from citadel import commands, diagnose, observe, probes, settings
+from citadel.errors import CitadelError
+from citadel.facts import Stop
+from citadel.report import printable
+
+OK, WARNING, CRITICAL, UNKNOWN = 0, 1, 2, 3
+WORDS = ("OK", "WARNING", "CRITICAL", "UNKNOWN")
+GRAVITY = (OK, WARNING, UNKNOWN, CRITICAL)              # what the line leads with when services differ
+
+LIMIT = 9.5                 # seconds for all of it, so that a monitor with the usual limit of 10 s gets its line
+LONGEST_CALL = 4.0          # of which one program may take: systemd answers in milliseconds or is stuck for 90 s
+STATE = "/var/lib/citadel-recovery"
+SAID = "check-said"         # what cron was told since all was well; in STATE
+
+
+def check(path=settings.DEFAULT_PATH, must_exist=False, service=None, look=None, state=STATE):
+    """The code, the line, and what was found: (code, line, facts, findings). `look(settings)` gives the facts;
+    `service` narrows it to one of the settings' services."""
+    try:
+        wanted = settings.read(path, must_exist=must_exist)
+        if service:
+            wanted = wanted._replace(services=(_service(wanted, service),))
+        facts = (look or look_within(LIMIT, state))(wanted)
+        findings = diagnose.diagnose(facts, diagnose.marks_of(wanted))
+    except CitadelError as error:
+        return UNKNOWN, line(UNKNOWN, (str(error),), ""), None, ()
+    codes = [code_of(finding, seen) for finding, seen in zip(findings, facts.services)]
+    worst = max(codes, key=GRAVITY.index)
+    order = sorted(range(len(codes)), key=lambda at: -GRAVITY.index(codes[at]))
+    texts = [sentence(findings[at]) for at in order if codes[at] or worst == OK]
+    return worst, line(worst, texts, perfdata(facts, wanted)), facts, findings
+
+
+def look_within(seconds, state):
+    """An `observe` that ends after `seconds`: each program and each round of probes gets a share of what is left."""
+    deadline = commands.Deadline(seconds)
+
+    def run(argv, timeout, **how):
+        return commands.run(argv, max(0.05, min(timeout, LONGEST_CALL, deadline.left())), **how)
+
+    def ask(targets, timeout):
+        return probes.ask(targets, max(0.05, min(timeout, deadline.left() / 2)))
+
+    return lambda wanted: observe.observe(wanted, run=run, ask=ask, stop_note=lambda unit: stop_note(unit, state))
+
+
+def stop_note(unit, state):
+    """What our ExecStopPost= noted when the unit last stopped; nothing for a user who may not read our state."""
+    from citadel import clock
+    from citadel.incidents import Store
+    try:
+        return Store(state).stop_note(unit, clock.now())
+    except (CitadelError, OSError):
+        return Stop()
+
+
+def code_of(finding, service):
+    """How grave a finding is, in Nagios' codes. Pure."""
+    if finding.condition == diagnose.UNKNOWN:
+        return UNKNOWN if service.probe.outcome in ("ok", "none") else CRITICAL
+    if not finding.cause:
+        return WARNING if finding.others or finding.condition != diagnose.SERVING else OK
+    if finding.cause.endswith(".stopped-by-operator") or finding.manner == diagnose.PASSING or not finding.pressing:
+        return WARNING
+    return CRITICAL
+
+
+def sentence(finding):
+    """A finding in one sentence, its cause in brackets."""
+    if finding.cause:
+        return "%s (%s)" % (finding.because, finding.cause)
+    if finding.others:
+        return "; ".join("%s (%s)" % (cause.because, cause.cause) for cause in finding.others)
+    return finding.because
+
+
+def line(code, texts, measured):
+    """The one line. A "|" in the text would begin the perfdata, so it is replaced."""
+    text = printable("; ".join(texts), 600).replace("|", "/")
+    return "%s: %s%s" % (WORDS[code], text, " | " + measured if measured else "")
+
+
+def perfdata(facts, wanted):
+    """label=value[UOM];warn;crit;min for each probe that was answered: the first service's is `response`, a further
+    one's bears its name, a dependency's its own."""
+    limit = "%g" % wanted.recovery.probe_timeout
+    rows, seen = [], set()
+    for number, service in enumerate(facts.services):
+        label = "response" if not number else service.unit.name[:-len(".service")] + "_response"
+        if service.probe.outcome == "ok":
+            rows.append("%s=%.3fs;%s;%s;0" % (_label(label), service.probe.seconds,
+                                              "%g" % service.slow_after if service.slow_after else "", limit))
+        for dependency in service.dependencies:
+            if dependency.probe.outcome == "ok" and dependency.name not in seen:
+                seen.add(dependency.name)
+                rows.append("%s=%.3fs;;%s;0" % (_label(dependency.name + "_response"), dependency.probe.seconds, limit))
+    return " ".join(rows)
+
+
+def _label(text):
+    return "'%s'" % text if set(text) & set(" ='") else text
+
+
+def news(code, findings, text, state=STATE):
+    """Whether cron must hear of it: all is not well, and some cause is new since it last was. Best effort: who cannot
+    keep a note (no root) hears of it each time."""
+    if code == OK:
+        try:
+            os.unlink(os.path.join(state, SAID))
+        except OSError:
+            pass                                # mostly because there is none
+        return False
+    from citadel.durable import Directory
+    causes = {"%s %s" % (finding.unit, finding.cause or cause.cause) for finding in findings
+              for cause in finding.pressing_causes or finding.others or (finding,) if not finding.well or finding.others}
+    causes = causes or {text}
+    try:
+        directory = Directory(state)
+        before = set((directory.read(SAID) or b"").decode("utf-8", "replace").splitlines())
+        if causes <= before:
+            return False
+        directory.write(SAID, "".join(one + "\n" for one in sorted(causes | before)).encode())
+    except (CitadelError, OSError):
+        pass                                    # better twice than not at all
+    return True
+
+
+def _service(wanted, unit):
+    found = wanted.service(unit)
+    if found is None:
+        raise CitadelError("%s is not one of the services in %s" % (unit, wanted.file))
+    return found

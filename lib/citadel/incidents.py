@@ -1,0 +1,589 @@
+"""The record on disk: who is at work, what was tried, what is open, what a person asked for.
+
+Everything lives below one directory of root's (durable.py tells how it is written):
+
+    lock                     held for the length of a pass; names its holder
+    state.json               per service: attempts, level, escalation, the open incident; with a checksum
+    incidents/ID.json        one file an incident, from its first symptom to its resolution
+    maintenance.json         "hands off until ..."; always expires
+    stops/UNIT.json          who stopped the service, noted by its ExecStopPost=
+    reserve                  room to write in when the disk is full
+
+Durations are taken by CLOCK_BOOTTIME within one boot. For what an earlier boot noted, the wall clock is asked, and
+bounded by what is certain: it is at least as old as this boot. So neither a reboot hands out a fresh budget, nor does
+a clock that was stepped back make us wait for years.
+
+State that cannot be understood is set aside and counts as spent, for one window: `History.lost` then says how long
+ago that was. When an attempt cannot be counted here (disk full, read-only), one attempt a window is granted by a note
+in FALLBACK, which is RAM; when that fails too, none is.
+"""
+
+import fcntl
+import hashlib
+import os
+import time
+from collections import namedtuple
+from contextlib import contextmanager
+
+from citadel import clock
+from citadel.durable import Directory, from_json, to_json
+from citadel.errors import CannotLook, LockHeld, NotPermitted, UsageError
+from citadel.facts import Stop
+from citadel.report import printable
+from citadel.systemctl import valid_name
+
+DIRECTORY = "/var/lib/citadel-recovery"
+FALLBACK = "/run/citadel-recovery"
+SCHEMA = 1
+MOST_ATTEMPTS = 200
+MOST_STEPS = 500
+MOST_INCIDENTS = 500
+MOST_CAUSES = 100
+LONGEST_MAINTENANCE = 7 * 86400
+FORGOTTEN_AFTER = 7 * 86400             # no window is longer than a day; what is a week old limits nothing
+SAME_BOOT = 10.0                        # seconds by which wall and boot clock may differ and still tell of one boot
+
+Moment = namedtuple("Moment", "wall boottime boot_id")
+Moment.__doc__ = "When something was noted: clock.Now without CLOCK_MONOTONIC."
+
+Attempt = namedtuple("Attempt", "age what level")
+Attempt.__doc__ = "One counted attempt, `age` seconds ago."
+
+Escalation = namedtuple("Escalation", "count age")
+Escalation.__doc__ = "How often this incident's attempts after an escalation were put off, and seconds since the last."
+
+History = namedtuple("History", "attempts level incident escalation healthy_for next_in seen last_pass lost open_for")
+History.__new__.__defaults__ = ((), 0, "", None, None, None, {}, None, None, None)
+History.__doc__ = """What is on record of one service; ages in seconds, None for never.
+
+`attempts` newest first, `next_in` seconds until the next attempt is due (0 and below: due), `seen` passes by cause,
+`lost` the age of a loss of the state: until it is a window old, the attempts that were lost must be taken as made."""
+
+Maintenance = namedtuple("Maintenance", "reason left who since")
+Maintenance.__doc__ = "An active maintenance: `left` seconds to run, `since` the wall time of its start."
+
+Summary = namedtuple("Summary", "incidents resolved mttr mtbf")
+Summary.__doc__ = """`mttr`: mean seconds from an incident's start to its resolution; `mtbf`: mean seconds from one
+incident's start to the next one's (same service). None where there are too few to say."""
+
+
+def age(then, now):
+    """Seconds from the Moment `then` to the clock.Now `now`, never negative."""
+    by_wall, by_boot = now.wall - then.wall, now.boottime - then.boottime
+    if then.boot_id == now.boot_id and by_boot >= 0:
+        return by_boot
+    # On systemd <= 252 in a container the sandbox hides the real boot id behind a random one (measured): two clocks
+    # that agree tell of one boot, whatever its name.
+    if by_boot >= 0 and abs(by_wall - by_boot) <= SAME_BOOT:
+        return by_boot
+    return max(now.boottime, by_wall, 0.0)
+
+
+class Store:
+    """The record, read when it is first asked for. `now` gives a clock.Now; `fallback` is a directory in RAM.
+
+    Without `lock` it only reads. `trouble` holds the sentence of the last write that failed: writing may fail without
+    stopping a recovery, except that `count_attempt` then says so.
+    """
+
+    def __init__(self, directory=DIRECTORY, now=clock.now, fallback=FALLBACK, most_incidents=MOST_INCIDENTS):
+        self.files = Directory(directory)
+        self.now = now
+        self.trouble = ""
+        self._fallback = Directory(fallback)
+        self._most_incidents = most_incidents
+        self._locked = False
+        self._state = None
+
+    # --- one pass at a time
+
+    @contextmanager
+    def lock(self, trigger):
+        """Held for a pass; LockHeld, with its holder and age, when another is at work; NotPermitted for others than
+        the owner. Waits for nobody."""
+        descriptor = self._open_lock()
+        try:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise LockHeld("another pass holds the lock" + self._holder(descriptor))
+            self._sign(descriptor, trigger)
+            self._locked, self._state = True, None
+            self.files.sweep("incidents", "stops", "spool")
+            self.files.keep_reserve()
+            yield self
+        finally:
+            self._locked = False
+            os.close(descriptor)
+
+    def _open_lock(self):
+        """The lock's descriptor. On a disk that is full or read-only: the same file, only read; or one in RAM."""
+        why = None
+        for files, flags in ((self.files, os.O_RDWR | os.O_CREAT), (self.files, os.O_RDONLY),
+                             (self._fallback, os.O_RDWR | os.O_CREAT)):
+            try:
+                return os.open("lock", flags | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600, dir_fd=files.open(create=True))
+            except OSError as error:
+                why = why or error
+        raise CannotLook("%s/lock: %s" % (self.files.path, why.strerror))
+
+    def _sign(self, descriptor, trigger):
+        words = {"pid": os.getpid(), "boottime": self.now().boottime,
+                 "command": "citadel-recovery-handler --trigger %s" % trigger}
+        try:
+            os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, to_json(words), 0)
+        except OSError as error:
+            self.trouble = "the lock is held without a name: %s" % error.strerror
+
+    def _holder(self, descriptor):
+        try:
+            words = from_json(os.pread(descriptor, 4096, 0))
+            return ": PID %d, %s, for %.0f s" % (words["pid"], printable(words["command"], 100),
+                                                 max(0.0, self.now().boottime - words["boottime"]))
+        except (OSError, ValueError, TypeError, KeyError, AttributeError):
+            return ""
+
+    # --- state
+
+    def history(self, unit):
+        """What is on record of that service, as History."""
+        now, state = self.now(), self._load()
+        service = state["services"].get(unit) or _new_service()
+
+        def since(moment):
+            return None if moment is None else age(Moment(*moment), now)
+
+        attempts = [Attempt(since(moment), what, level) for moment, what, level in service["attempts"]]
+        due = service["next_due"]
+        escalated = service["escalated"]
+        incident = service["incident"]
+        return History(
+            attempts=tuple(sorted(attempts, key=lambda attempt: attempt.age)), level=service["level"],
+            incident=incident, escalation=Escalation(escalated[0], since(escalated[1])) if escalated else None,
+            healthy_for=since(service["healthy_since"]), next_in=due[1] - since(due[0]) if due else None,
+            seen=dict(service["seen"]), last_pass=since(service["last_pass"]), lost=since(state["lost"]),
+            open_for=since(service["opened"]) if incident else None)
+
+    def services(self):
+        """The names of the services that have a record."""
+        return sorted(self._load()["services"])
+
+    def count_attempt(self, unit, what, level=0, window=1800):
+        """Counts an attempt before it is made. Whether it may be made: not when it could be noted nowhere."""
+        service = self._service(unit)
+        service["attempts"] = (service["attempts"] + [[self._moment(), str(what)[:200], int(level)]])[-MOST_ATTEMPTS:]
+        return self._save() or self._grant_from_memory(unit, window)
+
+    def mark_pass(self, unit, cause):
+        """Notes that a pass looked at the service and what it found; "" is healthy."""
+        service = self._service(unit)
+        service["last_pass"] = self._moment()
+        if cause:
+            service["healthy_since"] = None
+            if cause in service["seen"] or len(service["seen"]) < MOST_CAUSES:
+                service["seen"][cause] = service["seen"].get(cause, 0) + 1
+        elif service["healthy_since"] is None:
+            service["healthy_since"] = self._moment()
+        return self._save()
+
+    def set_level(self, unit, level):
+        """The rung of the ladder that the next attempt stands on."""
+        self._service(unit)["level"] = int(level)
+        return self._save()
+
+    def set_next_due(self, unit, seconds):
+        """The next attempt is due in so many seconds; None: whenever it is needed."""
+        self._service(unit)["next_due"] = None if seconds is None else [self._moment(), float(seconds)]
+        return self._save()
+
+    def mark_escalated(self, unit):
+        """A person was called (again): the pauses grow with the count."""
+        service = self._service(unit)
+        service["escalated"] = [(service["escalated"] or [0])[0] + 1, self._moment()]
+        return self._save()
+
+    def forget(self, unit):
+        """A clean slate: the operator's `reset`, or long enough healthy. What it held, as History."""
+        before = self.history(unit)
+        service = self._service(unit)
+        fresh = _new_service()
+        for kept in ("incident", "opened", "last_pass", "healthy_since"):
+            fresh[kept] = service[kept]
+        service.update(fresh)
+        self._save()
+        return before
+
+    def forget_loss(self):
+        """The operator's `reset`: lost state no longer counts as spent."""
+        self._load()["lost"] = None
+        return self._save()
+
+    def _moment(self):
+        now = self.now()
+        return [now.wall, now.boottime, now.boot_id]
+
+    def _service(self, unit):
+        return self._load()["services"].setdefault(unit, _new_service())
+
+    def _load(self):
+        """The state, read once a pass; without the lock each time, as another may be writing it."""
+        if self._state is not None and self._locked:
+            return self._state
+        state, why = {"services": {}, "lost": None}, ""
+        try:
+            data = self.files.read("state.json")
+            if data is not None:
+                state = _understood(data)
+            elif self._was_used():
+                why = "it is gone, and incidents are on record"
+        except ValueError as error:
+            why = str(error)
+            if self._locked:
+                self.files.set_aside("state.json")
+        except OSError as error:
+            why = error.strerror
+        if why:
+            state["lost"] = self._moment()
+            self.trouble = "state.json could not be read (%s), going on with a smaller budget" % printable(why)
+        self._state = state
+        if why and self._locked:
+            self._save()
+        return state
+
+    def _was_used(self):
+        """Whether there was a state once: then its absence is a loss, and not the first day."""
+        return bool(self.files.names("incidents")) or any(
+            name.startswith("state.json.corrupt-") for name in self.files.names())
+
+    def _save(self):
+        """Writes the state; whether it is on disk now."""
+        now = self.now()
+        for service in self._state["services"].values():
+            service["attempts"] = [one for one in service["attempts"] if age(Moment(*one[0]), now) < FORGOTTEN_AFTER]
+        document = {"schema": SCHEMA, "sha256": _checksum(self._state), "state": self._state}
+        return self._write("state.json", document)
+
+    def _write(self, name, document):
+        try:
+            self.files.write(name, to_json(document))
+            return True
+        except OSError as error:
+            self.trouble = "%s/%s could not be written: %s" % (self.files.path, name, error.strerror)
+            return False
+
+    def _grant_from_memory(self, unit, window):
+        """One attempt a window, noted in RAM. A note that cannot be read costs a window, too."""
+        name, now = "attempt-%s.json" % unit, self.now()
+        try:
+            data = self._fallback.read(name, 4096)
+            granted = data is None or age(_moment_in(from_json(data)), now) >= window
+            spoilt = False
+        except (ValueError, OSError):
+            granted, spoilt = False, True
+        except NotPermitted:
+            return False
+        try:
+            if granted or spoilt:
+                self._fallback.write(name, to_json(self._moment()))
+        except (OSError, NotPermitted):
+            return False
+        return granted
+
+    # --- incidents
+
+    def open_incident(self, unit, cause, because, host="", trigger=""):
+        """Begins an incident, or adds a further cause to the one that is open. Its id."""
+        service = self._service(unit)
+        if service["incident"]:
+            self._add_cause(service["incident"], unit, cause, because)
+            return service["incident"]
+        name = self._new_id()
+        service["incident"], service["opened"] = name, self._moment()
+        document = dict(_new_incident(name, unit, self._moment()), host=host, trigger=trigger)
+        _count_cause(document, cause, because, self.now().wall)
+        self._prune()
+        self._write_incident(document)
+        self._save()
+        return name
+
+    def append(self, name, step):
+        """Adds a step and its outcome to an incident: a dict with do, target, because, outcome, seconds, detail."""
+        document = self._incident_or_new(name)
+        if len(document["steps"]) < MOST_STEPS:
+            document["steps"].append(dict(step, at=clock.stamp(self.now().wall)))
+        else:
+            document["dropped_steps"] += 1
+        return self._write_incident(document)
+
+    def amend(self, name, **fields):
+        """Sets fields of an incident: `bundle`, `escalated`, `alerts`."""
+        return self._write_incident(dict(self._incident_or_new(name), **fields))
+
+    def close_incident(self, unit, outcome):
+        """Ends the open incident of a service; its document with `end` and `duration`, or None if there was none."""
+        service = self._service(unit)
+        name = service["incident"]
+        if not name:
+            return None
+        now = self.now()
+        document = self._incident_or_new(name, unit)
+        document.update(end=clock.stamp(now.wall), outcome=outcome,
+                        duration=round(age(Moment(*(service["opened"] or document["opened"])), now), 3))
+        self._write_incident(document)
+        service.update(incident="", opened=None, escalated=None, next_due=None, level=0, seen={})
+        self._save()
+        return document
+
+    def incident(self, name):
+        """The document of an incident, or None when there is none or it cannot be understood."""
+        if not _is_incident_id(name):
+            raise UsageError("%r is not an incident's id (like 20261123T180000-1)" % name)
+        try:
+            data = self.files.read("incidents/%s.json" % name)
+            return None if data is None else _understood_incident(data, name)
+        except (ValueError, OSError):
+            return None
+
+    def incidents(self, most=None, unit=None):
+        """The documents of past and open incidents, newest first; those that cannot be understood are left out."""
+        found = []
+        for name in reversed(self._incident_ids()):
+            if most is not None and len(found) >= most:
+                break
+            document = self.incident(name)
+            if document and unit in (None, document["unit"]):
+                found.append(document)
+        return found
+
+    def summary(self, unit=None):
+        """Summary over all incidents on record."""
+        documents = self.incidents(unit=unit)
+        durations = [one["duration"] for one in documents if one["duration"] is not None]
+        starts = {}
+        for one in documents:
+            starts.setdefault(one["unit"], []).append(one["opened"][0])
+        gaps = [late - early for one in starts.values() for early, late in zip(sorted(one), sorted(one)[1:])]
+        return Summary(len(documents), len(durations), _mean(durations), _mean(gaps))
+
+    def _incident_ids(self):
+        names = [name[:-5] for name in self.files.names("incidents") if name.endswith(".json")]
+        return sorted((name for name in names if _is_incident_id(name)), key=_id_order)
+
+    def _new_id(self):
+        stem = time.strftime("%Y%m%dT%H%M%S", time.gmtime(max(0, min(self.now().wall, 253402300799))))
+        taken = set(self._incident_ids())
+        number = 1
+        while "%s-%d" % (stem, number) in taken:
+            number += 1
+        return "%s-%d" % (stem, number)
+
+    def _incident_or_new(self, name, unit=""):
+        """The incident's document; when its file is lost or spoilt, one that begins anew under the same id."""
+        document = self.incident(name)
+        if document is None:
+            path = "incidents/%s.json" % name
+            if name in self._incident_ids() and self._locked:
+                self.files.set_aside(path)
+            owner = [one for one, service in self._load()["services"].items() if service["incident"] == name]
+            opened = self._state["services"][owner[0]]["opened"] if owner else None
+            document = _new_incident(name, unit or (owner[0] if owner else ""), opened or self._moment())
+            document["damaged"] = True
+        return document
+
+    def _add_cause(self, name, unit, cause, because):
+        document = self._incident_or_new(name, unit)
+        if _count_cause(document, cause, because, self.now().wall):
+            self._write_incident(document)
+
+    def _write_incident(self, document):
+        return self._write("incidents/%s.json" % document["id"], document)
+
+    def _prune(self):
+        """Makes room for one more: the oldest closed ones go, with their bundles."""
+        names = self._incident_ids()
+        still_open = {service["incident"] for service in self._load()["services"].values()}
+        for name in [one for one in names if one not in still_open][:max(0, len(names) + 1 - self._most_incidents)]:
+            for ending in (".json", ".tar.gz", ".tar.gz.sha256"):
+                self.files.remove("incidents/" + name + ending)
+
+    # --- the operator's word
+
+    def maintenance(self):
+        """The active Maintenance, or None. What cannot be understood is none: a marker that no one can read must
+        not switch recovery off."""
+        try:
+            words = from_json(self.files.read("maintenance.json", 4096) or b"null")
+            if words is None:
+                return None
+            seconds, moment = words["seconds"], _moment_in(words["moment"])
+            if not _is_number(seconds) or not 0 < seconds <= LONGEST_MAINTENANCE:
+                return None
+            left = seconds - age(moment, self.now())
+            if left <= 0:
+                return None
+            return Maintenance(printable(_string(words["reason"])), left, printable(_string(words["who"])), moment.wall)
+        except (ValueError, TypeError, KeyError, OSError):
+            return None
+
+    def begin_maintenance(self, seconds, reason, who=""):
+        """Mutes actions for so long, at most LONGEST_MAINTENANCE; OSError when it could not be noted."""
+        if not 0 < seconds <= LONGEST_MAINTENANCE:
+            raise UsageError("maintenance lasts from 1 s to %d days" % (LONGEST_MAINTENANCE // 86400))
+        self.files.write("maintenance.json", to_json({
+            "schema": SCHEMA, "seconds": seconds, "reason": str(reason)[:500], "who": str(who)[:100],
+            "moment": self._moment()}))
+
+    def end_maintenance(self):
+        """Whether there was one to end."""
+        was = self.maintenance() is not None
+        self.files.remove("maintenance.json")
+        return was
+
+    # --- who stopped it
+
+    def note_stop(self, unit, stop):
+        """Keeps a facts.Stop for the passes to come. Called by ExecStopPost=, beside a pass and without its lock.
+        OSError when it could not be noted."""
+        self.files.write("stops/%s.json" % _unit_name(unit), to_json({
+            "schema": SCHEMA, "by": stop.by, "dependency": stop.dependency, "invocation": stop.invocation,
+            "moment": self._moment()}))
+
+    def stop_note(self, unit):
+        """The newest note as a facts.Stop with its age; an empty Stop when there is none that can be read."""
+        try:
+            words = from_json(self.files.read("stops/%s.json" % _unit_name(unit), 4096) or b"null")
+            if words is None or words["by"] not in ("crash", "restart", "dependency", "shutdown", "operator"):
+                return Stop()
+            return Stop(words["by"], printable(_string(words["dependency"])), printable(_string(words["invocation"])),
+                        age(_moment_in(words["moment"]), self.now()))
+        except (ValueError, TypeError, KeyError, OSError):
+            return Stop()
+
+
+# --- documents: every one that is read is checked before it is believed
+
+def _new_service():
+    return {"attempts": [], "level": 0, "incident": "", "opened": None, "escalated": None, "healthy_since": None,
+            "next_due": None, "seen": {}, "last_pass": None}
+
+
+def _new_incident(name, unit, opened):
+    return {"schema": SCHEMA, "id": name, "unit": unit, "host": "", "trigger": "", "start": clock.stamp(opened[0]),
+            "opened": opened, "end": None, "duration": None, "outcome": None, "causes": [], "steps": [],
+            "dropped_steps": 0, "escalated": None, "alerts": {}, "bundle": None, "damaged": False}
+
+
+def _count_cause(document, cause, because, wall):
+    """Whether the document changed: each cause is kept once, with its first sentence."""
+    if any(one.get("cause") == cause for one in document["causes"]) or len(document["causes"]) >= MOST_CAUSES:
+        return False
+    document["causes"].append({"cause": cause, "because": because, "first": clock.stamp(wall)})
+    return True
+
+
+def _understood(data):
+    """The state in a file's bytes; ValueError for anything but what `_save` wrote."""
+    document = from_json(data)
+    if not isinstance(document, dict) or document.get("schema") != SCHEMA:
+        raise ValueError("not of schema %d" % SCHEMA)
+    state = document.get("state")
+    if document.get("sha256") != _checksum(state):
+        raise ValueError("its checksum does not match")
+    try:
+        _check_state(state)
+    except (TypeError, KeyError, AttributeError, IndexError) as error:
+        raise ValueError("not in its form: %s" % error)
+    return state
+
+
+def _check_state(state):
+    if state["lost"] is not None:
+        _moment_in(state["lost"])
+    for unit, service in state["services"].items():
+        _unit_name(unit)
+        for moment, what, level in service["attempts"]:
+            _moment_in(moment), _string(what), _whole(level)
+        for name in ("opened", "healthy_since", "last_pass"):
+            if service[name] is not None:
+                _moment_in(service[name])
+        if service["next_due"] is not None:
+            _moment_in(service["next_due"][0])
+            if not _is_number(service["next_due"][1]):
+                raise ValueError("a due time that is no number")
+        if service["escalated"] is not None:
+            _whole(service["escalated"][0]), _moment_in(service["escalated"][1])
+        if service["incident"] and not _is_incident_id(service["incident"]):
+            raise ValueError("an incident without an id")
+        _whole(service["level"])
+        for cause, count in service["seen"].items():
+            _string(cause), _whole(count)
+
+
+def _understood_incident(data, name):
+    document = from_json(data)
+    if not isinstance(document, dict) or document.get("schema") != SCHEMA or document.get("id") != name:
+        raise ValueError("not incident %s" % name)
+    shape = _new_incident(name, "", [0.0, 0.0, ""])
+    for field, empty in shape.items():
+        value = document.setdefault(field, empty)
+        if empty is not None and not isinstance(value, type(empty)):
+            raise ValueError("%s is not of its kind" % field)
+    _moment_in(document["opened"])
+    for field in ("causes", "steps"):
+        if not all(isinstance(one, dict) for one in document[field]):
+            raise ValueError("%s are not of their kind" % field)
+    for field, kind in (("duration", (int, float)), ("end", str), ("outcome", str), ("escalated", str)):
+        if document[field] is not None and not isinstance(document[field], kind):
+            raise ValueError("%s is not of its kind" % field)
+    return document
+
+
+def _checksum(state):
+    return hashlib.sha256(to_json(state)).hexdigest()
+
+
+def _moment_in(value):
+    """A Moment from a list of a file; ValueError for what no clock told."""
+    if not (isinstance(value, list) and len(value) == 3 and _is_number(value[0]) and _is_number(value[1])
+            and isinstance(value[2], str) and -1e12 < value[0] < 1e12 and -1e12 < value[1] < 1e12):
+        raise ValueError("not a moment")
+    return Moment(*value)
+
+
+def _is_number(value):
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _whole(value):
+    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+        raise ValueError("not a count")
+
+
+def _string(value):
+    if not isinstance(value, str):
+        raise ValueError("not a text")
+    return value
+
+
+def _unit_name(unit):
+    if not isinstance(unit, str) or not valid_name(unit):
+        raise ValueError("not a service's name")
+    return unit
+
+
+def _is_incident_id(name):
+    """Whether it reads like 20261123T180000-1; such a name is also safe as a part of a path."""
+    stem, dash, number = name.partition("-") if isinstance(name, str) else ("", "", "")
+    digits = stem[:8] + stem[9:]
+    return (len(stem) == 15 and stem[8] == "T" and dash == "-" and 0 < len(number) <= 9
+            and not set(digits + number) - set("0123456789"))
+
+
+def _id_order(name):
+    stem, _, number = name.partition("-")
+    return stem, int(number)
+
+
+def _mean(numbers):
+    return sum(numbers) / len(numbers) if numbers else None
