@@ -138,7 +138,7 @@ def _side_by_side(jobs, width=SIDE_BY_SIDE):
 
 
 def _pytest(python, words):
-    return [python, "-m", "pytest", "-q", "-p", "no:cacheprovider"] + words
+    return [python, "-m", "pytest", "-q", "--tb=short", "-p", "no:cacheprovider"] + words
 
 
 def _pure(minor, version, path, has_pytest):

@@ -17,7 +17,7 @@ This path is measured in milliseconds: nothing heavy is imported before somethin
 import os
 
 from citadel import commands, diagnose, observe, probes, settings
-from citadel.errors import CitadelError
+from citadel.errors import CitadelError, UsageError
 from citadel.facts import Stop
 from citadel.report import printable
 
@@ -31,13 +31,13 @@ STATE = "/var/lib/citadel-recovery"
 SAID = "check-said"         # what cron was told since all was well; in STATE
 
 
-def check(path=settings.DEFAULT_PATH, must_exist=False, service=None, look=None, state=STATE):
+def check(path=settings.DEFAULT_PATH, must_exist=False, service="", look=None, state=STATE):
     """The code, the line, and what was found: (code, line, facts, findings). `look(settings)` gives the facts;
     `service` narrows it to one of the settings' services."""
     try:
         wanted = settings.read(path, must_exist=must_exist)
         if service:
-            wanted = wanted._replace(services=(_service(wanted, service),))
+            wanted = wanted._replace(services=(the_service(wanted, service),))
         facts = (look or look_within(LIMIT, state))(wanted)
         findings = diagnose.diagnose(facts, diagnose.marks_of(wanted))
     except CitadelError as error:
@@ -64,10 +64,9 @@ def look_within(seconds, state):
 
 def stop_note(unit, state):
     """What our ExecStopPost= noted when the unit last stopped; nothing for a user who may not read our state."""
-    from citadel import clock
     from citadel.incidents import Store
     try:
-        return Store(state).stop_note(unit, clock.now())
+        return Store(state).stop_note(unit)
     except (CitadelError, OSError):
         return Stop()
 
@@ -78,9 +77,11 @@ def code_of(finding, service):
         return UNKNOWN if service.probe.outcome in ("ok", "none") else CRITICAL
     if not finding.cause:
         return WARNING if finding.others or finding.condition != diagnose.SERVING else OK
-    if finding.cause.endswith(".stopped-by-operator") or finding.manner == diagnose.PASSING or not finding.pressing:
-        return WARNING
-    return CRITICAL
+    if finding.cause == "gateway.crash-loop":
+        return CRITICAL                         # "systemd is restarting it" is no comfort the fifth time
+    mild = (finding.manner == diagnose.PASSING or finding.cause.endswith(".stopped-by-operator")
+            or (finding.condition == diagnose.SERVING and finding.cause.startswith("gateway.")))
+    return WARNING if mild else CRITICAL
 
 
 def sentence(finding):
@@ -143,8 +144,10 @@ def news(code, findings, text, state=STATE):
     return True
 
 
-def _service(wanted, unit):
-    found = wanted.service(unit)
+def the_service(wanted, unit):
+    """The ServiceSettings of `unit`, by default the first one; UsageError when the settings do not list it."""
+    found = wanted.service(unit) if unit else wanted.services[0]
     if found is None:
-        raise CitadelError("%s is not one of the services in %s" % (unit, wanted.file))
+        raise UsageError("--service %s: not one of the services in the settings: %s" % (
+            printable(unit, 80), " ".join(service.unit for service in wanted.services)))
     return found

@@ -8,7 +8,7 @@ follow: the journal, the port's holder, the processes, the settings of the gatew
 import os
 import time
 
-from citadel import clock, commands, gateway_settings, host, journalctl, probes, systemctl
+from citadel import clock, commands, gateway_settings, host, integrity, journalctl, probes, systemctl
 from citadel.errors import CannotLook
 from citadel.facts import Dependency, Facts, Host, PidFile, Probe, Problem, Service, Stop, Unit
 from citadel.settings import address
@@ -19,7 +19,7 @@ WHAT_IT_RUNS = ("ExecStart", "Environment")
 
 
 def observe(settings, run=commands.run, ask=probes.ask, now=clock.now, stop_note=lambda unit: Stop(),
-            changed_files=lambda: (), pause=time.sleep):
+            changed_files=integrity.changed_units, pause=time.sleep):
     """Looks at every service in `settings` and all that it leans on.
 
     Never raises for a host in trouble: a systemd that does not answer is `Host.unanswered`, and the probes are asked
@@ -47,7 +47,7 @@ def observe(settings, run=commands.run, ask=probes.ask, now=clock.now, stop_note
     return Facts(
         host=Host(name=os.uname().nodename, boot_id=moment.boot_id, monotonic=moment.monotonic, state=state,
                   unanswered=unanswered, disks=host.disks(settings.disk.paths),
-                  memory=host.memory(biggest=bool(trouble)), changed=tuple(changed_files()) if trouble else ()),
+                  memory=host.memory(biggest=bool(trouble)), changed=changed_files() if trouble else ()),
         services=services)
 
 

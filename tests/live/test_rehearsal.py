@@ -193,3 +193,35 @@ def test_without_nspawn_it_names_the_package_and_ends_with_69():
                             universal_newlines=True)
     assert (answer.returncode, answer.stderr.count("\n")) == (69, 1)
     assert "systemd-container" in answer.stderr and "--get-nspawn" in answer.stderr
+
+
+WRITING_INSTALL = """
+import sys
+with open('/srv/note') as file:
+    text = file.read()
+with open('/srv/note', 'w') as file:
+    file.write('changed')
+with open('/srv/note') as file:
+    sys.exit('read %r, then %r' % (text, file.read()))
+"""
+
+
+def test_a_part_of_the_host_that_is_a_file_system_of_its_own_is_copied_and_untouched(tree_with):
+    script = "mount -t tmpfs tmpfs /srv && printf kept >/srv/note && %s; cat /srv/note" % os.path.join(
+        tree_with(WRITING_INSTALL), "bin", "citadel-rehearsal")
+    answer = subprocess.run(["unshare", "--mount", "sh", "-c", script], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                            universal_newlines=True)
+    assert "read 'kept', then 'changed'" in answer.stdout, answer.stdout + answer.stderr
+    assert answer.stdout.endswith("kept")
+
+
+def test_the_program_cannot_write_to_the_host_at_all(tmp_path):
+    """Inside the isolation the host's file systems are read-only: not only our care keeps the host as it was."""
+    code = ("import sys; sys.path.insert(0, %r)\n"
+            "from citadel.rehearsal.isolation import isolate\n"
+            "isolate([sys.executable, '-c', sys.argv[1], sys.argv[1]], read_only=True)\n"
+            "open(%r, 'w')\n" % (os.path.join(TREE, "lib"), str(tmp_path / "written")))
+    answer = subprocess.run([sys.executable, "-B", "-c", code, code], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                            universal_newlines=True)
+    assert "Read-only file system" in answer.stderr
+    assert os.listdir(str(tmp_path)) == []

@@ -28,7 +28,7 @@ HOST_MOUNTS = "CITADEL_ISOLATED_FROM"           # set inside: the host's mount n
 _GIVEN = {name: os.environ.get(name, "") for name in (DIRECTORY, CGROUP, HOST_MOUNTS)}
 PSEUDO = frozenset((
     "autofs binfmt_misc bpf cgroup cgroup2 configfs debugfs devpts devtmpfs efivarfs fusectl hugetlbfs mqueue nsfs "
-    "overlay proc pstore ramfs rpc_pipefs securityfs selinuxfs sysfs tmpfs tracefs").split())
+    "proc pstore ramfs rpc_pipefs securityfs selinuxfs sysfs tracefs").split())
 PATIENCE = 15                                   # seconds from a first Ctrl-C to SIGKILL
 
 
@@ -90,15 +90,15 @@ def _settle(read_only):
     if read_only:
         for mount in mounts():
             # One that another mount hides cannot be reached by its path, nor written to.
-            if mount.kind not in PSEUDO and os.path.exists(mount.point):
-                _mount(["-o", "remount,bind,ro", mount.point])
+            if mount.is_for_files() and os.path.exists(mount.point):
+                _mount(["-o", "remount,bind,ro", mount.point], must=mount.point == "/")
     for place, options in ((directory(), "mode=0700"), ("/run", "mode=0755")):
         _mount(["-t", "tmpfs", "-o", options, "citadel-rehearsal", place])
 
 
-def _mount(words):
+def _mount(words, must=True):
     answer = run(["mount"] + words, 10)
-    if not answer.ok:
+    if must and not answer.ok:
         why = answer.err.strip().splitlines()[:1] or [answer.complaint()]
         raise CitadelError("cannot set up the throwaway host: mount %s: %s" % (" ".join(words), why[0]))
 
@@ -263,6 +263,10 @@ class Mount:
         fields, kind = left.split(), right.split()
         self.base, self.point = _plain(fields[3]), _plain(fields[4])
         self.kind, self.source = kind[0], kind[1]
+
+    def is_for_files(self):
+        """Whether somebody keeps files there: no kernel interface, and none of the system's own mounts in /dev."""
+        return self.kind not in PSEUDO and not self.point.startswith(("/dev/", "/proc/", "/sys/"))
 
 
 def _plain(path):

@@ -77,7 +77,7 @@ class Machine:
             return
         for mount in isolation.mounts():
             below_a_part = any((mount.point + "/").startswith(part + "/") for part in PARTS)
-            if below_a_part and mount.kind not in isolation.PSEUDO - {"overlay", "tmpfs"}:
+            if below_a_part and mount.is_for_files():
                 self._overlay(mount.point, self.root + mount.point)
 
     def _overlay(self, lower, point):

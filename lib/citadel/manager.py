@@ -1,0 +1,828 @@
+"""citadel-restart-manager: the operator's command, a function an action.
+
+`main` reads the command line and calls the action's function with a Call; each of them asks the rooms that know, and
+prints what they say. `check` without further words is taken a short way round all this, because cron takes it each
+minute: nothing below `main` is imported or built for it.
+"""
+
+import sys
+
+from citadel import settings as settings_file
+from citadel.errors import CANNOT_LOOK, OK, STILL_WRONG, CannotLook, CitadelError, NotPermitted, SettingsError, UsageError
+
+NAME = "citadel-restart-manager"
+SHIPPED_UNITS = "units"                 # beside our lib/: the units as they were shipped
+LOG_LINES = 50
+MOST_LOG_LINES = 1000000
+MOST_JSON_LINES = 10000                 # a JSON document is built in memory
+WATCH = 60                              # seconds
+LONGEST_WATCH = 30 * 86400
+HISTORY = 20
+
+
+def main(argv, out=None):
+    """Does what `argv` asks for, and returns the exit code. `out` is where results go."""
+    out = out or sys.stdout
+    if argv in (["check"], ["check", "--quiet"]):
+        return tell_check(out, quiet=len(argv) == 2)
+    options = read_arguments(argv, out)
+    return OK if options is None else options.act(Call(options, out))
+
+
+class Call:
+    """What an action is given: its options, where to print, and, read when first asked for, the settings and our
+    record on disk."""
+
+    def __init__(self, options, out):
+        import os
+        import time
+
+        from citadel import clock, commands
+        from citadel.report import style_of
+        self.options, self.out = options, out
+        self.style = style_of(out, os.environ)
+        self.run, self.now, self.monotonic, self.sleep = commands.run, clock.now, time.monotonic, time.sleep
+        self.is_root = os.geteuid() == 0
+        self._settings = self._store = None
+
+    @property
+    def settings(self):
+        if self._settings is None:
+            path = self.options.config
+            self._settings = settings_file.read(path or settings_file.DEFAULT_PATH, must_exist=bool(path))
+        return self._settings
+
+    @property
+    def service(self):
+        """The settings of the service that this is about."""
+        from citadel.check import the_service
+        return the_service(self.settings, self.options.service)
+
+    @property
+    def unit(self):
+        return self.service.unit
+
+    @property
+    def store(self):
+        if self._store is None:
+            from citadel.incidents import Store
+            self._store = Store()
+        return self._store
+
+    def only_root(self, what):
+        if not self.is_root:
+            raise NotPermitted("%s needs root" % what)
+
+    def say(self, text=""):
+        self.out.write(text + "\n")
+        self.out.flush()
+
+    def document(self, **fields):
+        """The one JSON document of --json."""
+        from citadel.report import to_json
+        self.out.write(to_json(dict({"schema": 1, "action": self.options.action}, **fields)))
+        self.out.flush()
+
+    def paint(self, text, how):
+        return self.style.paint(text, how)
+
+    def mark(self, good):
+        """A word that says at a glance whether a line is good."""
+        return self.paint("ok  ", "good") if good else self.paint("FAIL", "bad")
+
+
+# --- check ------------------------------------------------------------------------------------------------------------
+
+def check(call):
+    if call.options.json:
+        return _check_as_json(call)
+    return tell_check(call.out, call.options.quiet, call.options.config, call.options.service)
+
+
+def tell_check(out, quiet, config=None, service=""):
+    """The health check's line on `out`; its code. With `quiet`, only what cron has not heard yet."""
+    from citadel import check as health
+    code, line, _, findings = health.check(config or settings_file.DEFAULT_PATH, bool(config), service)
+    if not quiet or health.news(code, findings, line):
+        out.write(line + "\n")
+        out.flush()
+    return code
+
+
+def _check_as_json(call):
+    from citadel import check as health
+    code, line, facts, findings = health.check(call.options.config or settings_file.DEFAULT_PATH,
+                                               bool(call.options.config), call.options.service)
+    seen = facts.services if facts else ()
+    call.document(code=code, status=health.WORDS[code], text=line, services=[
+        dict(_finding_as_data(finding), status=health.WORDS[health.code_of(finding, service)],
+             probe=dict(service.probe._asdict()),
+             dependencies=[{"name": one.name, "unit": one.unit.name, "active": one.unit.active,
+                            "probe": dict(one.probe._asdict())} for one in service.dependencies])
+        for finding, service in zip(findings, seen)])
+    return code
+
+
+def _finding_as_data(finding):
+    return {"unit": finding.unit, "condition": finding.condition, "cause": finding.cause, "because": finding.because,
+            "target": finding.target, "others": [
+                {"cause": cause.cause, "because": cause.because, "target": cause.target} for cause in finding.others]}
+
+
+# --- test-restart -----------------------------------------------------------------------------------------------------
+
+def test_restart(call):
+    """The drill: kill it, and watch systemd bring it back."""
+    call.only_root("test-restart")
+    from citadel import drill, moments, probes, systemctl
+    from citadel.facts import Probe
+    from citadel.report import printable, span
+    service, patience = call.service, call.settings.recovery.probe_timeout
+
+    def look():
+        return systemctl.units([service.unit], run=call.run)[service.unit]
+
+    def ask():
+        return probes.ask([service.health], patience)[service.health] if service.health else Probe()
+
+    def tell(step):
+        if not call.options.json:
+            call.say("%s %7.2f s  %s" % (call.mark(step.ok), step.seconds, step.text))
+
+    unit = look()
+    started = drill.starts(moments.within(unit.start_interval or 0, unit.name, call.now(), run=call.run))
+    why = drill.refusal(unit, ask(), _maintenance_text(call), started, call.options.force)
+    if why:
+        if call.options.json:
+            call.document(unit=unit.name, ok=False, refused=printable(why, 400))
+            return STILL_WRONG
+        raise CitadelError("test-restart refused: " + printable(why, 400))
+    if not call.options.json:
+        call.say("%s  PID %d, NRestarts %d, started %d of at most %s times in its start-limit interval" % (
+            call.paint(unit.name, "strong"), unit.main_pid, unit.restarts, started, unit.start_burst or "any"))
+    result = drill.Drill(unit, look, ask, call.monotonic, call.sleep, tell, service.start_timeout, call.run).perform()
+    if call.options.json:
+        call.document(unit=unit.name, **dict(result._asdict(), steps=[dict(step._asdict()) for step in result.steps]))
+    elif result.ok:
+        call.say("systemd brought %s back: PID %d is now %d, down for %s" % (
+            unit.name, result.old_pid, result.new_pid, span(result.downtime)))
+    else:
+        call.say(call.paint("the drill failed: ", "bad") + printable(result.why, 400))
+        call.say("what it says itself: %s logs 20; what to do: %s explain" % (NAME, NAME))
+    return OK if result.ok else STILL_WRONG
+
+
+def _maintenance_text(call):
+    """A sentence on the maintenance that is on, "" when none is, or when only root may know."""
+    from citadel.report import local_time, printable
+    try:
+        found = call.store.maintenance()
+    except NotPermitted:
+        return ""
+    if found is None:
+        return ""
+    return printable("until %s, %s" % (local_time(call.now().wall + found.left), found.reason or "no reason given"))
+
+
+# --- config -----------------------------------------------------------------------------------------------------------
+
+def config(call):
+    """The unit's settings as systemd has them, beside the shipped ones; or, with --check, only our settings file."""
+    if call.options.check:
+        return _check_settings(call)
+    settings, note = _compared(call)
+    differ = [one for one in settings if not one.same]
+    if call.options.json:
+        call.document(unit=call.unit, same=not differ and not note, note=note,
+                      settings=[dict(one._asdict()) for one in settings], citadel=settings_file.as_data(call.settings))
+    else:
+        _print_comparison(call, settings, differ, note)
+    return STILL_WRONG if differ or note else OK
+
+
+def _compared(call):
+    """restart_settings.Setting for each thing that the shipped unit sets, and a note when systemd's copy is stale."""
+    from citadel import restart_settings, systemctl
+    name = call.unit
+    shipped = _shipped_unit(name)
+    if shipped is None:
+        raise CitadelError("%s is not a unit that Citadel ships: there is nothing to compare it with" % name)
+    about = ("LoadState", "FragmentPath", "DropInPaths", "NeedDaemonReload")
+    shown = systemctl.show([name], restart_settings.asked_for(shipped) + about, run=call.run)[name]
+    if shown.get("LoadState") != "loaded":
+        raise CitadelError("%s is %s: systemd has no settings of it" % (name, shown.get("LoadState") or "unknown"))
+    files = [(path, _text_of(path)) for path in [shown.get("FragmentPath", "")] + shown.get("DropInPaths", "").split()]
+    alike = [dependency.units for dependency in call.settings.dependencies.values()]
+    note = "its files have changed since systemd read them: systemctl daemon-reload is due" if shown.get(
+        "NeedDaemonReload") == "yes" else ""
+    return restart_settings.compare(shipped, shown, files, alike), note
+
+
+def _shipped_unit(name):
+    import os
+    tree = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+    return _text_of(os.path.join(tree, SHIPPED_UNITS, name)) or None
+
+
+def _text_of(path):
+    """A unit file's text; "" for none, or one that is not to be read (the caller may not be root)."""
+    try:
+        with open(path, encoding="utf-8", errors="backslashreplace") as file:
+            return file.read(1 << 20)
+    except OSError:
+        return ""
+
+
+def _print_comparison(call, settings, differ, note):
+    from citadel.report import plural, table
+    from citadel.restart_settings import RESTART
+    call.say("%s: settings as systemd has them now, beside the shipped ones" % call.paint(call.unit, "strong"))
+    rows = []
+    for one in settings:
+        if one.same and one.name not in RESTART:
+            continue
+        verdict = "" if one.same else "differs: shipped %s; %s" % (
+            one.shipped, "set in " + one.origin if one.origin else "no unit file sets it")
+        rows.append((one.name, one.value, verdict))
+    for line, (name, _, verdict) in zip(table([row[:2] for row in rows]), rows):
+        call.say("  " + line + ("" if not verdict else "\n      " + call.paint(verdict, "uneasy")))
+    others = [one for one in settings if one.same and one.name not in RESTART]
+    call.say("%s; %s" % (
+        "and %s more as shipped, the sandbox among them" % plural(len(others), "setting") if others else "no others",
+        "%s differ%s" % (plural(len(differ), "setting"), "s" if len(differ) == 1 else "") if differ else "none differs"))
+    if note:
+        call.say(call.paint(note, "uneasy"))
+
+
+def _check_settings(call):
+    """citadel.conf alone: all that is wrong with it, a line each."""
+    problems = settings_file.check_file(call.options.check)
+    if call.options.json:
+        call.document(file=call.options.check, ok=not problems, problems=[dict(one._asdict()) for one in problems])
+        return OK if not problems else SettingsError.code
+    if not problems:
+        call.say("%s is valid" % call.options.check)
+        return OK
+    for problem in problems[1:]:
+        sys.stderr.write("%s: %s\n" % (NAME, SettingsError(*problem)))
+    raise SettingsError(*problems[0])
+
+
+# --- status -----------------------------------------------------------------------------------------------------------
+
+def status(call):
+    """The service at a glance, as a tree."""
+    from citadel import diagnose
+    from citadel.check import look_within, LIMIT, STATE
+    service = call.service
+    facts = look_within(LIMIT, STATE)(call.settings._replace(services=(service,)))
+    finding = diagnose.diagnose(facts, diagnose.marks_of(call.settings))[0]
+    if facts.host.unanswered:
+        raise CannotLook(facts.host.unanswered)
+    more = _status_facts(call, facts.services[0].unit)
+    if call.options.json:
+        call.document(unit=service.unit, well=finding.well, finding=_finding_as_data(finding), **dict(
+            more, service=_unit_as_data(facts.services[0].unit), dependencies=[
+                {"name": one.name, "unit": one.unit.name, "active": one.unit.active, "sub": one.unit.sub,
+                 "probe": dict(one.probe._asdict())} for one in facts.services[0].dependencies]))
+    else:
+        _print_status(call, facts.services[0], finding, more)
+    return STILL_WRONG if finding.cause else OK
+
+
+def _unit_as_data(unit):
+    return dict(unit._asdict())
+
+
+def _status_facts(call, unit):
+    """What `status` shows besides the facts of a check: the unit's own words, and our record of it."""
+    from citadel import gateway_settings, systemctl
+    shown = systemctl.show([unit.name], ("ExecStart", "Environment", "TimeoutStartUSec", "TimeoutStopUSec", "OnFailure",
+                                         "StateChangeTimestamp"), run=call.run)[unit.name]
+    says = gateway_settings.expected_from_exec(shown.get("ExecStart", ""), shown.get("Environment", ""))
+    record = {"incident": None, "last": None, "maintenance": None, "readable": True}
+    try:
+        history = call.store.history(unit.name)
+        record["incident"] = call.store.incident(history.incident) if history.incident else None
+        record["last"] = next((one for one in call.store.incidents(most=20, unit=unit.name) if one["end"]), None)
+        record["maintenance"] = _maintenance_text(call)
+    except NotPermitted:
+        record["readable"] = False
+    return {"port": says.port or call.service.port, "workers": says.workers, "environment": says.environment,
+            "since": shown.get("StateChangeTimestamp", ""), "start_timeout": systemctl.seconds(
+                shown.get("TimeoutStartUSec", "")), "stop_timeout": systemctl.seconds(shown.get("TimeoutStopUSec", "")),
+            "on_failure": shown.get("OnFailure", "").split(), "record": record}
+
+
+def _print_status(call, service, finding, more):
+    from citadel.report import printable, size
+    unit = service.unit
+    tone = "good" if finding.well else "bad" if finding.cause else "uneasy"
+    branches = [
+        "enabled: " + (unit.unit_file or "no unit file"),
+        ("active: %s (%s)" % (unit.active, unit.sub),
+         ([] if not unit.main_pid else ["PID %d" % unit.main_pid])
+         + ([] if not more["since"] else ["since " + more["since"]])
+         + ([] if unit.memory is None else ["memory %s%s" % (
+             size(unit.memory), " of " + size(unit.memory_max) if unit.memory_max else "")])),
+        "port: %s" % (more["port"] or "not known"),
+        "workers: %s" % (more["workers"] or "not set"),
+        "environment: %s" % printable(more["environment"] or "not set"),
+        ("restart: %s" % (unit.restart or "no"), _restart_branches(unit, more)),
+        ("dependencies", [_dependency_text(call, one) for one in service.dependencies] or ["none"]),
+    ] + _record_branches(more["record"])
+    heading = "%s: %s" % (call.paint(unit.name, "strong"), call.paint(printable(finding.because, 400), tone))
+    if finding.cause:
+        heading += " (%s)" % finding.cause
+    for line in call.style.tree(heading, branches):
+        call.say(line)
+    for cause in finding.others:
+        call.say("also: %s (%s)" % (cause.because, cause.cause))
+
+
+def _restart_branches(unit, more):
+    from citadel.report import plural, span
+    branches = ["after " + span(unit.restart_sec)] if unit.restart_sec is not None else []
+    if unit.start_burst and unit.start_interval:
+        branches.append("at most %s in %s" % (plural(unit.start_burst, "start"), span(unit.start_interval)))
+    branches += ["%s within %s" % (what, span(seconds)) for what, seconds in (
+        ("starts", more["start_timeout"]), ("stops", more["stop_timeout"])) if seconds is not None]
+    if more["on_failure"]:
+        branches.append("gives up to " + " ".join(more["on_failure"]))
+    return branches + ["restarted by systemd %s since it was last started by hand" % (
+        {0: "never", 1: "once"}.get(unit.restarts, plural(unit.restarts, "time")))]
+
+
+def _dependency_text(call, dependency):
+    from citadel.report import printable, span
+    unit, probe = dependency.unit, dependency.probe
+    if probe.outcome == "none":
+        answer = "not probed"
+    elif probe.outcome == "ok":
+        answer = "answers in " + span(probe.seconds)
+    else:
+        answer = printable("%s%s" % (probe.outcome, ": " + probe.detail if probe.detail else ""))
+    well = unit.active == "active" and probe.outcome in ("ok", "none")
+    return "%s: %s %s" % (dependency.name, unit.name, call.paint(
+        "%s (%s), %s" % (unit.active, unit.sub, answer), "good" if well else "bad"))
+
+
+def _record_branches(record):
+    from citadel.report import printable, span
+    if not record["readable"]:
+        return ["open incident, last recovery, maintenance: only root may see them"]
+    incident, last = record["incident"], record["last"]
+    opened = "none"
+    if incident:
+        cause = incident["causes"][0]["cause"] if incident["causes"] else "cause not recorded"
+        opened = printable("%s, since %s, %s" % (incident["id"], incident["start"], cause))
+    recovery = "none on record"
+    if last:
+        recovery = printable("%s, %s, %s after %s" % (last["id"], last["end"], last["outcome"] or "ended",
+                                                      span(last["duration"] or 0)))
+    return ["open incident: " + opened, "last recovery: " + recovery,
+            "maintenance: " + (record["maintenance"] or "off")]
+
+
+# --- monitor ----------------------------------------------------------------------------------------------------------
+
+def monitor(call):
+    """Watches the service until the time is over or somebody ends it, and adds it up."""
+    from citadel import monitor as watching
+    from citadel import moments, probes, systemctl
+    service, cursor = call.service, [moments.end_of_journal(run=call.run)]
+    events, line = [], LiveLine(call)
+
+    def look():
+        asked = call.monotonic()
+        unit = systemctl.units([service.unit], run=call.run)[service.unit]
+        if not service.health or unit.active not in watching.UP:
+            return watching.Look(asked, unit, False if service.health else None, "")
+        probe = probes.ask([service.health], min(2.0, call.settings.recovery.probe_timeout))[service.health]
+        return watching.Look(call.monotonic(), unit, probe.outcome == "ok", probe.detail or probe.outcome)
+
+    def journal():
+        found, cursor[0] = moments.after(cursor[0], service.unit, run=call.run)
+        return found
+
+    def tell(event):
+        events.append(event)
+        if not call.options.json:
+            line.print_above("%s  %s" % (_wall_time(call, event.time), call.paint(event.text, event.tone)))
+
+    def show(timeline, left):
+        line.draw(lambda: _live(call, service.unit, timeline, left))
+
+    with Interruption() as interruption:
+        timeline = watching.watch(call.options.seconds, look, journal, call.monotonic, interruption.pause, tell, show)
+    line.clear()
+    summary = timeline.summary(call.monotonic())
+    if call.options.json:
+        call.document(unit=service.unit, summary=dict(summary._asdict()), events=[
+            {"time": _wall_time(call, event.time), "text": event.text} for event in events])
+    else:
+        call.say("%s: %s" % (service.unit, watching.sentence(summary)))
+    return OK if summary.up else STILL_WRONG
+
+
+def _live(call, unit, timeline, left):
+    """The live line, short enough for the terminal."""
+    import shutil
+
+    from citadel.report import plural, span
+    now = call.monotonic()
+    summary = timeline.summary(now)
+    how = "up" if timeline.up else "down for " + span(timeline.down_for(now))
+    text = "%s  %s  %s  %.2f %%  %s left" % (unit, how, plural(summary.restarts, "restart"), summary.availability,
+                                             span(left))
+    return call.paint(text[:shutil.get_terminal_size().columns - 1], "good" if timeline.up else "bad")
+
+
+def _wall_time(call, moment):
+    """The wall time of a moment of CLOCK_MONOTONIC."""
+    from citadel.report import local_time
+    now = call.now()
+    return local_time(now.wall - (now.monotonic - moment), milliseconds=True)
+
+
+class LiveLine:
+    """The one line that is redrawn, on a terminal that can; nothing in a pipe."""
+
+    def __init__(self, call):
+        self._out, self._live = call.out, call.style.live and not call.options.json
+
+    def draw(self, text):
+        if self._live:
+            self._out.write("\r\x1b[K" + text())
+            self._out.flush()
+
+    def clear(self):
+        self.draw(lambda: "")
+
+    def print_above(self, text):
+        self.clear()
+        self._out.write(text + "\n")
+        self._out.flush()
+
+
+class Interruption:
+    """Ctrl-C and SIGTERM as the end of a pause instead of an exception in the middle of something."""
+
+    def __enter__(self):
+        import os
+        import signal
+        self._arrived, sender = os.pipe()
+        os.set_blocking(sender, False)
+        self._sender, self._signal = sender, signal
+        self._before = {number: signal.signal(number, lambda *_: None) for number in (signal.SIGINT, signal.SIGTERM)}
+        self._wakeup = signal.set_wakeup_fd(sender)
+        return self
+
+    def __exit__(self, *_):
+        import os
+        self._signal.set_wakeup_fd(self._wakeup)
+        for number, handler in self._before.items():
+            self._signal.signal(number, handler)
+        os.close(self._arrived)
+        os.close(self._sender)
+
+    def pause(self, seconds):
+        """Waits so long, or until a signal arrives; False once one has."""
+        import select
+        poll = select.poll()
+        poll.register(self._arrived, select.POLLIN)
+        return not poll.poll(max(0.0, seconds) * 1000)
+
+
+# --- logs -------------------------------------------------------------------------------------------------------------
+
+def logs(call):
+    """The journal of the service, its application log, or the lines of one incident."""
+    from citadel import logs as reading
+    options = call.options
+    if options.app and options.incident:
+        raise UsageError("--app and --incident exclude each other: an incident's lines are the journal's")
+    if options.follow and (options.json or options.incident):
+        raise UsageError("--follow never ends, so it goes neither with --json nor with --incident")
+    if options.app:
+        return _application_log(call, reading)
+    since = until = None
+    if options.incident:
+        since, until = _incident_span(call, options.incident)
+    lines = options.lines or (LOG_LINES if not options.incident else None)
+    if options.json:
+        return _journal_as_json(call, lines, since, until)
+    reading.become(reading.journal_command(call.unit, lines, options.follow, since, until))
+    return OK
+
+
+def _application_log(call, reading):
+    path = call.service.log
+    if not path:
+        raise CitadelError("no application log is set for %s (log = in its section of the settings)" % call.unit)
+    lines = call.options.lines or LOG_LINES
+    if call.options.json:
+        kept = []
+        reading.show_file(path, min(lines, MOST_JSON_LINES), lambda text: kept.extend(text.splitlines()))
+        call.document(unit=call.unit, file=path, lines=kept)
+        return OK
+
+    def write(text):
+        call.out.write(text)
+        call.out.flush()
+
+    with Interruption() as interruption:
+        reading.show_file(path, lines, write, call.options.follow, interruption.pause)
+    return OK
+
+
+def _incident_span(call, name):
+    """From when to when an incident's lines go, in seconds since 1970: with some context before and after it."""
+    import calendar
+    import time
+    document = call.store.incident(name)
+    if document is None:
+        raise CitadelError("there is no incident %s on record; `%s history` lists them" % (name, NAME))
+
+    def seconds(text):
+        return calendar.timegm(time.strptime(text, "%Y-%m-%dT%H:%M:%SZ"))
+
+    return seconds(document["start"]) - 60, seconds(document["end"]) + 10 if document["end"] else None
+
+
+def _journal_as_json(call, lines, since, until):
+    from citadel import journalctl
+    from citadel.logs import journal_command
+    from citadel.report import printable, utc_time
+    words = [word for word in journal_command(call.unit, min(lines or MOST_JSON_LINES, MOST_JSON_LINES), False, since,
+                                              until) if not word.startswith("--output=")]
+    answer = call.run(words + ["--output=json", "--output-fields=MESSAGE,PRIORITY,_PID,SYSLOG_IDENTIFIER"], 60,
+                      cap=64 << 20)
+    if not answer.ok:
+        raise CannotLook("the journal does not answer: " + printable(answer.complaint()))
+    rows = []
+    for entry in journalctl.parse_entries(answer.out):
+        stamp = journalctl.text(entry, "__REALTIME_TIMESTAMP")
+        rows.append({"time": utc_time(int(stamp) / 1e6) if stamp.isdigit() else None,
+                     "priority": journalctl.priority(entry), "pid": journalctl.text(entry, "_PID"),
+                     "identifier": printable(journalctl.text(entry, "SYSLOG_IDENTIFIER")),
+                     "text": printable(journalctl.text(entry, "MESSAGE"), 8192)})
+    call.document(unit=call.unit, lines=rows, truncated=answer.truncated)
+    return OK
+
+
+# --- reset ------------------------------------------------------------------------------------------------------------
+
+def reset(call):
+    """Clears systemd's counters and ours, and says what they held."""
+    call.only_root("reset")
+    from citadel import systemctl
+    from citadel.report import plural, printable
+    unit = systemctl.units([call.unit], run=call.run)[call.unit]
+    with call.store.lock("manual"):
+        answer = systemctl.reset_failed(unit.name, run=call.run)
+        if answer.timed_out:
+            raise CannotLook("systemd does not answer: " + printable(answer.complaint()))
+        held = call.store.forget(unit.name)
+        call.store.forget_loss()
+        trouble = call.store.trouble
+    cleared = [text for wanted, text in (
+        (unit.active == "failed", "the failed state (result %s)" % unit.result),
+        (unit.restarts, "NRestarts, which was %d" % unit.restarts),
+        (answer.ok, "systemd's start counter"),
+        (held.attempts, plural(len(held.attempts), "attempt") + " of our own budget"),
+        (held.escalation is not None, "the waiting time after the last call for a person"),
+        (held.lost is not None, "the reduced budget after lost state")) if wanted]
+    if call.options.json:
+        call.document(unit=unit.name, cleared=cleared, complaint="" if answer.ok else printable(answer.complaint()),
+                      trouble=trouble)
+    else:
+        call.say("%s: cleared %s" % (unit.name, ", ".join(cleared) or "nothing: there was nothing to clear"))
+    if not answer.ok and unit.load == "loaded":
+        raise CitadelError("systemd's part was not cleared: " + printable(answer.complaint()))
+    if trouble:
+        raise CitadelError("our own part may not be cleared: " + printable(trouble))
+    return OK
+
+
+# --- explain ----------------------------------------------------------------------------------------------------------
+
+def explain(call):
+    """What a recovery pass would do now, and why: the same road, ended after `plan`."""
+    from citadel import handler
+    foreseen = handler.foresee(call.settings, call.store)
+    if call.options.service:
+        unit = call.unit
+        foreseen = [(finding, plan) for finding, plan in foreseen if finding.unit == unit]
+    if call.options.json:
+        call.document(services=[dict(
+            _finding_as_data(finding), verdict=plan.verdict, plan_because=plan.because, next_in=plan.next_in,
+            gives_up_in=plan.gives_up_in, steps=[dict(step._asdict()) for step in plan.steps])
+            for finding, plan in foreseen])
+    else:
+        for finding, plan in foreseen:
+            _print_foreseen(call, finding, plan)
+    return OK if all(plan.verdict != "unknown" for _, plan in foreseen) else CANNOT_LOOK
+
+
+def _print_foreseen(call, finding, plan):
+    from citadel.report import local_time, printable, span
+    tone = "bad" if finding.cause else "good"
+    call.say("%s: %s" % (call.paint(finding.unit, "strong"), call.paint(finding.cause or "no cause to act", tone)))
+    call.say("  because  " + printable(finding.because, 600))
+    for cause in finding.others:
+        call.say("  also     %s: %s" % (cause.cause, printable(cause.because, 400)))
+    call.say("  verdict  %s%s" % (plan.verdict, ": " + printable(plan.because, 600) if plan.because else ""))
+    for number, step in enumerate(plan.steps, 1):
+        limit = ", at most %s" % span(step.seconds) if step.seconds else ""
+        call.say("  step %d   %s %s: %s%s" % (number, step.do, printable(step.target), printable(step.because, 400), limit))
+    if plan.next_in is not None and finding.cause:
+        when = "now" if plan.next_in <= 0 else "in %s (%s)" % (span(plan.next_in), local_time(
+            call.now().wall + plan.next_in))
+        call.say("  next     %s" % when)
+    if plan.gives_up_in is not None and finding.cause:
+        call.say("  gives up %s" % ("it has; it keeps trying at growing pauses" if plan.gives_up_in <= 0 else
+                                    "in %s at the soonest, and calls for a person" % span(plan.gives_up_in)))
+
+
+# --- maintenance ------------------------------------------------------------------------------------------------------
+
+def maintenance(call):
+    """Mutes actions for a time; it always ends by itself."""
+    options = call.options
+    if options.word != "on" and (options.span is not None or options.reason):
+        raise UsageError("--for and --reason belong to `maintenance on`")
+    if options.word == "on":
+        call.only_root("maintenance on")
+        return _begin_maintenance(call)
+    if options.word == "off":
+        call.only_root("maintenance off")
+        was = call.store.end_maintenance()
+        return _say_maintenance(call, None, "maintenance is off" if was else "maintenance was off already")
+    found = call.store.maintenance()
+    return _say_maintenance(call, found, "maintenance is on " + _maintenance_text(call) if found else "maintenance is off")
+
+
+def _begin_maintenance(call):
+    import os
+    import pwd
+    if call.options.span is None or not call.options.reason:
+        raise UsageError("maintenance on needs --for (such as --for 2h) and --reason TEXT")
+    try:
+        who = pwd.getpwuid(int(_login_uid() or os.getuid())).pw_name
+    except KeyError:
+        who = ""
+    try:
+        call.store.begin_maintenance(call.options.span, call.options.reason, who)
+    except OSError as error:
+        raise CitadelError("maintenance could not be noted, it is not on: %s" % error.strerror)
+    return _say_maintenance(call, call.store.maintenance(),
+                            "maintenance is on %s; actions are muted, alerts are not" % _maintenance_text(call))
+
+
+def _login_uid():
+    """Who logged in, before sudo: the kernel's word (/proc/self/loginuid), None where it keeps none."""
+    try:
+        with open("/proc/self/loginuid") as file:
+            text = file.read().strip()
+    except OSError:
+        return None
+    return int(text) if text.isdigit() and text != "4294967295" else None
+
+
+def _say_maintenance(call, found, sentence):
+    if call.options.json:
+        call.document(on=found is not None, **(dict(found._asdict()) if found else {}))
+    else:
+        call.say(sentence)
+    return OK
+
+
+# --- history ----------------------------------------------------------------------------------------------------------
+
+def history(call):
+    """Past incidents, newest first, and how long they took on average."""
+    from citadel.report import plural, printable, span, table
+    unit = call.unit if call.options.service else None
+    documents = call.store.incidents(most=call.options.count, unit=unit)
+    summary = call.store.summary(unit)
+    if call.options.json:
+        call.document(incidents=documents, **dict(summary._asdict(), incidents_on_record=summary.incidents,
+                                                  incidents=documents))
+        return OK
+    if not documents:
+        call.say("no incidents on record")
+        return OK
+    rows = [("INCIDENT", "START", "LASTED", "OUTCOME", "CAUSE", "DONE")]
+    for one in documents:
+        causes = [printable(str(cause.get("cause", "")), 60) for cause in one["causes"]]
+        done = ["%s %s%s" % (step.get("do", "?"), step.get("target", ""), "" if step.get("outcome") == "ok" else
+                             " (%s)" % step.get("outcome", "?")) for step in one["steps"]]
+        rows.append((one["id"], one["start"], span(one["duration"]) if one["duration"] is not None else "open",
+                     printable(one["outcome"] or "-", 20), ", ".join(causes[:2]) or "-",
+                     printable(", ".join(done) or "nothing", 160)))
+    for line in table(rows):
+        call.say(line)
+    call.say("%s on record, %d resolved%s%s" % (
+        plural(summary.incidents, "incident"), summary.resolved,
+        "; MTTR %s" % span(summary.mttr) if summary.mttr is not None else "",
+        "; MTBF %s" % span(summary.mtbf) if summary.mtbf is not None else ""))
+    return OK
+
+
+# --- the command line -------------------------------------------------------------------------------------------------
+
+ACTIONS = (
+    ("test-restart", test_restart, "kill the service's main process and watch systemd bring it back"),
+    ("config", config, "the restart settings as systemd has them now, beside the shipped ones"),
+    ("status", status, "the service, its settings, its dependencies and our record of it"),
+    ("monitor", monitor, "watch live, then say availability, restarts, downtime"),
+    ("logs", logs, "the journal of the service, or its application log"),
+    ("reset", reset, "clear systemd's failed state and counters, and our attempt budget"),
+    ("check", check, "the health check, in the convention of Nagios plug-ins; never acts"),
+    ("explain", explain, "what a recovery pass would do now, and why"),
+    ("maintenance", maintenance, "mute actions (never alerts) for a time"),
+    ("history", history, "past incidents, MTTR and MTBF"),
+)
+
+
+def read_arguments(argv, out):
+    """The options that `argv` means, or None when help or the version was asked for and given. Raises UsageError,
+    which names the word that is wrong and says no more."""
+    import argparse
+    from contextlib import redirect_stdout
+
+    class Parser(argparse.ArgumentParser):
+        def error(self, message):
+            raise UsageError(message.replace("\n", " "))
+
+    glob = Parser(add_help=False, allow_abbrev=False)
+    _add_global_options(glob, argparse.SUPPRESS)
+    parser = Parser(prog=NAME, allow_abbrev=False, description="Looks after a systemd service. `%s ACTION --help` says "
+                    "more about one action." % NAME)
+    _add_global_options(parser, None)
+    parser.add_argument("--version", action="version", version="%s %s" % (NAME, _version()))
+    actions = parser.add_subparsers(metavar="ACTION", dest="action", parser_class=Parser, title="actions")
+    for name, act, about in ACTIONS:
+        words = actions.add_parser(name, parents=[glob], help=about, description=about[0].upper() + about[1:] + ".",
+                                   allow_abbrev=False)
+        words.set_defaults(act=act)
+        _add_words(words, name, argparse)
+    try:
+        with redirect_stdout(out):
+            _refuse_unknown_action(argv)
+            options = parser.parse_args(argv)
+    except SystemExit:                          # argparse's way of saying that it has printed help or the version
+        return None
+    if options.action is None:
+        raise UsageError("an action is missing: " + " ".join(row[0] for row in ACTIONS))
+    return options
+
+
+def _add_global_options(parser, default):
+    """The options that may stand before the action and after it."""
+    parser.add_argument("--service", metavar="UNIT", default=default if default else default or _none(default, ""),
+                        help="one of the services in the settings (default: the first)")
+    parser.add_argument("--config", metavar="FILE", default=default,
+                        help="our settings (default: %s)" % settings_file.DEFAULT_PATH)
+    parser.add_argument("--json", action="store_true", default=default or False, help="one JSON document")
+
+
+def _add_words(words, action, argparse):
+    def reader(read):
+        def convert(text):
+            try:
+                return read(text)
+            except ValueError as error:
+                raise argparse.ArgumentTypeError(str(error))
+        return convert
+
+    if action == "test-restart":
+        words.add_argument("--force", action="store_true", help="also in maintenance, and when it uses up the start limit")
+    elif action == "config":
+        words.add_argument("--check", metavar="FILE", help="only validate this citadel.conf")
+    elif action == "monitor":
+        words.add_argument("seconds", metavar="SECONDS", nargs="?", default=WATCH,
+                           type=reader(settings_file.duration(1, LONGEST_WATCH)),
+                           help="how long (default: %d; also 10min, 2h); Ctrl-C ends it with the same summary" % WATCH)
+    elif action == "logs":
+        words.add_argument("lines", metavar="LINES", nargs="?", type=reader(settings_file.whole(1, MOST_LOG_LINES)),
+                           help="the last so many lines (default: %d)" % LOG_LINES)
+        words.add_argument("-f", "--follow", action="store_true", help="go on with what is added")
+        words.add_argument("--app", action="store_true", help="the application log instead of the journal")
+        words.add_argument("--incident", metavar="ID", help="the lines of that incident only")
+    elif action == "check":
+        words.add_argument("--quiet", action="store_true", help="silent when all is well, and a problem is told once")
+    elif action == "maintenance":
+        words.add_argument("word", metavar="on|off|status", choices=("on", "off", "status"))
+        words.add_argument("--for", metavar="TIME", dest="span", type=reader(settings_file.duration(1, 7 * 86400)),
+                           help="how long: 30min, 2h, 1d")
+        words.add_argument("--reason", metavar="TEXT", help="why, for whoever finds it")
+    elif action == "history":
+        words.add_argument("count", metavar="N", nargs="?", default=HISTORY, type=reader(settings_file.whole(1, 100000)),
+                           help="the newest so many (default: %d)" % HISTORY)
+
+
+def _version():
+    from citadel import __version__
+    return __version__
