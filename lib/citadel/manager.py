@@ -756,21 +756,20 @@ def read_arguments(argv, out):
         def error(self, message):
             raise UsageError(message.replace("\n", " "))
 
-    glob = Parser(add_help=False, allow_abbrev=False)
-    _add_global_options(glob, argparse.SUPPRESS)
     parser = Parser(prog=NAME, allow_abbrev=False, description="Looks after a systemd service. `%s ACTION --help` says "
                     "more about one action." % NAME)
-    _add_global_options(parser, None)
+    _add_global_options(parser, {"service": "", "config": None, "json": False})
     parser.add_argument("--version", action="version", version="%s %s" % (NAME, _version()))
+    everywhere = Parser(add_help=False, allow_abbrev=False)
+    _add_global_options(everywhere, dict.fromkeys(("service", "config", "json"), argparse.SUPPRESS))
     actions = parser.add_subparsers(metavar="ACTION", dest="action", parser_class=Parser, title="actions")
     for name, act, about in ACTIONS:
-        words = actions.add_parser(name, parents=[glob], help=about, description=about[0].upper() + about[1:] + ".",
-                                   allow_abbrev=False)
+        words = actions.add_parser(name, parents=[everywhere], help=about, allow_abbrev=False,
+                                   description=about[0].upper() + about[1:] + ".")
         words.set_defaults(act=act)
         _add_words(words, name, argparse)
     try:
         with redirect_stdout(out):
-            _refuse_unknown_action(argv)
             options = parser.parse_args(argv)
     except SystemExit:                          # argparse's way of saying that it has printed help or the version
         return None
@@ -779,13 +778,14 @@ def read_arguments(argv, out):
     return options
 
 
-def _add_global_options(parser, default):
-    """The options that may stand before the action and after it."""
-    parser.add_argument("--service", metavar="UNIT", default=default if default else default or _none(default, ""),
+def _add_global_options(parser, defaults):
+    """The options that may stand before the action and after it: after it without a default of their own, which would
+    undo what was said before it."""
+    parser.add_argument("--service", metavar="UNIT", default=defaults["service"],
                         help="one of the services in the settings (default: the first)")
-    parser.add_argument("--config", metavar="FILE", default=default,
+    parser.add_argument("--config", metavar="FILE", default=defaults["config"],
                         help="our settings (default: %s)" % settings_file.DEFAULT_PATH)
-    parser.add_argument("--json", action="store_true", default=default or False, help="one JSON document")
+    parser.add_argument("--json", action="store_true", default=defaults["json"], help="one JSON document")
 
 
 def _add_words(words, action, argparse):

@@ -17,12 +17,14 @@ Restart=on-failure
 """
 SHORT_OF_A_PASS = 12    # seconds that systemd gets to do it alone, where it can, before cron's check would look
 
-Fault = namedtuple("Fault", "name what inject seen causes bound needs")
+Fault = namedtuple("Fault", "name what inject seen causes bound needs prepare")
+Fault.__new__.__defaults__ = ((), 60, "", lambda stage: None)
 Fault.__doc__ = """One fault.
 
 `what` happens, in a few words; `inject(stage)` does it; `seen(stage, before, fault)` watches and returns what happened
 in a few words, or raises CitadelError with what did not; `causes` are the names a recovery pass may give it at first
-sight (empty: whatever it says); `bound` seconds from the fault to its end; `needs` a stand-in to be possible at all."""
+sight (empty: whatever it says); `bound` seconds from the fault to its end; `needs` a stand-in to be possible at all;
+`prepare(stage)` what has to be so beforehand."""
 
 Result = namedtuple("Result", "name survived happened because cause seconds")
 Result.__doc__ = "What came of a fault. `survived` is None for one that could not be tried on this host."
@@ -34,7 +36,9 @@ def perform(fault, stage, clock=time.monotonic):
         return Result(fault.name, None, "not tried: it needs a stand-in for " + fault.needs, "", "", 0.0)
     try:
         before = stage.make_ready()
+        fault.prepare(stage)
     except CitadelError as error:
+        stage.repair()
         return Result(fault.name, False, "no healthy gateway to begin with", str(error), "", 0.0)
     stage.said = {}
     started = clock()
@@ -169,15 +173,25 @@ def stop_its_processes(stage):
     stage.inside(["kill", "-STOP"] + stage.processes(GATEWAY), 10)
 
 
+def shorten_its_start_time(stage):
+    """A gateway that answers badly just after its start counts as starting for two minutes; here, for ten seconds."""
+    stage.set_option("[service %s]" % GATEWAY, "start_timeout = 10")
+    stage.machine.wait_for(lambda: time.monotonic() - stage.unit().active_enter > 11, 12, "the start to be over", 0.5)
+
+
 def answer_500(stage):
     stage.switch("gateway", "500 %d" % stage.main_pid(GATEWAY))
 
 
-def crash_at_start(stage):
+def use_up_starts(stage):
     """All but three of the ten starts that the limit allows are used up by an impatient operator's restarts, so that
-    the loop ends after 15 seconds instead of 50."""
-    for _ in range(7):
+    a crash loop ends after 15 seconds instead of 50."""
+    for _ in range(6):
         stage.inside(["systemctl", "restart", "--", GATEWAY], 60)
+    stage.wait_until_healthy(30)
+
+
+def crash_at_start(stage):
     stage.switch("gateway", "crash")
     stage.kill_main(GATEWAY)
 
@@ -193,23 +207,23 @@ def contradict_the_unit(stage):
 
 FAULTS = (
     Fault("gateway-killed", "the gateway's main process gets SIGKILL",
-          kill_gateway, comes_back, ("gateway.crashed",), 30, ""),
+          kill_gateway, comes_back, ("gateway.crashed",), 30),
     Fault("gateway-pkill", 'pkill -f "%s"' % PATTERN,
-          pkill_gateway, comes_back, ("gateway.crashed",), 30, ""),
+          pkill_gateway, comes_back, ("gateway.crashed",), 30),
     Fault("ollama-killed", "Ollama gets SIGKILL",
-          kill_ollama, comes_back, ("dependency.ollama.down", "gateway.stopped-with-dependency"), 60, ""),
+          kill_ollama, comes_back, ("dependency.ollama.down", "gateway.stopped-with-dependency"), 60),
     Fault("ollama-broken", "Ollama cannot start until a person repairs it",
-          break_ollama, is_named_then_comes_back_when_repaired, ("dependency.ollama.down",), 90, ""),
+          break_ollama, is_named_then_comes_back_when_repaired, ("dependency.ollama.down",), 90),
     Fault("redis-killed", "redis gets SIGKILL",
-          kill_redis, only_the_dependency_returns, (), 60, ""),
+          kill_redis, only_the_dependency_returns, (), 60),
     Fault("gateway-hung", "every process of the gateway gets SIGSTOP",
-          stop_its_processes, a_pass_brings_it_back, ("gateway.hung",), 60, ""),
+          stop_its_processes, a_pass_brings_it_back, ("gateway.hung",), 60),
     Fault("http-500", "the gateway answers 500 until it is restarted",
-          answer_500, a_pass_brings_it_back, ("gateway.http-error",), 60, "gateway"),
+          answer_500, a_pass_brings_it_back, ("gateway.http-error",), 60, "gateway", shorten_its_start_time),
     Fault("crash-loop", "the gateway crashes at each start, to the start limit, then is mended",
-          crash_at_start, ends_its_crash_loop, ("gateway.crash-loop",), 150, "gateway"),
+          crash_at_start, ends_its_crash_loop, ("gateway.crash-loop",), 120, "gateway", use_up_starts),
     Fault("operator-stop", "an operator stops the gateway",
-          operator_stops_it, is_left_alone, ("gateway.stopped-by-operator",), 60, ""),
+          operator_stops_it, is_left_alone, ("gateway.stopped-by-operator",), 60),
     Fault("bad-settings", "production.yaml contradicts the unit, and the gateway does not start",
-          contradict_the_unit, is_named_and_not_restarted, ("config.invalid",), 150, "gateway"),
+          contradict_the_unit, is_named_and_not_restarted, ("config.invalid",), 120, "gateway", use_up_starts),
 )

@@ -24,6 +24,7 @@ UVICORN = "/opt/citadel/venv/bin/uvicorn"
 MANAGER = "/opt/citadel/bin/citadel-restart-manager"
 HANDLER = "/opt/citadel/bin/citadel-recovery-handler"
 SETTINGS = "/opt/citadel/config/production.yaml"
+CONF = "/opt/citadel/etc/citadel.conf"
 STANDIN_NAMES = ("ollama", "redis", "gateway")
 SOURCE = "/run/citadel-source"
 STANDINS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "standins")
@@ -42,6 +43,7 @@ class Stage:
         self.redis = REDIS[0]
         self.said = {}
         self.pid_before = 0
+        self._conf_before = ""
 
     # --- setting it up
 
@@ -137,8 +139,18 @@ class Stage:
             self.machine.run(["systemctl", "start", "--", GATEWAY], 150)
         return self.wait_until_healthy(30)
 
+    def set_option(self, section, line):
+        """Puts a line into a section of citadel.conf, until `repair`."""
+        self._conf_before = self._conf_before or self.machine.read(CONF)
+        if section not in self._conf_before:
+            raise CitadelError("%s has no %s" % (CONF, section))
+        self.machine.write(CONF, self._conf_before.replace(section, section + "\n" + line, 1))
+
     def repair(self):
         """Takes every injected fault away."""
+        if self._conf_before:
+            self.machine.write(CONF, self._conf_before)
+            self._conf_before = ""
         for standin in STANDIN_NAMES:
             self.switch(standin, "")
         self.drop_in(OLLAMA, "")
