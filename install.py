@@ -1,5 +1,5 @@
 #!/usr/bin/python3 -IS
-"""Installs Citadel: `sudo ./install.py`; see `./install.py --help`. The rooms behind it are in lib/citadel/installer/."""
+"""Installs Citadel: `sudo ./install.py`; `./install.py --help`. The rooms behind it: lib/citadel/installer/."""
 # Readable for any Python, so that an old one gets a sentence and not a SyntaxError.
 
 import os

@@ -335,7 +335,7 @@ def test_the_schedule_moves_from_cron_to_timer_to_nobody(product, root):
 
 
 def test_cron_reads_the_cron_file():
-    """crontab(5), run-parts(8): a file name without a dot, a user in each line, a newline at the end, names as needed."""
+    """crontab(5), run-parts(8): no dot in the file's name, a user in each line, a newline at the end."""
     with open(os.path.join(TREE, "units/cron.d/citadel")) as file:
         text = file.read()
     assert "." not in os.path.basename(layout.CRON)

@@ -22,9 +22,12 @@ def test_printable(text, expected):
 
 
 @pytest.mark.parametrize("seconds, text", [
-    pytest.param(0, "0.00 s", id="nothing"),
+    pytest.param(0, "0 s", id="nothing"),
+    pytest.param(0.0014, "1 ms", id="milliseconds"),
+    pytest.param(0.0002, "1 ms", id="something is not nothing"),
     pytest.param(0.254, "0.25 s", id="below a second"),
     pytest.param(0.996, "1.0 s", id="never 1.00 beside 1.0"),
+    pytest.param(5.0, "5 s", id="no tenth where there is none"),
     pytest.param(5.26, "5.3 s", id="seconds with a tenth"),
     pytest.param(9.97, "10 s", id="from ten on whole seconds"),
     pytest.param(59.7, "1 min", id="rounding carries into the minute"),

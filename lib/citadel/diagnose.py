@@ -61,10 +61,10 @@ class Finding(_Finding):
 Marks = namedtuple("Marks", "disk_free inodes_free memory_available memory_pressure critical start_timeouts "
                             "service_start dependency_start")
 Marks.__new__.__defaults__ = ((5, 1 << 30), (3, None), (5, 512 << 20), 60, 0.2, {}, 120, 60)
-Marks.__doc__ = """From where on something counts as low. The first three are (percent, bytes), whichever is less, either
-may be None; `memory_pressure` is PSI in percent. Below the `critical` share of a mark, a service that still answers is
-about to stop doing so. `start_timeouts` are seconds from start to first answer by unit or by dependency, otherwise
-`service_start` and `dependency_start`."""
+Marks.__doc__ = """Where something begins to be low. The first three are (percent, bytes), whichever is less, either
+of them may be None. `memory_pressure` is PSI in percent. Below the `critical` share of a mark, a service that still
+answers is about to stop doing so. `start_timeouts` are seconds from start to first answer by unit or by dependency,
+otherwise `service_start` and `dependency_start`."""
 
 Seen = namedtuple("Seen", "service host marks condition")
 Seen.__doc__ = "What each family looks at: one service, its host, the marks, and the service's condition."
@@ -129,7 +129,7 @@ def _condition(service, host, marks):
             return SERVING
         # A Type=simple service is "active" at once and listens seconds later; one with workers listens before it can
         # answer. A process that somebody has stopped is not starting.
-        if _young(unit, host, _start_timeout(seen_name=unit.name, marks=marks)) and not service.stopped_pids:
+        if _young(unit, host, _start_timeout(unit.name, marks)) and not service.stopped_pids:
             return STARTING
         return RUNNING
     if unit.job in ("start", "restart", "try-restart", "reload-or-start"):
@@ -189,7 +189,7 @@ def _unloadable(seen):
     if seen.condition != DOWN or unit.load not in ("not-found", "bad-setting", "error"):
         return []
     if unit.load == "not-found":
-        return [Cause("unit.changed", "%s does not exist on this host: its unit file is missing" % unit.name, unit.name)]
+        return [Cause("unit.changed", "%s does not exist on this host: it has no unit file" % unit.name, unit.name)]
     return [Cause("unit.changed", "systemd cannot load %s (%s): `systemd-analyze verify %s` names the line"
                   % (unit.fragment or unit.name, unit.load, unit.name), unit.fragment or unit.name)]
 
@@ -266,7 +266,7 @@ def _memory(seen):
 
 def _service(seen):
     """The service's own state: what is left to name when nothing beneath it explains more."""
-    if seen.condition in (UNKNOWN, STARTING, STOPPING):
+    if seen.condition in (UNKNOWN, STARTING, STOPPING) or _left_down(seen):
         return []
     if seen.condition == SERVING:
         return _while_serving(seen)
@@ -281,8 +281,8 @@ def _unit_files(seen):
               for path in seen.host.changed]
     unit = seen.service.unit
     if unit.need_reload:
-        causes.append(Cause("unit.changed", "%s has changed on disk since systemd read it; `systemctl daemon-reload` is "
-                            "due" % (unit.fragment or unit.name), unit.fragment or unit.name, False))
+        causes.append(Cause("unit.changed", "%s has changed on disk since systemd read it; `systemctl daemon-reload` "
+                            "is due" % (unit.fragment or unit.name), unit.fragment or unit.name, False))
     return causes
 
 
@@ -313,8 +313,10 @@ def _dependency(dependency, seen):
     if seen.condition == UNKNOWN:
         return _unanswered_dependency(dependency)
     if unit.load == "not-found":
-        return cause("missing", "%s needs %s, and none of these units exists on this host: %s" % (
+        missing = cause("missing", "%s needs %s, and none of these units exists on this host: %s" % (
             seen.service.unit.name, dependency.name, " ".join(dependency.wanted or (unit.name,))))
+        # What answers is there, by whatever means it was started: a remark then.
+        return missing._replace(pressing=dependency.probe.outcome != "ok")
     if unit.load in ("bad-setting", "error") and not _is_up(unit):
         return cause("missing", "systemd cannot load %s (%s)" % (unit.name, unit.load))
     if _is_up(unit):
@@ -395,8 +397,9 @@ def _unanswering(seen):
             "%d processes are" % len(service.stopped_pids), pids, ", …" if len(service.stopped_pids) > 5 else ""),
             unit.name, True, DEAF)
     if service.oom_kills:
-        return Cause("gateway.oom", "%s is active and does not answer (%s): %d of its processes were killed for lack of "
-                     "memory%s" % (unit.name, _answer(probe), service.oom_kills, _limit(unit)), unit.name, True, DEAF)
+        return Cause("gateway.oom", "%s is active and does not answer (%s): %d of its processes were killed for lack "
+                     "of memory%s" % (unit.name, _answer(probe), service.oom_kills, _limit(unit)),
+                     unit.name, True, DEAF)
     if probe.outcome in ("http-error", "protocol", "refusing-writes", "loading"):
         return Cause("gateway.http-error", "%s answers, and not well: %s%s" % (
             unit.name, _answer(probe), _said(service.lines)), unit.name, True, ACTIVE)
@@ -466,8 +469,8 @@ def _who_stopped(service, host):
             unit.name, _ago(job.age))
     if (not job.type and not stop.by and unit.active == "inactive" and unit.result == "success" and unit.active_exit
             and unit.restart == "always"):
-        return "operator", ("%s was stopped, not broken: with Restart=always systemd would have restarted it otherwise, "
-                            "and no dependency left with it" % unit.name)
+        return "operator", ("%s was stopped, not broken: with Restart=always systemd would have restarted it "
+                            "otherwise, and no dependency left with it" % unit.name)
     return "", ""
 
 
@@ -517,8 +520,8 @@ def _mark(mark, total):
     return share if count is None else min(share, count)
 
 
-def _start_timeout(seen_name, marks, otherwise=None):
-    return marks.start_timeouts.get(seen_name, marks.service_start if otherwise is None else otherwise)
+def _start_timeout(name, marks, otherwise=None):
+    return marks.start_timeouts.get(name, marks.service_start if otherwise is None else otherwise)
 
 
 def _young(unit, host, limit):

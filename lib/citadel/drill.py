@@ -8,7 +8,8 @@ import os
 from collections import namedtuple
 
 from citadel import commands, systemctl
-from citadel.errors import CitadelError
+from citadel.durable import from_json, to_json
+from citadel.errors import CitadelError, NotPermitted
 from citadel.moments import EXITED, FAILED, STARTED
 from citadel.report import plural, printable, span
 
@@ -54,6 +55,23 @@ def starts(moments):
     began = {moment.invocation for moment in moments if moment.kind == STARTED}
     ended = {moment.invocation for moment in moments if moment.kind == EXITED}
     return len(began | {moment.invocation for moment in moments if moment.kind == FAILED} - ended)
+
+
+def note_reset(files, unit, now):
+    """Notes that the unit's start counter was cleared just now: PID 1 neither says so in the journal nor shows the
+    counter. `files` is a durable.Directory, `now` clock.now()'s answer."""
+    files.write("resets/%s.json" % unit, to_json({"boot_id": now.boot_id, "monotonic": now.monotonic}))
+
+
+def since_reset(files, unit, now):
+    """Seconds since the unit's start counter was last cleared by us, None when that is not known to have been."""
+    try:
+        note = from_json(files.read("resets/%s.json" % unit, 4096) or b"null")
+        if note is None or note["boot_id"] != now.boot_id:
+            return None
+        return max(0.0, now.monotonic - float(note["monotonic"]))
+    except (ValueError, TypeError, KeyError, OSError, NotPermitted):
+        return None
 
 
 class Drill:

@@ -12,7 +12,7 @@ import time
 
 from citadel.errors import DEFECT, CitadelError, NotPermitted
 
-ENVIRONMENT_KEPT = ("TERM", "NO_COLOR", "COLUMNS", "LINES")
+ENVIRONMENT_KEPT = ("TERM", "NO_COLOR", "COLUMNS", "LINES", "INVOCATION_ID", "MONITOR_UNIT")
 
 
 def enter(main, name, trusted_tree=True):

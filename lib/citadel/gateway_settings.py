@@ -2,11 +2,11 @@
 
 It is YAML, for which the standard library has no reader. `parse` reads the plain subset that such files are written
 in: mappings and lists by indentation, scalars (plain, 'single', "double" quoted) on one line, lists [in, brackets] of
-scalars, comments. What lies beyond it (anchors, aliases, tags, block scalars, text over several lines, {flow: mappings},
-merge keys, several documents, tabs, complex keys, dates) is named with its line and left unjudged: either what hangs
-on it or, where one cannot be sure what that is, the whole file. What is judged is never misread: it means the same as
-to PyYAML's safe_load, with which tests/test_gateway_settings.py compares it. And what is called wrong here is an
-error to PyYAML, too, but for a key given twice, of which PyYAML silently takes the last.
+scalars, comments. What lies beyond it (anchors, aliases, tags, block scalars, text over several lines, mappings in
+braces, merge keys, several documents, tabs, complex keys, dates) is named with its line and left unjudged: either what
+hangs on it or, where one cannot be sure what that is, the whole file. What is judged is never misread: it means the
+same as to PyYAML's safe_load (tests/test_gateway_settings.py keeps samples of what that said). And what is called wrong
+here is an error to PyYAML, too, but for a key given twice, of which PyYAML silently takes the last.
 
 Values are those of YAML 1.1, as PyYAML reads them: `yes` is a truth value, 010 is 8, 1:30 is 90, 08 is a text.
 `judge` minds that other readers differ there, and complains only about what no reader would find in agreement.
@@ -41,8 +41,8 @@ _TRUTH = {word: truth for words, truth in (("yes true on", True), ("no false off
 _NULL = ("", "~", "null", "Null", "NULL")
 _DIGITS = frozenset("0123456789")
 _NUMBER_CHARACTERS = frozenset("+-._:x0123456789abcdefABCDEF")
-_ESCAPES = {"0": "\0", "a": "\a", "b": "\b", "t": "\t", "\t": "\t", "n": "\n", "v": "\v", "f": "\f", "r": "\r", "e": "\x1b",
-            " ": " ", '"': '"', "\\": "\\", "N": "\x85", "_": "\xa0", "L": "\u2028", "P": "\u2029"}
+_ESCAPES = {"0": "\0", "a": "\a", "b": "\b", "t": "\t", "\t": "\t", "n": "\n", "v": "\v", "f": "\f", "r": "\r",
+            "e": "\x1b", " ": " ", '"': '"', "\\": "\\", "N": "\x85", "_": "\xa0", "L": "\u2028", "P": "\u2029"}
 _PROPERTY_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_")
 _OPENING = {"[": "]", "{": "}"}
 _CODES = {"x": 2, "u": 4, "U": 8}

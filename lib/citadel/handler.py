@@ -2,46 +2,315 @@
 
     observe -> diagnose -> plan -> act -> verify -> record -> escalate
 
-`recovery_pass` below is that road. It names the cause first, treats that cause, and can say why at every step; what a
-veto forbids is not done, and what was tried is counted on disk before it is tried.
+`recovery_pass` is that road, from start to end. The cause is named first and treated; what a veto forbids is not done;
+what is about to be tried is counted on disk before it is tried; and each decision carries the sentence that says why.
+
+A trigger that arrives while a pass runs is lost (systemd starts the one unit once), so a pass does not end with a step
+done but with a look that finds the service well, or a reason to wait that somebody else will end.
 """
 
+import argparse
+import os
+import random
 import sys
 import time
 from collections import namedtuple
 
-from citadel import __version__, clock, commands, gate, probes, settings as settings_file, stops, systemctl
-from citadel.act import Context, perform, verify
-from citadel.alerts import escalate, journal, resolve, retry_undelivered
-from citadel.bundle import collect
-from citadel.diagnose import Marks, diagnose
+from citadel import __version__, act, alerts, bundle, clock, commands, gate, probes, report, stops, systemctl
+from citadel import settings as settings_file
+from citadel.diagnose import diagnose, marks_of
 from citadel.errors import CANNOT_LOOK, OK, STILL_WRONG, CitadelError, UsageError
 from citadel.incidents import Store
-from citadel.installer.manifest import changed_units
 from citadel.observe import observe
-from citadel.plan import Limits, plan
+from citadel.plan import ACT, ESCALATED, HEALTHY, STOOD_DOWN, WAITING, limits_of, plan, recall
 
+NAME = "citadel-recovery-handler"
 TRIGGERS = ("on-failure", "check", "gate", "manual")
-LONGEST_PASS = 10 * 60                  # seconds; the unit's TimeoutStartSec is 15 min
+RECOVERED, UNKNOWN = "recovered", "unknown"
+
+LONGEST_PASS = 9 * 60                   # seconds; the unit's TimeoutStartSec is 15 min
+WORTH_WAITING = 65                      # seconds until the next look for which a pass stays: a minute, to confirm
+
+World = namedtuple("World", "run ask now sleep dice")
+World.__doc__ = "What a pass knows of the world outside: programs, probes, the clock, the pause, chance in [0, 1)."
 
 Result = namedtuple("Result", "unit verdict cause because incident steps")
-Result.__doc__ = "What a pass came to for one service; `steps` are act.Outcomes."
+Result.__doc__ = "What a pass came to for one service; `steps` are act.Outcomes (plan.Steps where nothing was done)."
 
+
+# --- the road ---------------------------------------------------------------------------------------------------------
+
+def recovery_pass(settings, store, trigger, world):
+    """Looks at every service and treats those that need it; a Result for each. The caller holds `store.lock`."""
+    alerts.send_spooled(settings, store, run=world.run)
+    deadline = commands.Deadline(LONGEST_PASS, clock=time.monotonic)
+    facts, findings = look(settings, store, world)
+    done = set()                        # what was repaired for one service need not be repaired for the next
+    return [treat(finding, settings, store, trigger, world, deadline, done) for finding in findings]
+
+
+def look(settings, store, world, units=None):
+    """The facts and a Finding for each service (of `units`, where given)."""
+    if units is not None:
+        settings = settings._replace(services=tuple(one for one in settings.services if one.unit in units))
+    facts = observe(settings, run=world.run, ask=world.ask, now=world.now, stop_note=store.stop_note, pause=world.sleep)
+    return facts, diagnose(facts, marks_of(settings))
+
+
+def decide(finding, settings, store, dice, unrecorded=0):
+    """The Plan for a Finding, by what is on record; `unrecorded` looks that found this and were not noted."""
+    maintenance = store.maintenance()
+    limits = limits_of(settings)
+    record = recall(store.history(finding.unit), finding.cause, maintenance.reason if maintenance else "",
+                    limits.window)
+    return plan(finding, record._replace(seen=record.seen + unrecorded), limits, dice)
+
+
+def foresee(settings, store, world=None):
+    """What a pass would decide now: (finding, plan) for each service. Changes nothing, not even the record."""
+    return [(finding, decide(finding, settings, store, 0.0, unrecorded=1))
+            for finding in look(settings, store, world or real_world())[1]]
+
+
+def treat(finding, settings, store, trigger, world, deadline, done):
+    """Attempts, and looks after each, until the service is well, a person was called, or it is somebody else's turn."""
+    outcomes, acted = [], False
+    while True:
+        first_time = notice(finding, store)
+        planned = decide(finding, settings, store, world.dice())
+        if planned.verdict not in (HEALTHY, STOOD_DOWN) and finding.cause:
+            begin_incident(finding, planned, store, trigger, world)
+        tell(finding, planned, store, first_time)
+        if planned.verdict == ACT and not count(finding, planned, settings, store):
+            planned = planned._replace(verdict=ESCALATED, steps=(), because=finding.because + "; " + store.trouble)
+        incident = store.history(finding.unit).incident
+        outcomes += carry_out(planned, finding, settings, store, world, deadline, done)
+        acted = acted or planned.verdict == ACT
+        if not look_again(planned, world, deadline):
+            break
+        finding = look(settings, store, world, units=(finding.unit,))[1][0]
+    verdict = {HEALTHY: RECOVERED if acted else HEALTHY, ACT: WAITING}.get(planned.verdict, planned.verdict)
+    return Result(finding.unit, verdict, finding.cause or first_cause(store, incident), planned.because, incident,
+                  tuple(outcomes))
+
+
+def look_again(planned, world, deadline):
+    """Whether the pass goes on: after an attempt at once, and when the next look is worth having within a minute."""
+    if planned.verdict == ACT:
+        return deadline.left() > 0
+    if planned.verdict != WAITING or planned.next_in is None or planned.next_in > WORTH_WAITING:
+        return False
+    if planned.next_in + 1 > deadline.left():
+        return False
+    world.sleep(max(1.0, planned.next_in))
+    return True
+
+
+def carry_out(planned, finding, settings, store, world, deadline, done):
+    """Performs a plan's steps in their order, and verifies; what fails ends the attempt, for the look that follows
+    knows more than the plan did."""
+    outcomes = []
+    for step in planned.steps:
+        if step.do == "escalate":
+            outcome = call_a_person(step, finding, planned, settings, store, world)
+        elif step.do == "resolve":
+            outcome = close(step, finding, settings, store, world)
+        elif (step.do, step.target) in done:
+            continue
+        else:
+            outcome = act.perform(step, act.Context(world.run, world.ask, time.monotonic, world.sleep, settings, store,
+                                                    deadline))
+            if step.target != finding.unit and outcome.outcome == "ok":
+                done.add((step.do, step.target))
+        outcomes.append(outcome)
+        record(outcome, finding, store)
+        if outcome.outcome == "failed" and step.do not in ("clean", "relieve-disk", "relieve-memory", "reset-failed"):
+            break
+    else:
+        if planned.verdict == ACT and any(step.target == finding.unit and step.do in ("start", "restart", "thaw")
+                                          for step in planned.steps):
+            outcomes.append(act.verify(finding.unit, act.Context(world.run, world.ask, time.monotonic, world.sleep,
+                                                                 settings, store, deadline)))
+            record(outcomes[-1], finding, store)
+    return outcomes
+
+
+# --- the record -------------------------------------------------------------------------------------------------------
+
+def notice(finding, store):
+    """Notes that a pass has seen this; whether it is news since the service was last well."""
+    before = store.history(finding.unit)
+    store.mark_pass(finding.unit, finding.cause)
+    return bool(finding.cause) and (before.healthy_for is not None or finding.cause not in before.seen)
+
+
+def begin_incident(finding, planned, store, trigger, world):
+    """One incident from the first symptom to its end; the evidence is kept before the first step changes anything."""
+    known = store.history(finding.unit).incident
+    incident = store.open_incident(finding.unit, finding.cause, finding.because, os.uname().nodename, trigger)
+    if not known:
+        store.amend(incident, bundle=bundle.collect(store, incident, finding.unit, run=world.run))
+
+
+def count(finding, planned, settings, store):
+    """Counts an attempt before it is made; whether it may be made."""
+    what = "%s: %s" % (finding.cause, ", ".join(step.do for step in planned.steps))
+    store.set_level(finding.unit, planned.level)
+    if store.history(finding.unit).escalation:
+        store.mark_escalated(finding.unit)      # the pause before the attempt after this one grows
+    return store.count_attempt(finding.unit, what, planned.level, settings.recovery.window)
+
+
+def record(outcome, finding, store):
+    incident = store.history(finding.unit).incident
+    if incident:
+        store.append(incident, outcome_as_data(outcome))
+    alerts.journal("step", "%s %s: %s, %s" % (outcome.step.do, outcome.step.target, outcome.outcome, outcome.detail
+                                              or report.span(outcome.seconds)),
+                   unit=finding.unit, cause=finding.cause, incident=incident)
+
+
+def first_cause(store, incident):
+    """What a service that is well again had suffered from."""
+    document = store.incident(incident) if incident else None
+    return document["causes"][0]["cause"] if document and document["causes"] else ""
+
+
+# --- telling ----------------------------------------------------------------------------------------------------------
+
+def tell(finding, planned, store, first_time):
+    """A decision goes to the journal when it is news; a service that is well is not, nor is a minute like the last."""
+    if planned.verdict == ACT or first_time:
+        alerts.journal(planned.verdict, "%s: %s%s" % (finding.unit, planned.because, "; not restarted: " + planned.veto
+                                                      if planned.veto else ""),
+                       unit=finding.unit, cause=finding.cause, verdict=planned.verdict,
+                       incident=store.history(finding.unit).incident)
+
+
+def call_a_person(step, finding, planned, settings, store, world):
+    """One escalation an incident: on record first, then sent; what cannot be delivered is spooled and sent later."""
+    store.mark_escalated(finding.unit)
+    incident = store.history(finding.unit).incident
+    return alerts.escalate(step, finding, planned, incident, settings, store, run=world.run)
+
+
+def close(step, finding, settings, store, world):
+    """The incident is over; whoever was called hears that, too."""
+    called = store.history(finding.unit).escalation is not None
+    document = store.close_incident(finding.unit, RECOVERED)
+    return alerts.resolve(step, finding, document, called, settings, store, run=world.run)
+
+
+def report_results(results, trigger, as_json, world, out):
+    """One JSON document, or a line a service with its steps beneath."""
+    if as_json:
+        out.write(report.to_json({
+            "schema": 1, "time": clock.stamp(world.now().wall), "host": os.uname().nodename, "trigger": trigger,
+            "services": [dict(result._asdict(), steps=[outcome_as_data(one) for one in result.steps])
+                         for result in results]}))
+        return
+    for result in results:
+        out.write("%s: %s%s: %s\n" % (result.unit, result.verdict, " (%s)" % result.cause if result.cause else "",
+                                      report.printable(result.because, 600)))
+        for one in map(outcome_as_data, result.steps):
+            out.write("  %s %s: %s\n" % (one["do"], one["target"], report.printable(
+                "%s, %s" % (one["outcome"], one["detail"]) if one.get("detail") else one.get("outcome", one["because"]))))
+
+
+def outcome_as_data(outcome):
+    """A step, with what came of it where it was done."""
+    if not hasattr(outcome, "step"):
+        return dict(outcome._asdict())
+    return {"do": outcome.step.do, "target": outcome.step.target, "because": outcome.step.because,
+            "outcome": outcome.outcome, "seconds": round(outcome.seconds, 2), "detail": outcome.detail,
+            "changed": outcome.changed}
+
+
+# --- the command ------------------------------------------------------------------------------------------------------
 
 def main(arguments, out=None):
     out = out or sys.stdout
     options = read_arguments(arguments)
-    if options.trigger == "gate":
-        return stand_at_the_gate(options, out)
-    settings = settings_file.read(options.config or settings_file.DEFAULT_PATH, must_exist=bool(options.config))
-    store = Store()
+    world = real_world()
     if options.note_stop:
-        return note_stop(settings, store)
+        return note_stop(options, world)
+    if options.trigger == "gate":
+        return stand_at_the_gate(options, world, out)
+    settings = read_settings(options)
+    store = Store()
     if options.dry_run:
-        results = [Result(finding.unit, planned.verdict, finding.cause, planned.because, "", planned.steps)
-                   for finding, planned in foresee(settings, store)]
+        results = [Result(finding.unit, planned.verdict, finding.cause, planned.because,
+                          store.history(finding.unit).incident, planned.steps)
+                   for finding, planned in foresee(settings, store, world)]
     else:
         with store.lock(options.trigger):
-            results = recovery_pass(settings, store, options.trigger)
-    report_results(results, options, out)
+            results = recovery_pass(settings, store, options.trigger, world)
+    report_results(results, options.trigger, options.json, world, out)
     return exit_code(results)
+
+
+def exit_code(results):
+    verdicts = {result.verdict for result in results}
+    return CANNOT_LOOK if UNKNOWN in verdicts else STILL_WRONG if ESCALATED in verdicts else OK
+
+
+def real_world():
+    return World(commands.run, probes.ask, clock.now, time.sleep, random.random)
+
+
+def read_settings(options):
+    settings = settings_file.read(options.config or settings_file.DEFAULT_PATH, must_exist=bool(options.config))
+    if options.service and settings.service(options.service) is None:
+        raise UsageError("--service %s: not one of the services in %s" % (options.service, settings.file))
+    return settings
+
+
+def stand_at_the_gate(options, world, out):
+    """ExecStartPre=: waits for the dependencies. Only their not being ready keeps the service from starting; trouble
+    of our own is said, and lets it start."""
+    try:
+        settings = read_settings(options)
+        service = settings.service(options.service) or settings.services[0]
+        passage = gate.pass_gate(service, settings, Store().stop_note(service.unit), run=world.run, ask=world.ask)
+    except (CitadelError, OSError) as error:
+        out.write("%s; the gate lets it start, ignoring\n" % error)
+        return OK
+    out.write(passage.because + "\n")
+    return OK if passage.opened else STILL_WRONG
+
+
+def note_stop(options, world):
+    """ExecStopPost=: notes who stopped the service, while that can still be seen."""
+    settings = read_settings(options)
+    service = settings.service(options.service) or settings.services[0]
+    names = [name for one in service.depends for name in settings.dependencies[one].units]
+    units = systemctl.units([service.unit] + names, run=world.run)
+    unit = units.pop(service.unit)
+    dependencies = [one for one in units.values() if one.load != "not-found"]
+    jobs = systemctl.job_types(run=world.run)
+    stop = stops.who_stopped(unit, dependencies, jobs, systemctl.system_state(run=world.run))
+    Store().note_stop(service.unit, stop)
+    return OK
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message):
+        raise UsageError(message)
+
+
+def read_arguments(arguments):
+    parser = _Parser(prog=NAME, allow_abbrev=False, description="One recovery pass over every service in the settings.")
+    parser.add_argument("--dry-run", action="store_true", help="say what a pass would do and why, and do nothing")
+    parser.add_argument("--trigger", choices=TRIGGERS, default=None, help="who asked (default: manual, or as systemd "
+                        "tells it); gate: wait for the dependencies before a start")
+    parser.add_argument("--service", metavar="UNIT", help="with --trigger gate and --note-stop: the service")
+    parser.add_argument("--note-stop", action="store_true", help="note who is stopping the service (ExecStopPost=)")
+    parser.add_argument("--config", metavar="FILE", help="settings other than %s" % settings_file.DEFAULT_PATH)
+    parser.add_argument("--json", action="store_true", help="one JSON document")
+    parser.add_argument("--version", action="version", version="citadel " + __version__)
+    options = parser.parse_args(arguments)
+    if options.trigger is None:
+        # systemd tells who failed (MONITOR_UNIT, since 251; also on some manual starts): a word for the record only.
+        options.trigger = ("on-failure" if "MONITOR_UNIT" in os.environ else
+                           "check" if "INVOCATION_ID" in os.environ else "manual")
+    return options

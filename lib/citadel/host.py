@@ -10,6 +10,7 @@ import os
 import stat
 import sys
 import time
+from collections import namedtuple
 
 from citadel.facts import Disk, Holder, Memory, PidFile
 from citadel.report import printable
@@ -27,31 +28,19 @@ _LARGEST_PID = 4194304                  # PID_MAX_LIMIT of 64-bit kernels
 _REMOTE = frozenset(("nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "afs", "ceph", "glusterfs", "lustre", "gpfs",
                      "beegfs", "ocfs2", "gfs2", "orangefs", "autofs", "fuse"))
 
+_OCTAL = frozenset("01234567")
+
 _UNIT_SUFFIXES = (".service", ".scope", ".socket", ".mount", ".swap")
 
 
-class Mount:
-    """One line of mountinfo (proc_pid_mountinfo(5)): device number, mount point, type, and both layers of options."""
+class Mount(namedtuple("Mount", "point options type source super_options")):
+    """One line of mountinfo (proc_pid_mountinfo(5)): the mount point, the file system, and both layers of options."""
 
-    def __init__(self, line):
-        before, _, after = line.partition(" - ")
-        words, tail = before.split(" "), after.split(" ")
-        self.device = words[2]
-        self.point = _unescaped(words[4])
-        self.options = words[5].split(",")
-        self.type = tail[0]
-        self.source = _unescaped(tail[1])
-        self.super_options = tail[2].split(",") if len(tail) > 2 else []
+    __slots__ = ()
 
     @property
     def remote(self):
         return self.type in _REMOTE or self.type.startswith("fuse.")
-
-
-def _unescaped(word):
-    """mountinfo writes space, tab, newline and backslash as a backslash and three octal digits."""
-    first, *rest = word.split("\\")
-    return first + "".join(chr(int(part[:3], 8)) + part[3:] if part[:3].isdigit() else "\\" + part for part in rest)
 
 
 def disks(paths, mountinfo_text=None, statvfs=os.statvfs, proc=PROC):
@@ -80,8 +69,21 @@ def disks(paths, mountinfo_text=None, statvfs=os.statvfs, proc=PROC):
 
 def _mounts(text):
     """The mounts by their mount points; a later mount on the same point hides the earlier one."""
-    lines = (line for line in text.split("\n") if " - " in line)
-    return {mount.point: mount for mount in map(Mount, lines)}
+    mounts = {}
+    for line in text.split("\n"):
+        before, _, after = line.partition(" - ")
+        words, tail = before.split(" "), after.split(" ")
+        if len(words) >= 6 and len(tail) >= 3:          # otherwise the end of a text that was cut
+            point = _unescaped(words[4])
+            mounts[point] = Mount(point, words[5].split(","), tail[0], _unescaped(tail[1]), tail[2].split(","))
+    return mounts
+
+
+def _unescaped(word):
+    """mountinfo writes space, tab, newline and backslash as a backslash and three octal digits."""
+    first, *rest = word.split("\\")
+    return first + "".join("\\" + part if len(part) < 3 or set(part[:3]) - _OCTAL else chr(int(part[:3], 8)) + part[3:]
+                           for part in rest)
 
 
 def _mount_of(path, mounts):
@@ -171,7 +173,7 @@ def _biggest(proc, count=5):
     held = {}
     for pid in _processes_in_turn(proc):
         words = _read("%s/%d/statm" % (proc, pid)).split()
-        if len(words) < 3 or words[1] == "0":           # a kernel thread
+        if len(words) < 3 or not (words[1] + words[2]).isdecimal() or words[1] == "0":     # gone, or a kernel thread
             continue
         unit = unit_of(_control_group_of(pid, proc))
         name = unit if unit.endswith(".service") else _command(pid, proc)
@@ -206,8 +208,8 @@ def holder(port, control_group="", address="", proc=PROC):
 
 
 def _holder(port, pid, uid, group, proc):
-    return Holder(port=port, pid=pid, uid=uid, user=user_name(uid), unit=unit_of(group), control_group=group,
-                  command=_command(pid, proc) if pid else "")
+    return Holder(port=port, pid=pid, uid=uid, user=user_name(uid), unit=unit_of(group),
+                  control_group=printable(group, 4096), command=_command(pid, proc) if pid else "")
 
 
 def _listeners(port, address, proc):
@@ -384,7 +386,7 @@ def _control_group_of(pid, proc):
 def _state_and_name(pid, proc):
     """State and name from /proc/PID/stat: "12 (any) name) S 1 ...", the name ending at the last bracket."""
     before, _, after = _read("%s/%d/stat" % (proc, pid)).rpartition(")")
-    return (after.split()[0], printable(before.partition("(")[2], 32)) if after.split() else ("", "")
+    return (printable(after.split()[0], 4), printable(before.partition("(")[2], 32)) if after.split() else ("", "")
 
 
 def _command(pid, proc):

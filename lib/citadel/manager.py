@@ -149,8 +149,10 @@ def test_restart(call):
         if not call.options.json:
             call.say("%s %7.2f s  %s" % (call.mark(step.ok), step.seconds, step.text))
 
-    unit = look()
-    started = drill.starts(moments.within(unit.start_interval or 0, unit.name, call.now(), run=call.run))
+    unit, now = look(), call.now()
+    counted = [seconds for seconds in (unit.start_interval or 0, drill.since_reset(call.store.files, service.unit, now))
+               if seconds is not None]
+    started = drill.starts(moments.within(min(counted), unit.name, now, run=call.run))
     why = drill.refusal(unit, ask(), _maintenance_text(call), started, call.options.force)
     if why:
         if call.options.json:
@@ -215,7 +217,7 @@ def _compared(call):
     alike = [dependency.units for dependency in call.settings.dependencies.values()]
     note = "its files have changed since systemd read them: systemctl daemon-reload is due" if shown.get(
         "NeedDaemonReload") == "yes" else ""
-    return restart_settings.compare(shipped, shown, files, alike), note
+    return restart_settings.compare(name, shipped, shown, files, alike), note
 
 
 def _shipped_unit(name):
@@ -331,9 +333,11 @@ def _print_status(call, service, finding, more):
         ("restart: %s" % (unit.restart or "no"), _restart_branches(unit, more)),
         ("dependencies", [_dependency_text(call, one) for one in service.dependencies] or ["none"]),
     ] + _record_branches(more["record"])
-    heading = "%s: %s" % (call.paint(unit.name, "strong"), call.paint(printable(finding.because, 400), tone))
-    if finding.cause:
-        heading += " (%s)" % finding.cause
+    because = printable(finding.because, 400)
+    if because.startswith(unit.name + " "):
+        because = because[len(unit.name) + 1:]
+    heading = "%s: %s%s" % (call.paint(unit.name, "strong"), call.paint(because, tone),
+                            " (%s)" % finding.cause if finding.cause else "")
     for line in call.style.tree(heading, branches):
         call.say(line)
     for cause in finding.others:
@@ -349,8 +353,8 @@ def _restart_branches(unit, more):
         ("starts", more["start_timeout"]), ("stops", more["stop_timeout"])) if seconds is not None]
     if more["on_failure"]:
         branches.append("gives up to " + " ".join(more["on_failure"]))
-    return branches + ["restarted by systemd %s since it was last started by hand" % (
-        {0: "never", 1: "once"}.get(unit.restarts, plural(unit.restarts, "time")))]
+    return branches + ["systemd has restarted it %s since it was last started by hand" % (
+        {0: "not once", 1: "once"}.get(unit.restarts, plural(unit.restarts, "time")))]
 
 
 def _dependency_text(call, dependency):
@@ -576,13 +580,15 @@ def _journal_as_json(call, lines, since, until):
 def reset(call):
     """Clears systemd's counters and ours, and says what they held."""
     call.only_root("reset")
-    from citadel import systemctl
+    from citadel import drill, systemctl
     from citadel.report import plural, printable
     unit = systemctl.units([call.unit], run=call.run)[call.unit]
     with call.store.lock("manual"):
         answer = systemctl.reset_failed(unit.name, run=call.run)
         if answer.timed_out:
             raise CannotLook("systemd does not answer: " + printable(answer.complaint()))
+        if answer.ok:
+            _note_reset(call, drill, unit.name)
         held = call.store.forget(unit.name)
         call.store.forget_loss()
         trouble = call.store.trouble
@@ -603,6 +609,13 @@ def reset(call):
     if trouble:
         raise CitadelError("our own part may not be cleared: " + printable(trouble))
     return OK
+
+
+def _note_reset(call, drill, unit):
+    try:
+        drill.note_reset(call.store.files, unit, call.now())
+    except OSError as error:
+        sys.stderr.write("%s: test-restart will not know of this reset (%s), ignoring\n" % (NAME, error.strerror))
 
 
 # --- explain ----------------------------------------------------------------------------------------------------------

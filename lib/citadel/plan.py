@@ -34,7 +34,7 @@ CONFIRMED_AT = {"gateway.slow": 2, "gateway.http-error": 2}     # a busy minute 
 INTERVAL = 60                                                   # seconds between two passes of the health check
 
 # Seconds that each kind of step may take. All steps of a plan together stay below the ten minutes of a pass.
-PATIENCE = {"reset-failed": 10, "start": 30, "restart": 90, "kill": 10, "thaw": 10, "clean": 30, "relieve-disk": 60,
+PATIENCE = {"reset-failed": 10, "start": 30, "restart": 60, "kill": 10, "thaw": 10, "clean": 30, "relieve-disk": 60,
             "relieve-memory": 30, "wait-ready": 60, "escalate": 60, "resolve": 60}
 
 Step = namedtuple("Step", "do target because seconds")
@@ -47,7 +47,7 @@ Plan.__doc__ = """What to do now about one service.
 `verdict` is one of the contract's, or `act`: what then comes of it is known after acting. `veto` is the sentence that
 forbids a restart, or "". `next_in`: seconds until the next attempt or the next look worth having, None for nothing to
 come; `gives_up_in`: seconds until a person is called if nothing helps, None if that is not in sight. `level` is the
-rung that an attempt stands on. `counts`: it is an attempt, to be counted before it is made."""
+rung that an attempt stands on, for the record. `counts`: it is an attempt, to be counted before it is made."""
 
 History = namedtuple("History", "attempts level tries escalated escalation_count since_escalation maintenance incident "
                                 "healthy_for lost seen open_for")
@@ -57,14 +57,15 @@ History.__doc__ = """What is on record of one service; ages in seconds.
 `attempts`: the age of each attempt, whatever its cause and incident. `level`: the highest rung tried in this incident,
 `tries` how often. `escalated`: a person was called in this incident. `escalation_count`: attempts made since a person
 was called, kept over incidents until the service was well for `healthy_forgets`; `since_escalation`: since the call, or
-the newest of these attempts. `maintenance`: its reason, or "". `incident`: the id of the open one, or "". `healthy_for`:
-how long the service was well when last it was. `lost`: the age of a loss of this record, or None. `seen`: passes in a
-row that found this cause, this one included. `open_for`: since the incident began."""
+the newest of these attempts. `maintenance`: its reason, or "". `incident`: the id of the open one, or "".
+`healthy_for`: how long the service was well when last it was. `lost`: the age of a loss of this record, or None.
+`seen`: passes that found this cause in this incident, this one included. `open_for`: since the incident began."""
 
 Limits = namedtuple("Limits", "budget window backoff jitter restart_sec healthy_forgets verify per_level")
 Limits.__new__.__defaults__ = (5, 1800, (300, 600, 1200, 2400, 3600), 0.1, 5, 600, 120, 1)
-Limits.__doc__ = """Never more than `budget` attempts in any `window` seconds; the pauses after a person was called, each
-longer by up to `jitter` of itself; `per_level` attempts a rung, `restart_sec` apart, each given `verify` seconds."""
+Limits.__doc__ = """Never more than `budget` attempts in any `window` seconds; `backoff`, the pauses after a person was
+called, each longer by up to `jitter` of itself; `per_level` attempts a rung, `restart_sec` apart, each given `verify`
+seconds."""
 
 
 def plan(finding, history=History(), limits=Limits(), dice=0.0):
@@ -87,10 +88,12 @@ def limits_of(settings):
 
 def recall(record, cause="", maintenance="", window=1800):
     """incidents.History, the record as it is kept, as this module reads it."""
+    # The pauses outlive an incident, the call for a person does not.
+    called = bool(record.escalation and record.open_for is not None and record.escalation.age <= record.open_for)
     in_incident = [one for one in record.attempts if record.open_for is not None and one.age <= record.open_for]
     lost = record.lost if record.lost is not None and record.lost < window else None
     return History(tuple(one.age for one in record.attempts), record.level,
-                   sum(1 for one in in_incident if one.level == record.level), record.escalation is not None,
+                   sum(1 for one in in_incident if one.level == record.level), called,
                    max(0, record.escalation.count - 1) if record.escalation else 0,
                    record.escalation.age if record.escalation else None, maintenance, record.incident,
                    record.healthy_for, lost, record.seen.get(cause, 0), record.open_for or 0.0)
@@ -105,7 +108,8 @@ class Case(namedtuple("Case", "finding history limits dice")):
     def roots(self):
         """What lies beneath the service, presses, and can be treated without it: worth an attempt by itself."""
         return tuple(cause for cause in self.finding.pressing_causes if cause.manner != PASSING and (
-            cause.cause in ("disk.full", "disk.inodes", "memory.low") or _kind(cause) in ("down", "hung", "refusing-writes")))
+            cause.cause in ("disk.full", "disk.inodes", "memory.low")
+            or _kind(cause) in ("down", "hung", "refusing-writes")))
 
     @property
     def on_its_own(self):
@@ -215,8 +219,8 @@ def would_a_restart_do_harm(case):
         if _kind(dependency) == "stopped-by-operator":
             return case.is_planned(STOOD_DOWN, dependency.because, veto="%s was taken out of service by a person, and "
                                    "starting %s would start it along" % (dependency.target, finding.unit))
-        return _call_a_person(case, dependency.because, "%s cannot start without %s" % (finding.unit, dependency.target),
-                              next_in=INTERVAL)
+        return _call_a_person(case, dependency.because, "%s cannot start without %s" % (
+            finding.unit, dependency.target), next_in=INTERVAL)
     for cause in finding.pressing_causes:
         if cause.cause in VETOES and finding.condition not in (SERVING, STARTING):
             return _call_a_person(case, cause.because, VETOES[cause.cause] % {"unit": finding.unit, "on": cause.target},
@@ -388,7 +392,7 @@ def _call_a_person(case, because, veto, next_in):
 
 
 def _dependency_veto(case):
-    """A dependency without which no start is allowed. One that is stopped on purpose goes before one that is missing."""
+    """A dependency without which no start is allowed; one stopped on purpose goes before one that is missing."""
     vetoes = [cause for cause in case.finding.pressing_causes if _kind(cause) in ("stopped-by-operator", "missing")]
     return min(vetoes, key=lambda cause: _kind(cause) == "missing") if vetoes else None
 

@@ -23,12 +23,14 @@ def printable(text, limit=200):
 
 
 def span(seconds):
-    """Seconds as a person says them: "0.25 s", "5.3 s", "41 s", "4 min 10 s", "2 h", "3 d 4 h"; "for ever"."""
+    """Seconds as a person says them: "2 ms", "0.25 s", "5 s", "5.3 s", "4 min 10 s", "2 h", "3 d 4 h"; "for ever"."""
     if seconds == float("inf"):
         return "for ever"
-    if seconds < 0.995:
+    if 0 < seconds < 0.0995:
+        return "%d ms" % max(1, round(seconds * 1000))
+    if seconds < 0.995 and seconds:
         return "%.2f s" % seconds
-    if seconds < 9.95:
+    if seconds < 9.95 and seconds != int(seconds):
         return "%.1f s" % seconds
     whole = int(round(seconds))
     for length, unit, part, smaller in ((86400, "d", 3600, "h"), (3600, "h", 60, "min"), (60, "min", 1, "s")):

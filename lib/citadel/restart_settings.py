@@ -67,15 +67,17 @@ def asked_for(shipped):
     return tuple(sorted({PROPERTIES.get(key, key) for key in _values(shipped)}))
 
 
-def compare(shipped, shown, files, alike=()):
-    """Setting by setting. `shipped` is our unit file's text, `shown` the properties that systemd shows, `files` (path,
-    text) of its unit file and drop-ins in systemd's order, `alike` groups of unit names of which any will do.
+def compare(unit, shipped, shown, files, alike=()):
+    """Setting by setting. `shipped` is the text of our file for `unit`, `shown` the properties that systemd shows,
+    `files` (path, text) of its unit file and drop-ins in systemd's order, `alike` groups of unit names of which any
+    will do.
 
     A directive that this systemd does not show is one that it does not know (RestartMode= before 254): no difference.
     """
     written = [(path, assignments(text)) for path, text in files]
     settings = []
     for key, values in _values(shipped).items():
+        values = [value.replace("%n", unit).replace("%%", "%") for value in values]
         name = PROPERTIES.get(key, key)
         if name not in shown:
             continue
@@ -134,8 +136,8 @@ def _readable(key, value):
         return span(_time(key, value))
     if key in SIZES and _bytes(value) is not None:
         return size(_bytes(value)) if _bytes(value) != float("inf") else "no limit"
-    if key in COMMANDS and value.startswith("{"):
-        value = "; ".join(" ".join(words) for words in _commands(value))
+    if key in COMMANDS:
+        value = "; ".join(" ".join(words) for words in _commands(value)) if value.startswith("{") else _bare(value)
     elif key in AT_LEAST:
         value = " ".join(sorted(value.split()))
     return printable(value, 300) or "(none)"

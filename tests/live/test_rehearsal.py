@@ -95,8 +95,8 @@ class Rehearsal:
             os.rmdir(self.group)
         files, mounts = look()
         assert mounts == self.before[1]
-        changed = sorted(path for path in set(files) | set(self.before[0]) if files.get(path) != self.before[0].get(path))
-        assert changed == []
+        before = self.before[0]
+        assert sorted(path for path in set(files) | set(before) if files.get(path) != before.get(path)) == []
 
 
 def _processes(group):
@@ -132,7 +132,8 @@ def test_one_fault_leaves_the_host_as_it_was():
     code, out, err = rehearsal.end(120)
     document = json.loads(out)
     assert (code, document["survived"]) == (0, True), out + err
-    assert [step["step"] for step in document["steps"]] == ["boot", "install", "start", "check", "test-restart", "steady"]
+    assert [step["step"] for step in document["steps"]] == [
+        "boot", "install", "start", "check", "test-restart", "steady"]
     fault, = document["faults"]
     assert fault["cause"] == "gateway.crashed" and 4.5 < fault["seconds"] < 12
     rehearsal.assert_nothing_changed()

@@ -18,13 +18,13 @@ from citadel.installer.layout import CRON, GATEWAY, HOME, REDIS_ALIAS, SETTINGS,
 from citadel.systemctl import show
 
 Plan = namedtuple("Plan", "writes removals link kept notes manifest")
-Plan.__doc__ = """What to do to the files: `writes` Items with a word each (new|changed), `removals` paths, `link` the target
-of the redis alias to make or None, `kept` whether an edited citadel.conf stays, `notes` sentences, `manifest` what is
-installed afterwards."""
+Plan.__doc__ = """What to do to the files: `writes` Items with a word each (new|changed), `removals` paths, `link` the
+target of the redis alias to make or None, `kept` whether an edited citadel.conf stays, `notes` sentences, `manifest`
+what is installed afterwards."""
 
 
 class Host:
-    """Where to install, and whom to ask: `tree`, `root` as given to systemctl, `run`, and `say`/`complain` for lines."""
+    """Where to install and whom to ask: `tree`, `root` (for systemctl), `run`, and `say` and `complain` for lines."""
 
     def __init__(self, tree, say, complain, run=run_program):
         self.tree, self.root, self.run = tree, tree.root, run
@@ -194,7 +194,8 @@ def _systemd_steps(host, planned, old, wanted, interrupted):
         new = name not in known_units
         if new or (units_changed and systemd.is_enabled(host.root, name, host.run)):
             steps.append(("systemctl enable %s" % name, _enabler(name)))
-    steps += _schedule_steps(host.is_running, planned.manifest.schedule, old.schedule, layout.UNITS + "/" + TIMER in changed)
+    timer_changed = layout.UNITS + "/" + TIMER in changed
+    steps += _schedule_steps(host.is_running, planned.manifest.schedule, old.schedule, timer_changed)
     if GATEWAY not in known_units:
         steps.append(("start %s, if it can start" % GATEWAY, _start))
     return steps

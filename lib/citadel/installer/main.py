@@ -55,7 +55,7 @@ def read_arguments(arguments):
     parser.add_argument("--dry-run", action="store_true", help="say what would change, and change nothing")
     parser.add_argument("--uninstall", action="store_true", help="remove what was installed; settings, logs and state "
                         "stay")
-    parser.add_argument("--purge", action="store_true", help="with --uninstall: remove settings, logs and state as well")
+    parser.add_argument("--purge", action="store_true", help="with --uninstall: remove settings, logs and state too")
     parser.add_argument("--pack", metavar="FILE", help="write everything into one file that Python runs: for hosts "
                         "without a network")
     parser.add_argument("--version", action="version", version="Citadel " + __version__)

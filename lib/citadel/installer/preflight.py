@@ -19,7 +19,7 @@ LONGEST_INTERPRETER = 120           # the kernel cuts an interpreter line at 127
 def imported_names(sources):
     """The modules that Python `sources` ({name: text}) import, sorted: "module" or "module:attribute or submodule".
 
-    Imports of our own modules are left out, and those under `try` or `if`: there the code minds a missing one itself."""
+    Our own modules are left out, and imports under `try` or `if`: there the code minds a missing one itself."""
     import ast
 
     own = {"citadel"} | {os.path.basename(name)[:-3] for name in sources if name.endswith(".py")}

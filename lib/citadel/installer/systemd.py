@@ -33,7 +33,7 @@ def refuse_unfit(run=run_program):
 
 
 def find_unit(tree, name):
-    """The path inside the root where unit file `name` is found, our own alias for redis not counted; None if nowhere."""
+    """The path inside the root of the unit file `name`, our own alias for redis not counted; None if nowhere."""
     for directory in LOAD_PATH:
         path = directory + "/" + name
         if path != REDIS_ALIAS and tree.status(path) is not None:

@@ -79,21 +79,21 @@ def a_pass_brings_it_back(stage, before, fault):
 
 
 def only_the_dependency_returns(stage, before, fault):
-    """The dependency is back with a new process, and the gateway answers."""
+    """The dependency is back with a new process, and the gateway answers, whether or not it was taken along."""
     old = stage.pid_before
-    stage.machine.wait_for(lambda: stage.unit(stage.redis).main_pid not in (0, old), fault.bound,
-                           stage.redis + " to return", pause=0.1)
-    stage.listen()
+    stage.listen(patience=0)
+    new = stage.machine.wait_for(lambda: {stage.unit(stage.redis).main_pid} - {0, old}, fault.bound,
+                                 stage.redis + " to return", pause=0.1)
     after = stage.wait_until_healthy(fault.bound)
-    return "redis is back, the gateway %s" % ("ran on" if after.invocation == before.invocation else "is back, too")
+    return "redis is back (PID %d is now %d), the gateway %s" % (
+        old, new.pop(), "ran on" if after.invocation == before.invocation else "is back, too")
 
 
 def is_named_then_comes_back_when_repaired(stage, before, fault):
     """While Ollama cannot start, a pass names it; when a person has repaired it, the gateway returns."""
-    stage.wait_for_state(("inactive", "failed", "activating"), 30)
-    stage.wait_for_state(("auto-restart", "auto-restart-queued", "failed"), 30, unit=OLLAMA)
-    stage.recover()
+    stage.machine.wait_for(lambda: stage.unit(OLLAMA).exec_code == "exited", 30, "Ollama to fail by itself", pause=0.1)
     stage.listen()
+    stage.recover()
     if stage.healthy():
         raise CitadelError("the gateway runs although Ollama is broken")
     stage.drop_in(OLLAMA, "")

@@ -187,7 +187,7 @@ class Machine:
         console.close()
         self.wait_for(self._find_leader, timeout, "the machine's PID 1 to start")
         left = timeout - (time.monotonic() - started)
-        self.wait_for(lambda: os.path.exists(self.path("/run/systemd/private")), left, "the machine's systemd to answer")
+        self.wait_for(lambda: os.path.exists(self.path("/run/systemd/private")), left, "its systemd to answer")
         left = timeout - (time.monotonic() - started)
         self.wait_for(self._is_up, left, "the machine to boot", pause=0.1)
         self.boot_seconds = time.monotonic() - started
@@ -197,7 +197,7 @@ class Machine:
         binds = ["--bind-ro=%s:%s" % (_colon_escaped(outside), _colon_escaped(inside))
                  for inside, outside in sorted(self.binds.items())]
         return [find("systemd-nspawn"), "--quiet", "--register=no", "--keep-unit", "--private-network",
-                "--link-journal=no", "--resolv-conf=off", "--timezone=off", "--console=pipe", "--kill-signal=SIGRTMIN+4",
+                "--link-journal=no", "--resolv-conf=off", "--timezone=off", "--console=pipe",
                 "--machine=" + self.name, "--directory=" + self.root] + binds + self.options + [
                 "--boot", "--", "systemd.unit=" + self.target, "systemd.show_status=no"]
 
@@ -249,8 +249,8 @@ class Machine:
         return answer._replace(argv=tuple(argv))
 
     def wait_for(self, condition, timeout, what, pause=0.02):
-        """Waits until `condition` (a function that returns something true, or a command line that exits 0 inside) holds;
-        returns the function's answer and raises CitadelError with `what` after `timeout` seconds."""
+        """Waits until `condition` (a function that returns something true, or a command line that exits 0 inside)
+        holds; returns its answer, and raises CitadelError with `what` after `timeout` seconds."""
         end = time.monotonic() + timeout
         while True:
             held = condition() if callable(condition) else self.run(condition, timeout).ok

@@ -42,7 +42,7 @@ def main(argv, out=sys.stdout):
     if options.get_nspawn:
         return get_nspawn(out)
     if find("systemd-nspawn") is None:
-        raise CannotLook("systemd-nspawn is missing: the package systemd-container brings it (--get-nspawn installs it)")
+        raise CannotLook("systemd-nspawn is missing: package systemd-container brings it (--get-nspawn installs it)")
     isolation.isolate(isolation.again("citadel.rehearsal.main", "isolated", argv), read_only=True)
     return play(options, Narrator(out, options.json))
 
@@ -142,7 +142,7 @@ def start(stage):
 
 
 def check(stage):
-    return _last_line(stage.inside([MANAGER, "check"], 30))
+    return _last_line(stage.inside([MANAGER, "check"], 30)).partition(" | ")[0]
 
 
 def test_restart(stage):
@@ -199,7 +199,8 @@ class Narrator:
 
     def _end(self, name, mark, how, seconds, text):
         start = "\r\x1b[K" if self.style.live else ""
-        self.say("%s  %-15s %s %7s  %s" % (start, name, self.style.paint("%-9s" % mark, how), report.span(seconds), text))
+        mark = self.style.paint("%-9s" % mark, how)
+        self.say("%s  %-15s %s %7s  %s" % (start, name, mark, report.span(seconds), text))
 
     def show_evidence(self, stage):
         if stage.machine.running():
@@ -234,10 +235,10 @@ class Narrator:
                 "faults": [dict(result._asdict(), seconds=round(result.seconds, 2)) for result in results]}))
             return
         if results:
-            rows = [("fault", "", "seconds", "what happened, and why")]
+            rows = [("fault", "outcome", "seconds", "what happened, and why")]
             for result in results:
                 rows.append((result.name, _mark(result)[0], "%.1f" % result.seconds, report.printable(result.happened)))
-                if result.because:
+                if result.cause:
                     rows.append(("", "", "", report.printable(result.because, 400)))
             self.say()
             for line in report.table(rows):

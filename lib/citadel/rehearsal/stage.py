@@ -120,13 +120,21 @@ class Stage:
         """One recovery pass by its unit, as cron or OnFailure= would start it, awaited to its end."""
         self.machine.run(["systemctl", "start", RECOVERY], timeout)
 
-    def listen(self):
-        """Asks what a recovery pass would say now, without letting it act; kept as `said`."""
-        answer = self.machine.run([HANDLER, "--dry-run", "--json"], 30)
-        try:
-            self.said = json.loads(answer.out)["services"][0]
-        except (ValueError, LookupError):
-            self.said = {"verdict": "unknown", "cause": "unknown", "because": answer.complaint()}
+    def listen(self, patience=3):
+        """Asks what a recovery pass would say now, without letting it act; kept as `said`.
+
+        A service that is just stopping has no cause yet: up to `patience` seconds it is asked again until it has one.
+        """
+        end = self.clock() + patience
+        while True:
+            answer = self.machine.run([HANDLER, "--dry-run", "--json"], 30)
+            try:
+                self.said = json.loads(answer.out)["services"][0]
+            except (ValueError, LookupError):
+                self.said = {"verdict": "unknown", "cause": "", "because": answer.complaint()}
+            if self.said["cause"] or self.clock() > end:
+                return
+            time.sleep(0.1)
 
     def reset(self):
         """Clears systemd's counters and our attempt budget, as an operator would after a repair."""

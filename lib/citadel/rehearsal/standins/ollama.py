@@ -61,6 +61,9 @@ class Request(BaseHTTPRequestHandler):
         return self.reply_json({"model": asked.get("model", ""), "response": "", "done": True,
                                 "done_reason": "unload" if unload else "stop"})
 
+    def log_message(self, *_):
+        """Silent: in the journal, what it said last shall be why it ended."""
+
     def reply_json(self, data, status=200):
         self.reply(status, json.dumps(data).encode(), "application/json; charset=utf-8")
 
