@@ -337,9 +337,9 @@ class _Reader:
         number, line = self.at + 1, self.lines[self.at]
         items, end = _flow_list(line, column) if line[column] == "[" else (None, 0)
         if items is None:
-            what = "a {flow: mapping}" if line[column] == "{" else "a [list] over several lines, or of more than scalars"
             end = self._flow_end(column)
-            self._note(number, what)
+            self._note(number, "a mapping in braces" if line[column] == "{" else
+                       "a list in brackets over several lines, or of more than scalars")
         else:
             if not items:
                 self._record(path, (), number, "[]", judged)

@@ -50,7 +50,8 @@ Attempt = namedtuple("Attempt", "age what level")
 Attempt.__doc__ = "One counted attempt, `age` seconds ago."
 
 Escalation = namedtuple("Escalation", "count age")
-Escalation.__doc__ = "How often this incident's attempts after an escalation were put off, and seconds since the last."
+Escalation.__doc__ = """A person was called in the incident that is open: `age` seconds since the call, or since the
+newest attempt after it; `count` goes on from incident to incident until the service was well for long enough."""
 
 History = namedtuple("History", "attempts level incident escalation healthy_for next_in seen last_pass lost open_for")
 History.__new__.__defaults__ = ((), 0, "", None, None, None, {}, None, None, None)
@@ -160,7 +161,8 @@ class Store:
         incident = service["incident"]
         return History(
             attempts=tuple(sorted(attempts, key=lambda attempt: attempt.age)), level=service["level"],
-            incident=incident, escalation=Escalation(escalated[0], since(escalated[1])) if escalated else None,
+            incident=incident, escalation=Escalation(escalated[0], since(escalated[1]))
+            if escalated and incident and escalated[2] == incident else None,
             healthy_for=since(service["healthy_since"]), next_in=due[1] - since(due[0]) if due else None,
             seen=dict(service["seen"]), last_pass=since(service["last_pass"]), lost=since(state["lost"]),
             open_for=since(service["opened"]) if incident else None)
@@ -175,11 +177,15 @@ class Store:
         service["attempts"] = (service["attempts"] + [[self._moment(), str(what)[:200], int(level)]])[-MOST_ATTEMPTS:]
         return self._save() or self._grant_from_memory(unit, window)
 
-    def mark_pass(self, unit, cause):
-        """Notes that a pass looked at the service and what it found; "" is healthy."""
+    def mark_pass(self, unit, cause, healthy_forgets=600):
+        """Notes that a pass looked at the service and what it found; "" is healthy. A service that was well for
+        `healthy_forgets` seconds before this begins anew with its pauses."""
         service = self._service(unit)
         service["last_pass"] = self._moment()
         if cause:
+            healthy_since = service["healthy_since"]
+            if healthy_since and age(Moment(*healthy_since), self.now()) >= healthy_forgets:
+                service["escalated"] = None
             service["healthy_since"] = None
             if cause in service["seen"] or len(service["seen"]) < MOST_CAUSES:
                 service["seen"][cause] = service["seen"].get(cause, 0) + 1
@@ -198,9 +204,9 @@ class Store:
         return self._save()
 
     def mark_escalated(self, unit):
-        """A person was called (again): the pauses grow with the count."""
+        """A person was called, or an attempt after that is about to be made: the pauses grow with the count."""
         service = self._service(unit)
-        service["escalated"] = [(service["escalated"] or [0])[0] + 1, self._moment()]
+        service["escalated"] = [(service["escalated"] or [0])[0] + 1, self._moment(), service["incident"]]
         return self._save()
 
     def forget(self, unit):
@@ -331,7 +337,7 @@ class Store:
         document.update(end=clock.stamp(now.wall), outcome=outcome,
                         duration=round(age(Moment(*(service["opened"] or document["opened"])), now), 3))
         self._write_incident(document)
-        service.update(incident="", opened=None, escalated=None, next_due=None, level=0, seen={})
+        service.update(incident="", opened=None, next_due=None, level=0, seen={})
         self._save()
         return document
 
@@ -512,7 +518,7 @@ def _check_state(state):
             if not _is_number(service["next_due"][1]):
                 raise ValueError("a due time that is no number")
         if service["escalated"] is not None:
-            _whole(service["escalated"][0]), _moment_in(service["escalated"][1])
+            _whole(service["escalated"][0]), _moment_in(service["escalated"][1]), _string(service["escalated"][2])
         if service["incident"] and not _is_incident_id(service["incident"]):
             raise ValueError("an incident without an id")
         _whole(service["level"])

@@ -23,6 +23,8 @@ RECOVERY = "citadel-recovery.service"
 MANAGER = "/opt/citadel/bin/citadel-restart-manager"
 HANDLER = "/opt/citadel/bin/citadel-recovery-handler"
 MOOD = "/srv/gateway-mood"
+VOLATILE = ("/tmp", "/run", "/var/tmp", "/var/log", "/var/lib/redis", "/var/lib/systemd", "/var/lib/private",
+            "/var/cache/ldconfig", "/var/spool/cron")
 
 # Ollama's own unit, as its documentation for Linux gives it.
 OLLAMA_UNIT = """\
@@ -159,13 +161,27 @@ class Host:
         return self.do(HANDLER, *words, timeout=timeout, ok=ok)
 
     def files(self):
-        """Every path on the machine's own file system with its type, mode, owner and, for links, target."""
-        answer = self.machine.run(
-            ["find", "/", "-xdev", "(", "-path", "/tmp", "-o", "-path", "/var/tmp", "-o", "-path", "/run", "-o", "-path",
-             "/var/log", "-o", "-path", "/var/lib/redis", "-o", "-path", "/var/cache/ldconfig", "-o", "-path",
-             "/var/lib/systemd", "-o", "-name", "__pycache__", ")", "-prune", "-o", "-printf", "%p %y %m %u %g %l\n"],
-            120, cap=1 << 28)
-        return set(answer.out.splitlines())
+        """What has been written to the machine's disk: {(path, mode, uid, gid, link)} of all in the overlay's
+        upper layers that the layer below does not hold alike. Logs, temporary and other services' state left out."""
+        layers, found = os.path.join(self.machine.directory, "layers"), set()
+        for name in os.listdir(layers):
+            upper = os.path.join(layers, name)
+            for top, directories, names in os.walk(upper) if name.endswith("-upper") else ():
+                for place in (os.path.join(top, name) for name in directories + names):
+                    path, entry = place[len(upper):], _entry(place)
+                    if not path.startswith(VOLATILE) and entry != _entry(self.machine.lower.rstrip("/") + path):
+                        found.add((path,) + entry)
+        return found
+
+
+def _entry(place):
+    """What matters of a file; an overlay's mark for a deleted one is a character device."""
+    try:
+        status = os.lstat(place)
+    except FileNotFoundError:
+        return ()
+    link = os.readlink(place) if os.path.islink(place) else ""
+    return (oct(status.st_mode), status.st_uid, status.st_gid, link)
 
 
 def furnish(machine):

@@ -11,6 +11,7 @@ import time
 import pytest
 
 from citadel.rehearsal import isolation
+from citadel.rehearsal.machine import Machine
 
 TREE = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 WATCHED = ("/etc", "/usr", "/var", "/opt", "/run", "/srv", "/root")
@@ -166,6 +167,35 @@ def test_the_source_tree_stays_as_it_was_cloned(tree_with):
     tree = tree_with(BAD_INSTALL)
     assert Rehearsal([], tree).end()[0] == 1
     assert [path for path, _, _ in os.walk(tree) if path.endswith("__pycache__")] == []
+
+
+def test_kept_it_can_be_entered_and_ends_with_ctrl_c(tree_with):
+    tree = tree_with(BAD_INSTALL)
+    rehearsal = Rehearsal(["--keep"], tree)
+    rehearsal.await_line("--enter")
+    inside = subprocess.run([os.path.join(tree, "bin", "citadel-rehearsal"), "--enter"], input="hostname; exit 7\n",
+                            stdout=subprocess.PIPE, stderr=subprocess.PIPE, universal_newlines=True, timeout=20)
+    assert (inside.returncode, inside.stdout) == (7, "citadel-rehearsal\n"), inside.stderr
+    rehearsal.process.send_signal(signal.SIGINT)
+    assert rehearsal.end(20)[0] == 1        # what failed stays failed
+    rehearsal.assert_nothing_changed()
+
+
+def test_on_a_host_whose_pid_1_is_systemd_it_runs_in_a_scope_and_leaves_none():
+    """Such a host is a machine of ours, with the capabilities that a container lacks for one more container."""
+    if not isolation.inside():
+        pytest.skip("needs tests/live/isolated.py: run tests/run")
+    binds = {"/mnt": TREE}
+    with Machine("/", "systemd-host", binds=binds, options=["--capability=all"]) as host:
+        host.boot()
+        before = host.run(["find", "/etc", "/usr", "/opt", "/var", "/tmp", "-xdev", "-newer", "/proc/1"], 60).out
+        answer = host.run(["systemd-run", "--quiet", "--pipe", "--wait", "/mnt/bin/citadel-rehearsal", "--json",
+                           "--only", "gateway-killed"], 120)
+        assert answer.ok and json.loads(answer.out)["survived"], answer.out + answer.err
+        assert host.run(["systemctl", "list-units", "--all", "--plain", "--no-legend", "citadel-*.scope"], 10).out == ""
+        assert host.run(["find", "/sys/fs/cgroup", "-name", "citadel-*"], 10).out == ""
+        after = host.run(["find", "/etc", "/usr", "/opt", "/var", "/tmp", "-xdev", "-newer", "/proc/1"], 60).out
+        assert sorted(set(after.split()) - set(before.split()) - {"/tmp", "/etc", "/var/log"}) == []
 
 
 @pytest.mark.parametrize("words, code, complaint", [

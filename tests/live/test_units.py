@@ -227,7 +227,7 @@ def test_uninstalled_nothing_is_left(host):
 
 def gateways_own_left_out(listing):
     """Without /opt/citadel/config: it was there before, and is the account's to read from the installation on."""
-    return {line for line in listing if not line.startswith("/opt/citadel/config d ")}
+    return {entry for entry in listing if entry[0] != "/opt/citadel/config"}
 
 
 def workers(host):

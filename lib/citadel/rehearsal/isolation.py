@@ -97,7 +97,7 @@ def _settle(read_only):
 
 
 def _mount(words, must=True):
-    answer = run(["mount"] + words, 10)
+    answer = run(["mount", "--no-mtab"] + words, 10)     # else libmount leaves a /run/mount behind
     if must and not answer.ok:
         why = answer.err.strip().splitlines()[:1] or [answer.complaint()]
         raise CitadelError("cannot set up the throwaway host: mount %s: %s" % (" ".join(words), why[0]))
