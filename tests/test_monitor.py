@@ -147,7 +147,7 @@ def test_watch_ends_when_asked_to():
 
 
 def test_watch_looks_closely_while_something_goes_on():
-    stage = Stage([(0.0, unit()), (10.0, unit(**dict(DYING, change=10.0, left=10.0))),
+    stage = Stage([(0.0, unit()), (10.0, unit(**dict(DYING, change=10.0, enter=0.0, left=10.0))),
                    (15.0, unit(**dict(BACK, change=15.0, enter=15.0, left=10.0)))])
     summary, told = watch(stage, 20)
     assert (summary.restarts, summary.downtime) == (1, 5.0)

@@ -8,14 +8,17 @@ once and not again.
 import json
 import os
 import socket
+import time
 
 from citadel import clock
+from citadel.act import FAILED, OK, Outcome
 from citadel.errors import CitadelError
 from citadel.report import printable
 
 JOURNAL = "/run/systemd/journal/socket"
 MOST_SPOOLED = 100
-CRIT, WARNING, NOTICE, INFO = 2, 4, 5, 6
+WALL_PATIENCE = 5                       # seconds; a terminal that does not read can hold wall(1) up
+CRIT, WARNING, NOTICE = 2, 4, 5
 
 # MESSAGE_ID= an event, ours and fixed: `journalctl MESSAGE_ID=…` finds all of one kind. (sd-id128(3))
 EVENTS = {
@@ -69,21 +72,40 @@ def journal(event, message, unit="", cause="", verdict="", incident="", path=JOU
         return False
 
 
-def call(alert, settings, store, run):
-    """Sends a firing or resolved alert by all means there are; in words, what took it."""
-    took = []
-    event = "firing" if alert["status"] == "firing" else "resolved"
-    text = "%s: %s%s" % (alert["unit"], alert["because"], ". To do: " + alert["advice"] if event == "firing" else "")
-    if journal(event, text, alert["unit"], alert["cause"], incident=alert["incident"]):
+def escalate(step, finding, incident, settings, store, now, run):
+    """Calls a person; an act.Outcome that says what took the call. Fails only when nobody could be told."""
+    return _send(step, {
+        "schema": 1, "status": "firing", "unit": finding.unit, "cause": finding.cause, "because": step.because,
+        "advice": advice(finding.cause, finding.unit), "incident": incident, "host": os.uname().nodename,
+        "time": clock.stamp(now.wall)}, settings, store, run)
+
+
+def resolve(step, document, settings, store, now, run):
+    """Tells whoever was called that the incident (its `document`) is over; an act.Outcome."""
+    return _send(step, {
+        "schema": 1, "status": "resolved", "unit": document["unit"], "cause": document["causes"][0]["cause"]
+        if document["causes"] else "", "because": step.because, "advice": "", "incident": document["id"],
+        "host": os.uname().nodename, "time": clock.stamp(now.wall), "seconds": document["duration"]},
+        settings, store, run)
+
+
+def _send(step, alert, settings, store, run):
+    """By all means there are: journal, wall, hook."""
+    took, trouble = [], ""
+    started = time.monotonic()
+    text = "%s: %s%s" % (alert["unit"], alert["because"], ". To do: " + alert["advice"] if alert["advice"] else "")
+    if journal(alert["status"], text, alert["unit"], alert["cause"], incident=alert["incident"]):
         took.append("journal")
-    if settings.recovery.wall and run(["wall", "Citadel: " + printable(text, 400)], 5).ok:
+    if settings.recovery.wall and run(["wall", "Citadel: " + printable(text, 400)], WALL_PATIENCE).ok:
         took.append("wall")
     if settings.hook.command:
-        why = _hook(alert, settings, run)
-        if why:
+        trouble = _hook(alert, settings, run)
+        if trouble:
             _spool(alert, store)
-        took.append("hook failed (%s), spooled" % why if why else "hook")
-    return ", ".join(took) or "nobody could be told"
+        took += [] if trouble else ["hook"]
+    detail = ("told by " + ", ".join(took) if took else "nobody could be told") + (
+        "; the hook is to be told later: " + trouble if trouble else "")
+    return Outcome(step, OK if took else FAILED, time.monotonic() - started, detail, {})
 
 
 def _hook(alert, settings, run):
@@ -126,18 +148,3 @@ def send_spooled(settings, store, run):
         if settings.hook.command and _hook(alert, settings, run):
             return
         store.files.remove(path)
-
-
-def firing(incident, finding, because, host, now):
-    """The alert of an escalation."""
-    return {"schema": 1, "status": "firing", "unit": finding.unit, "cause": finding.cause, "because": because,
-            "advice": advice(finding.cause, finding.unit), "incident": incident, "host": host,
-            "time": clock.stamp(now.wall)}
-
-
-def resolved(document, because, host, now):
-    """The alert that an incident is over, from its document."""
-    cause = document["causes"][0]["cause"] if document["causes"] else ""
-    return {"schema": 1, "status": "resolved", "unit": document["unit"], "cause": cause, "because": because,
-            "advice": "", "incident": document["id"], "host": host, "time": clock.stamp(now.wall),
-            "seconds": document["duration"]}

@@ -230,7 +230,7 @@ class Folder:
     def _learn(self):
         status = os.fstat(self.descriptor)
         self.owner, self.device = status.st_uid, status.st_dev
-        self.shared = bool(status.st_mode & 0o002) or bool(status.st_mode & 0o020 and status.st_gid != 0)
+        self.shared = bool(status.st_mode & 0o002)
         self.sticky = bool(status.st_mode & 0o1000)
         self.mount = _mount_id(self.descriptor)
 

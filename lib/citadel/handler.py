@@ -42,7 +42,7 @@ Result.__doc__ = "What a pass came to for one service; `steps` are act.Outcomes 
 
 def recovery_pass(settings, store, trigger, world):
     """Looks at every service and treats those that need it; a Result for each. The caller holds `store.lock`."""
-    alerts.send_spooled(settings, store, run=world.run)
+    alerts.send_spooled(settings, store, world.run)
     deadline = commands.Deadline(LONGEST_PASS, clock=time.monotonic)
     facts, findings = look(settings, store, world)
     done = set()                        # what was repaired for one service need not be repaired for the next
@@ -109,17 +109,17 @@ def look_again(planned, world, deadline):
 def carry_out(planned, finding, settings, store, world, deadline, done):
     """Performs a plan's steps in their order, and verifies; what fails ends the attempt, for the look that follows
     knows more than the plan did."""
+    context = act.Context(world.run, world.ask, time.monotonic, world.sleep, settings, store, deadline)
     outcomes = []
     for step in planned.steps:
         if step.do == "escalate":
-            outcome = call_a_person(step, finding, planned, settings, store, world)
+            outcome = call_a_person(step, finding, settings, store, world)
         elif step.do == "resolve":
             outcome = close(step, finding, settings, store, world)
         elif (step.do, step.target) in done:
             continue
         else:
-            outcome = act.perform(step, act.Context(world.run, world.ask, time.monotonic, world.sleep, settings, store,
-                                                    deadline))
+            outcome = act.perform(step, context)
             if step.target != finding.unit and outcome.outcome == "ok":
                 done.add((step.do, step.target))
         outcomes.append(outcome)
@@ -129,8 +129,7 @@ def carry_out(planned, finding, settings, store, world, deadline, done):
     else:
         if planned.verdict == ACT and any(step.target == finding.unit and step.do in ("start", "restart", "thaw")
                                           for step in planned.steps):
-            outcomes.append(act.verify(finding.unit, act.Context(world.run, world.ask, time.monotonic, world.sleep,
-                                                                 settings, store, deadline)))
+            outcomes.append(act.verify(finding.unit, context))
             record(outcomes[-1], finding, store)
     return outcomes
 
@@ -149,7 +148,7 @@ def begin_incident(finding, planned, store, trigger, world):
     known = store.history(finding.unit).incident
     incident = store.open_incident(finding.unit, finding.cause, finding.because, os.uname().nodename, trigger)
     if not known:
-        store.amend(incident, bundle=bundle.collect(store, incident, finding.unit, run=world.run))
+        store.amend(incident, bundle=bundle.collect(store, incident, finding.unit, settings, world.run))
 
 
 def count(finding, planned, settings, store):
@@ -187,18 +186,22 @@ def tell(finding, planned, store, first_time):
                        incident=store.history(finding.unit).incident)
 
 
-def call_a_person(step, finding, planned, settings, store, world):
+def call_a_person(step, finding, settings, store, world):
     """One escalation an incident: on record first, then sent; what cannot be delivered is spooled and sent later."""
     store.mark_escalated(finding.unit)
     incident = store.history(finding.unit).incident
-    return alerts.escalate(step, finding, planned, incident, settings, store, run=world.run)
+    store.amend(incident, escalated=clock.stamp(world.now().wall))
+    return alerts.escalate(step, finding, incident, settings, store, world.now(), run=world.run)
 
 
 def close(step, finding, settings, store, world):
     """The incident is over; whoever was called hears that, too."""
     called = store.history(finding.unit).escalation is not None
     document = store.close_incident(finding.unit, RECOVERED)
-    return alerts.resolve(step, finding, document, called, settings, store, run=world.run)
+    alerts.journal("healthy", "%s: %s" % (finding.unit, step.because), finding.unit, incident=document["id"])
+    if not called:
+        return act.Outcome(step, act.OK, 0.0, "nobody had been called", {})
+    return alerts.resolve(step, document, settings, store, world.now(), run=world.run)
 
 
 def report_results(results, trigger, as_json, world, out):

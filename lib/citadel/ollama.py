@@ -13,19 +13,20 @@ from citadel.settings import address
 LARGEST_ANSWER = 64 * 1024
 
 
-def unload_models(probe, seconds, clock=time.monotonic):
-    """The names of the models that Ollama was asked to unload; () when it does not answer. `probe` is its address in
-    the settings. All within `seconds`, whatever it drips."""
-    end = clock() + seconds
+def loaded_models(place, seconds, clock=time.monotonic):
+    """The names of the models that are loaded. `place` is (host, port). OSError or ValueError when that could not be
+    learnt within `seconds`, whatever it drips."""
     try:
-        loaded = json.loads(_exchange(address(probe), "GET", "/api/ps", b"", end, clock))
-        names = [model["name"] for model in loaded["models"] if isinstance(model["name"], str)]
-        for name in names:
-            _exchange(address(probe), "POST", "/api/generate",
-                      json.dumps({"model": name, "keep_alive": 0}).encode(), end, clock)
-        return tuple(names)
-    except (OSError, ValueError, KeyError, TypeError):
-        return ()
+        loaded = json.loads(_exchange(place, "GET", "/api/ps", b"", clock() + seconds, clock).decode("utf-8"))
+        return tuple(model["name"] for model in loaded["models"] if isinstance(model["name"], str))
+    except (KeyError, TypeError):
+        raise ValueError("not the answer of /api/ps")
+
+
+def unload(place, model, seconds, clock=time.monotonic):
+    """Asks it to let go of one model; OSError when it does not answer in time."""
+    body = json.dumps({"model": model, "keep_alive": 0}).encode()
+    _exchange(place, "POST", "/api/generate", body, clock() + seconds, clock)
 
 
 def _exchange(place, method, path, body, end, clock):

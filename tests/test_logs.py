@@ -1,0 +1,132 @@
+import os
+
+import pytest
+
+from citadel import logs
+from citadel.errors import CannotLook, CitadelError, NotPermitted
+
+
+def shown(path, lines, **how):
+    out = []
+    logs.show_file(str(path), lines, out.append, **how)
+    return "".join(out)
+
+
+@pytest.mark.parametrize("content, lines, expected", [
+    pytest.param("a\nb\nc\n", 2, "b\nc\n", id="the last two"),
+    pytest.param("a\nb\nc", 2, "b\nc\n", id="a last line without an end"),
+    pytest.param("a\nb\n", 50, "a\nb\n", id="more than there are"),
+    pytest.param("a\nb\n", 2, "a\nb\n", id="exactly as many as there are"),
+    pytest.param("", 5, "", id="an empty file"),
+    pytest.param("\n\n\n", 2, "\n\n", id="empty lines are lines"),
+    pytest.param("x" * 100000 + "\nlast\n", 1, "last\n", id="behind a line longer than a chunk"),
+    pytest.param("l\n" * 200000, 150000, "l\n" * 150000, id="over several chunks"),
+    pytest.param("\x1b[2Jcleared\n", 1, "\\x1b[2Jcleared\n", id="escape sequences are shown, not obeyed"),
+])
+def test_the_last_lines(tmp_path, content, lines, expected):
+    path = tmp_path / "service.log"
+    path.write_text(content)
+    assert shown(path, lines) == expected
+
+
+def test_bytes_that_are_not_utf_8(tmp_path):
+    path = tmp_path / "service.log"
+    path.write_bytes(b"caf\xe9\n")
+    assert shown(path, 5) == "caf\\xe9\n"
+
+
+def test_a_line_without_end_does_not_grow_in_memory(tmp_path):
+    path = tmp_path / "service.log"
+    with open(str(path), "wb") as file:
+        file.write(b"x" * 3000000)
+    assert len(shown(path, 1)) <= logs.LONGEST_LINE + 1
+
+
+@pytest.mark.parametrize("make, error", [
+    pytest.param(lambda path: os.symlink("/etc/passwd", path), NotPermitted, id="a link to somewhere else"),
+    pytest.param(os.mkfifo, NotPermitted, id="a FIFO without a writer"),
+    pytest.param(os.mkdir, NotPermitted, id="a directory"),
+    pytest.param(lambda path: None, CitadelError, id="no file"),
+])
+def test_what_is_not_followed(tmp_path, make, error):
+    path = str(tmp_path / "service.log")
+    make(path)
+    with pytest.raises(error):
+        shown(path, 5)
+
+
+def test_a_hard_link_to_another_file(tmp_path):
+    (tmp_path / "secret").write_text("secret\n")
+    os.link(str(tmp_path / "secret"), str(tmp_path / "service.log"))
+    with pytest.raises(NotPermitted):
+        shown(tmp_path / "service.log", 5)
+
+
+def follow(path, steps):
+    """Follows the file while `steps` (functions) happen to it, one at each pause."""
+    steps = list(steps)
+
+    def pause(seconds):
+        if not steps:
+            return False
+        steps.pop(0)()
+        return True
+    return shown(path, 1, follow=True, pause=pause)
+
+
+def add(path, text):
+    with open(str(path), "a") as file:
+        file.write(text)
+
+
+def test_following_what_is_added(tmp_path):
+    path = tmp_path / "service.log"
+    add(path, "old\nlast\n")
+    assert follow(path, [lambda: add(path, "new\n"), lambda: add(path, "ha"), lambda: add(path, "lf\n")]) == (
+        "last\nnew\nhalf\n")
+
+
+def test_following_across_a_rotation(tmp_path):
+    path, rotated = tmp_path / "service.log", tmp_path / "service.log.1"
+    add(path, "last\n")
+    assert follow(path, [lambda: add(path, "before\n"), lambda: path.rename(rotated), lambda: add(rotated, "late\n"),
+                         lambda: add(path, "after\n"), lambda: add(path, "more\n")]) == (
+        "last\nbefore\nlate\nafter\nmore\n")
+
+
+def test_following_across_a_truncation(tmp_path):
+    path = tmp_path / "service.log"
+    add(path, "a long last line\n")
+    assert follow(path, [lambda: path.write_text("new\n"), lambda: add(path, "more\n")]) == (
+        "a long last line\n--- the file was truncated ---\nnew\nmore\n")
+
+
+def test_following_does_not_follow_a_link_that_replaces_the_file(tmp_path):
+    path = tmp_path / "service.log"
+    add(path, "last\n")
+    (tmp_path / "secret").write_text("secret\n")
+
+    def replace():
+        path.unlink()
+        path.symlink_to(tmp_path / "secret")
+    assert follow(path, [replace, lambda: None]) == "last\n"
+
+
+@pytest.mark.parametrize("how, words", [
+    pytest.param((50,), ["--lines=50"], id="the last lines"),
+    pytest.param((10, True), ["--lines=10", "--follow"], id="following"),
+    pytest.param((None, False, 100, 200), ["--since=@100", "--until=@201"], id="an incident's span"),
+])
+def test_journal_command(how, words):
+    command = logs.journal_command("x.service", *how)
+    assert command[:5] == ["journalctl", "--no-pager", "--quiet", "--output=short-iso", "--unit=x.service"]
+    assert command[5:] == words
+
+
+def test_becoming_a_program():
+    became = []
+    logs.become(["sh", "-c", "true"], execute=lambda *words: became.append(words))
+    path, argv, environment = became[0]
+    assert path.startswith("/") and argv == ["sh", "-c", "true"] and "LD_PRELOAD" not in environment
+    with pytest.raises(CannotLook):
+        logs.become(["no-such-program"])
