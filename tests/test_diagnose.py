@@ -90,7 +90,8 @@ FOUND = [
                  "with Restart=always", id="without note and journal, Restart=always and success can only be a stop"),
     pytest.param(service(gone(result="timeout", exec_code="killed", exec_status=9), "refused",
                          stop=Stop("operator", "", "run1", 41)), None, "gateway.stopped-by-operator", GATEWAY, DOWN,
-                 "stopped by a person", id="a service deaf to the operator's stop ends failed and was stopped all the same"),
+                 "stopped by a person",
+                 id="a service deaf to the operator's stop ends failed and was stopped all the same"),
     pytest.param(service(gone(active="inactive"), "refused", stop=Stop("crash", "", "run1", 300),
                          last_job=Job("stop", "done", 41)), None, "gateway.stopped-by-operator", GATEWAY, DOWN,
                  "its newest job was a stop", id="a stop during auto-restart, which ExecStopPost does not see"),
@@ -99,11 +100,13 @@ FOUND = [
                  id="our note names the dependency that took it along"),
     pytest.param(service(gone(active="inactive"), "refused", (ollama(unit(OLLAMA, active_exit=NOW - 41.002)), redis()),
                          last_job=Job("stop", "done", 41)), None, "gateway.stopped-with-dependency", GATEWAY, DOWN,
-                 "ollama.service", id="without a note, a dependency that left 2 ms before is to blame, not the stop job"),
+                 "ollama.service",
+                 id="without a note, a dependency that left 2 ms before is to blame, not the stop job"),
     pytest.param(service(gone(active="inactive", load="not-found"), "refused", stop=Stop("crash")), None,
                  "unit.changed", GATEWAY, DOWN, "has no unit file", id="a service without a unit file"),
     pytest.param(service(gone(load="bad-setting"), "refused"), None, "unit.changed",
-                 "/usr/local/lib/systemd/system/" + GATEWAY, DOWN, "cannot load", id="a unit file that systemd refuses"),
+                 "/usr/local/lib/systemd/system/" + GATEWAY, DOWN, "cannot load",
+                 id="a unit file that systemd refuses"),
     pytest.param(service(EXITED_EARLY, "refused", settings=(YAML_PROBLEM,)), None, "config.invalid", YAML, DOWN,
                  YAML + ":7: port: is 8003", id="wrong settings and a run that ended before it got going"),
     pytest.param(service(unit(), "timeout", settings=(YAML_PROBLEM,),
@@ -130,14 +133,16 @@ FOUND = [
     pytest.param(service(dependencies=(ollama(answer="refused"), redis())), None, "dependency.ollama.down", OLLAMA,
                  SERVING, "nothing listens there", id="a dependency that systemd calls active and nothing listens"),
     pytest.param(service(dependencies=(ollama(answer="http-error", answered={"status": 500}), redis())), None,
-                 "dependency.ollama.down", OLLAMA, SERVING, "HTTP 500", id="a dependency that answers with errors only"),
+                 "dependency.ollama.down", OLLAMA, SERVING, "HTTP 500",
+                 id="a dependency that answers with errors only"),
     pytest.param(service(dependencies=(ollama(answer="timeout", answered={"seconds": 5}), redis())), None,
                  "dependency.ollama.hung", OLLAMA, SERVING, "no full answer within 5 s",
                  id="a dependency that takes connections and does not answer"),
     pytest.param(service(dependencies=(ollama(unit(OLLAMA, freezer="frozen"), "timeout"), redis())), None,
                  "dependency.ollama.hung", OLLAMA, SERVING, "is frozen", id="a dependency whose cgroup is frozen"),
     pytest.param(service(gone(active="inactive"), "refused", (ollama(), redis(answer="loading", answered={
-        "detail": "LOADING Redis is loading the dataset in memory"})), stop=Stop("dependency", REDIS, "run1", 41)), None,
+        "detail": "LOADING Redis is loading the dataset in memory"})),
+                         stop=Stop("dependency", REDIS, "run1", 41)), None,
                  "dependency.redis.loading", REDIS, DOWN, "LOADING Redis is loading", id="redis that loads its data"),
     pytest.param(service(dependencies=(ollama(), redis(answer="refusing-writes", answered={
         "detail": "MISCONF unable to persist to disk"}))), None, "dependency.redis.refusing-writes", REDIS, SERVING,
@@ -159,18 +164,22 @@ FOUND = [
                  "memory.low", "memory", DOWN, "100 MiB of 32 GiB are available; the biggest users: llama 20 GiB",
                  id="memory that runs out, with who has it"),
     pytest.param(service(CRASHED, "refused"), host(memory=Memory(32 * GIB, 8 * GIB, pressure=75.0)), "memory.low",
-                 "memory", DOWN, "waited for memory in 75 %", id="memory to spare on paper, and everybody waits for it"),
+                 "memory", DOWN, "waited for memory in 75 %",
+                 id="memory to spare on paper, and everybody waits for it"),
     pytest.param(service(gone(result="oom-kill", exec_code="killed", exec_status=9, memory_max=8 * GIB), "refused"),
-                 None, "gateway.oom", GATEWAY, DOWN, "for lack of memory; its limit is 8 GiB", id="killed by its limit"),
+                 None, "gateway.oom", GATEWAY, DOWN, "for lack of memory; its limit is 8 GiB",
+                 id="killed by its limit"),
     pytest.param(service(gone(result="start-limit-hit", restarts=10, exec_code="killed", exec_status=9), "refused",
                          lines=(Line(4, 50, GATEWAY + ": A process of this unit has been killed by the OOM killer."),)),
                  None, "gateway.oom", GATEWAY, DOWN, "for lack of memory",
                  id="killed for memory, under a start limit that has overwritten the result (262)"),
-    pytest.param(service(gone(result="timeout", active_enter=NOW - 5000, inactive_exit=NOW - 161, active_exit=NOW - 4000),
-                         "refused"), None, "gateway.start-timeout", GATEWAY, DOWN, "did not come up within",
+    pytest.param(service(gone(result="timeout", active_enter=NOW - 5000, inactive_exit=NOW - 161,
+                              active_exit=NOW - 4000), "refused"), None, "gateway.start-timeout", GATEWAY, DOWN,
+                 "did not come up within",
                  id="a start that did not end in time"),
     pytest.param(service(gone(restarts=10, exec_code="exited", exec_status=3), "refused"), None, "gateway.crash-loop",
-                 GATEWAY, DOWN, "systemd gave up after 10 restarts; exited 3", id="the start limit, as 247 to 257 tell it"),
+                 GATEWAY, DOWN, "systemd gave up after 10 restarts; exited 3",
+                 id="the start limit, as 247 to 257 tell it"),
     pytest.param(service(gone(result="start-limit-hit", exec_code="exited", exec_status=3), "refused"), None,
                  "gateway.crash-loop", GATEWAY, DOWN, "systemd gave up", id="the start limit, as 262 tells it"),
     pytest.param(service(gone(active="activating", sub="auto-restart", restarts=3, active_enter=NOW - 50), "refused"),
@@ -189,7 +198,8 @@ FOUND = [
     pytest.param(service(answer="timeout", answered={"seconds": 5}), None, "gateway.hung", GATEWAY, RUNNING,
                  "does not answer", id="active, and silent"),
     pytest.param(service(answer="timeout", stopped_pids=(100, 101)), None, "gateway.hung", GATEWAY, RUNNING,
-                 "2 processes are stopped by a signal (SIGSTOP), PID 100, 101", id="hung because it was stopped (SIGSTOP)"),
+                 "2 processes are stopped by a signal (SIGSTOP), PID 100, 101",
+                 id="hung because it was stopped (SIGSTOP)"),
     pytest.param(service(unit(freezer="frozen"), "timeout"), None, "gateway.hung", GATEWAY, RUNNING, "is frozen",
                  id="hung because its cgroup is frozen"),
     pytest.param(service(answer="refused"), None, "gateway.hung", GATEWAY, RUNNING, "nothing listens there",
@@ -219,8 +229,8 @@ def test_cause(one, on, cause, target, condition, words):
 
 
 def test_every_cause_of_the_contract_has_a_row():
-    contract = {"gateway." + kind for kind in (
-        "crashed crash-loop hung http-error slow oom start-timeout stopped-by-operator stopped-with-dependency").split()}
+    contract = {"gateway." + kind for kind in ("crashed crash-loop hung http-error slow oom start-timeout "
+                                               "stopped-by-operator stopped-with-dependency").split()}
     contract |= {"dependency." + kind for kind in (
         "down hung loading refusing-writes missing stopped-by-operator").split()}
     contract |= set("port.taken disk.full disk.inodes disk.readonly memory.low config.invalid unit.changed "
@@ -247,7 +257,8 @@ NOTHING = [
     pytest.param(service(gone(active="inactive", job="start"), "refused"), None, STARTING, id="its start is queued"),
     pytest.param(service(unit(active="inactive", sub="dead", active_enter=0.0), "refused"), host(state="starting"),
                  STARTING, id="the host boots and its turn has not come"),
-    pytest.param(service(unit(active="deactivating", sub="stop-sigterm"), "refused"), None, STOPPING, id="on its way down"),
+    pytest.param(service(unit(active="deactivating", sub="stop-sigterm"), "refused"), None, STOPPING,
+                 id="on its way down"),
     pytest.param(service(holder=STRANGER._replace(control_group="/system.slice/%s/worker" % GATEWAY, user="citadel")),
                  None, SERVING, id="the port's holder is a worker of its own"),
     pytest.param(service(answered={"seconds": 2.9}), None, SERVING, id="just fast enough"),
@@ -295,7 +306,8 @@ def test_remark(one, on, cause):
 TOGETHER = [
     pytest.param(service(gone(active="inactive"), "refused", (ollama(gone(OLLAMA), "refused"), redis()),
                          stop=Stop("dependency", OLLAMA, "run1", 41)), None,
-                 ["dependency.ollama.down", "gateway.stopped-with-dependency"], id="a dependency and what it took along"),
+                 ["dependency.ollama.down", "gateway.stopped-with-dependency"],
+                 id="a dependency and what it took along"),
     pytest.param(service(CRASHED, "refused", (ollama(), redis(answer="refusing-writes"))),
                  host(disks=(disk(free=0),)), ["disk.full", "dependency.redis.refusing-writes", "gateway.crashed"],
                  id="the disk is full, therefore redis refuses, therefore it crashes"),
@@ -338,9 +350,11 @@ NOT_THE_OPERATOR = [
     pytest.param(service(gone(active="inactive"), "refused", stop=Stop("operator", "", "run0", 900),
                          last_job=Job("start", "failed", 41)), "unknown", id="a note about an earlier run"),
     pytest.param(service(gone(active="inactive"), "refused", stop=Stop("operator", "", "run1", 900),
-                         last_job=Job("start", "failed", 20)), "unknown", id="a start was asked for since, and refused"),
+                         last_job=Job("start", "failed", 20)), "unknown",
+                 id="a start was asked for since, and refused"),
     pytest.param(service(gone(active="inactive"), "refused", stop=Stop("crash", "", "run1", 41),
-                         last_job=Job("stop", "done", 900)), "gateway.crashed", id="a crash long after an earlier stop"),
+                         last_job=Job("stop", "done", 900)), "gateway.crashed",
+                 id="a crash long after an earlier stop"),
     pytest.param(service(unit(active="inactive", sub="dead", inactive_enter=0.0, active_enter=0.0),
                          "refused", last_job=Job("stop", "done", NOW + 60)), "unknown",
                  id="the stop of the last shutdown, before this boot"),
@@ -389,7 +403,8 @@ def test_what_passes_by_itself(dependency, kind):
     pytest.param(service(answer="http-error"), ACTIVE, id="an HTTP error is to be restarted in order"),
     pytest.param(service(gone(), "refused"), "", id="down is to be started"),
     pytest.param(service(dependencies=(ollama(answer="timeout"),)), DEAF, id="a hung dependency is to be killed"),
-    pytest.param(service(dependencies=(ollama(answer="refused"),)), ACTIVE, id="a useless dependency is to be restarted"),
+    pytest.param(service(dependencies=(ollama(answer="refused"),)), ACTIVE,
+                 id="a useless dependency is to be restarted"),
 ])
 def test_manner(one, manner):
     assert examine(one).manner == manner
@@ -402,7 +417,8 @@ def test_three_crashes_in_three_months_are_no_loop():
 
 
 def test_the_settings_give_the_marks():
-    settings = parse("[disk]\nmin_free = 10% 20G\nenough_free = 20% 30G\n[dependency ollama]\nstart_timeout = 7s\n", "citadel.conf")
+    settings = parse("[disk]\nmin_free = 10% 20G\nenough_free = 20% 30G\n"
+                     "[dependency ollama]\nstart_timeout = 7s\n", "citadel.conf")
     marks = doctor.marks_of(settings)
     full = host(disks=(disk(free=9 * GIB),))
     assert [examine(service(), full, one).others != () for one in (marks, Marks())] == [True, False]

@@ -111,7 +111,7 @@ class Story:
             record.called_at, record.retries = now, record.retries + 1
 
     def _tell(self, step):
-        """On record first as well: a message in the spool is sent again, one that was told twice can't be taken back."""
+        """On record first as well: what is in the spool is sent again, what was told twice can't be taken back."""
         record = self.record
         told = self.told.setdefault(record.incident or "none", [0, 0])
         if step.do == "escalate":
@@ -133,16 +133,16 @@ class Story:
             world.person_starts(chance.choice((GATEWAY, REDIS)))
         elif event < 0.55:
             world.maintenance_until = world.now + chance.choice((60, 900))
-        elif event < 0.58:
-            self.record = Record(lost_at=world.now)
         elif event < 0.60:
+            self.record = Record(lost_at=world.now)
+        elif event < 0.63:
             world.journal_has_ages = not world.journal_has_ages                 # the clock was stepped
 
     def trigger(self):
-        """By the minute, after an hour, or a burst of OnFailure= and impatient people."""
+        """By the minute, after a longer silence, or a burst of OnFailure= and impatient people."""
         kind = self.chance.random()
-        if kind < 0.1:
-            self.world.passes(3600)
+        if kind < 0.25:
+            self.world.passes(self.chance.choice((300, 900, 3600)))
         for _ in range(self.chance.randrange(2, 12) if kind > 0.85 else 1):
             self.world.passes(self.chance.choice((0.0, 0.5, 5.0)) if kind > 0.85 else 60.0)
             self.recovery_pass()
@@ -210,6 +210,23 @@ def test_no_history_makes_a_restart_storm(part):
             check_messages(story)
         except Exception as error:
             raise AssertionError("history(%d): %s: %s" % (seed, type(error).__name__, error))
+
+
+@pytest.mark.parametrize("number", range(len(LIMITS)))
+def test_a_record_lost_at_the_worst_moments(number):
+    """A crash that nothing cures, a pass each minute, and the record is lost twice, at each minute in turn."""
+    for first in range(0, 40, 2):
+        story = Story(number)
+        story.world.breaks("crash", 1e9)
+        story.world.gives_up_after = 6.0
+        losses = (first, first + story.chance.randrange(1, 40))
+        for minute in range(75):
+            if minute in losses:
+                story.record = Record(lost_at=story.world.now)
+            story.world.passes(60)
+            story.recovery_pass(may_crash=False)
+        check_budget(story)
+        assert len({attempt for _, attempt, _, _ in story.world.ledger}) >= 2, "it never tried again"
 
 
 def test_the_histories_are_worth_their_name():

@@ -15,7 +15,7 @@ import pytest
 from citadel.commands import Answer
 from citadel.errors import CannotLook, CitadelError, LockHeld, NotPermitted, UsageError
 from citadel.installer import archive, bytecode, layout, manifest, preflight, removal, systemd
-from citadel.installer.installation import decide_schedule, require_lock
+from citadel.installer.installation import Host, decide_schedule, label, require_lock
 from citadel.installer.main import main, read_arguments
 from citadel.installer.tree import Tree, leftover_of
 
@@ -305,6 +305,20 @@ def test_edited_settings_are_never_overwritten(source, root, capsys, current, la
     assert read(root, SETTINGS) == result[0]
 
 
+# --- SELinux
+
+def test_where_selinux_rules_labels_are_set(root, tmp_path):
+    complaints = []
+    (tmp_path / "enforce").write_text("1")
+    programs = Programs({"restorecon": (1, "no policy")})
+    host = Host(Tree(root, ME), None, complaints.append, programs)
+    label(host, ["/opt/citadel", "/etc/cron.d"], str(tmp_path / "enforce"))
+    assert programs.calls == [["restorecon", "-R", root + "/opt/citadel", root + "/etc/cron.d"]]
+    assert complaints == ["SELinux labels were not set: restorecon exited 1: no policy; ignoring"]
+    label(host, ["/opt/citadel"], str(tmp_path / "elsewhere"))
+    assert len(programs.calls) == 1
+
+
 # --- the schedule
 
 @pytest.mark.parametrize("asked, remembered, cron_runs, result", [
@@ -458,6 +472,7 @@ def test_the_list_survives_being_written_and_read():
 @pytest.mark.parametrize("line", [
     pytest.param("a" * 64 + "  /etc/passwd", id="a path that is not ours"),
     pytest.param("a" * 64 + "  /opt/citadel/lib/../../../etc/passwd", id="a way out of ours"),
+    pytest.param("a" * 64 + "  /usr/local/lib/systemd/system/ollama.service", id="somebody else's unit"),
     pytest.param("a" * 64 + "  /opt/citadel/venv/bin/uvicorn", id="the gateway's own"),
     pytest.param("# link /etc/passwd -> x", id="a link that is not ours"),
     pytest.param("a" * 63 + "  /opt/citadel/bin/x", id="a cut line"),

@@ -56,7 +56,8 @@ ATTEMPTS = [
     pytest.param(found(own("crashed")), 2, 3, "clean:gateway " + START, id="nothing to repair: the third start"),
     pytest.param(found(own("crashed")), 3, 4, "relieve-disk: relieve-memory:memory clean:gateway " + START,
                  id="then free what can be spared, then start"),
-    pytest.param(found(own("stopped-with-dependency")), 0, 1, START, id="taken along by a dependency that is well again"),
+    pytest.param(found(own("stopped-with-dependency")), 0, 1, START,
+                 id="taken along by a dependency that is well again"),
     pytest.param(found(Cause("unknown", "nobody knows", GATEWAY)), 0, 1, START, id="unknown: the ladder from its foot"),
     pytest.param(found(own("start-timeout")), 0, 1, START, id="a start that timed out"),
     pytest.param(found(own("crash-loop")), 0, 2, "clean:gateway " + START,
@@ -90,13 +91,16 @@ ATTEMPTS = [
     pytest.param(found(redis("down"), own("crashed", PASSING), condition=RESTARTING), 0, 3,
                  "reset-failed:redis start:redis wait-ready:redis",
                  id="a service that systemd restarts is left alone while its dependency is repaired"),
-    pytest.param(found(DISK, own("crashed")), 0, 4, "relieve-disk:/var/log " + START, id="a full disk: room, then start"),
+    pytest.param(found(DISK, own("crashed")), 0, 4, "relieve-disk:/var/log " + START,
+                 id="a full disk: room, then start"),
     pytest.param(found(DISK._replace(cause="disk.inodes"), own("crashed")), 0, 4, "relieve-disk:/var/log " + START,
                  id="no inodes: room, then start"),
-    pytest.param(found(DISK, condition=SERVING), 0, 4, "relieve-disk:/var/log", id="a critical disk under a service that answers"),
+    pytest.param(found(DISK, condition=SERVING), 0, 4, "relieve-disk:/var/log",
+                 id="a critical disk under a service that answers"),
     pytest.param(found(DISK._replace(cause="disk.readonly"), own("crashed")), 0, 4, START,
                  id="a read-only disk: one try, for it may not matter"),
-    pytest.param(found(MEMORY, own("crashed")), 0, 4, "relieve-memory:memory " + START, id="no memory: relief, then start"),
+    pytest.param(found(MEMORY, own("crashed")), 0, 4, "relieve-memory:memory " + START,
+                 id="no memory: relief, then start"),
     pytest.param(found(own("oom")), 0, 4, "relieve-memory:memory " + START, id="killed for memory: relief, then start"),
     pytest.param(found(MEMORY, own("oom")), 0, 4, "relieve-memory:memory " + START, id="relieved once, not twice"),
     pytest.param(found(own("oom", DEAF), condition=RUNNING), 0, 4, "relieve-memory:memory " + KILL,
@@ -105,7 +109,8 @@ ATTEMPTS = [
     pytest.param(found(own("hung", FROZEN), condition=RUNNING), 0, 1, "thaw:gateway", id="frozen: thaw"),
     pytest.param(found(own("hung", FROZEN), condition=RUNNING), 1, 2, "clean:gateway thaw:gateway " + KILL,
                  id="frozen, and thawing did not help: thaw, kill, restart"),
-    pytest.param(found(own("http-error", ACTIVE), condition=RUNNING), 0, 1, RESTART, id="an HTTP error, twice: restart"),
+    pytest.param(found(own("http-error", ACTIVE), condition=RUNNING), 0, 1, RESTART,
+                 id="an HTTP error, twice: restart"),
     pytest.param(found(own("slow"), condition=SERVING), 0, 1, RESTART, id="slow, twice: one restart"),
     pytest.param(found(ollama("down"), own("slow"), condition=SERVING), 0, 3,
                  "reset-failed:ollama start:ollama wait-ready:ollama", id="slow for want of a dependency: repair that"),
@@ -125,7 +130,8 @@ NO_ATTEMPT = [
     pytest.param(found(), History(), "healthy", "", "", id="healthy"),
     pytest.param(found(REMARK._replace(cause=""), REMARK, condition=SERVING), History(), "healthy", "", "",
                  id="a remark is no reason to act"),
-    pytest.param(found(), History(**OPEN), "healthy", "resolve:20261123T180000-1", "", id="well again: the incident is over"),
+    pytest.param(found(), History(**OPEN), "healthy", "resolve:20261123T180000-1", "",
+                 id="well again: the incident is over"),
     pytest.param(found(), History(escalated=True, maintenance="disk swap", **OPEN), "healthy",
                  "resolve:20261123T180000-1", "", id="well again during maintenance, which mutes no message"),
     pytest.param(found(since=2.0), History(**OPEN), "waiting", "", "", id="up for 2 s proves nothing yet"),
@@ -155,7 +161,8 @@ NO_ATTEMPT = [
     pytest.param(found(ollama("down", PASSING), condition=SERVING), History(), "waiting", "", "ready by itself",
                  id="systemd is restarting Ollama"),
     pytest.param(found(redis("loading", PASSING), own("crashed")), History(open_for=1801.0, incident="i", seen=9),
-                 "escalated", "escalate:gateway", "prolong", id="it has been loading for a whole window: a person hears"),
+                 "escalated", "escalate:gateway", "prolong",
+                 id="it has been loading for a whole window: a person hears"),
     pytest.param(found(redis("loading", PASSING), own("crashed")), History(open_for=1801.0, incident="i", seen=9,
                                                                            escalated=True, since_escalation=1.0),
                  "waiting", "", "prolong", id="... once"),
@@ -215,7 +222,8 @@ DUE = [
                          **OPEN), 0.0, id="the pauses are forgotten after 10 healthy minutes"),
     pytest.param(History(escalated=True, level=4, since_escalation=330.0, **OPEN), 0.999, id="with the jitter on top"),
     pytest.param(History(lost=901.0, **OPEN), 0.0, id="half a window after a loss"),
-    pytest.param(History(lost=1800.0, attempts=(1000.0, 1100.0, 1200.0), **OPEN), 0.0, id="a loss a window ago is past"),
+    pytest.param(History(lost=1800.0, attempts=(1000.0, 1100.0, 1200.0), **OPEN), 0.0,
+                 id="a loss a window ago is past"),
     pytest.param(History(attempts=(100.0, 200.0, 300.0, 1800.0), **OPEN), 0.0, id="an attempt a window ago is past"),
     pytest.param(History(attempts=(5.0,), level=1, tries=1, **OPEN), 0.0, id="RestartSec after the last attempt"),
 ]
@@ -268,7 +276,7 @@ def test_an_attempt_ends_within_the_ten_minutes_of_a_pass():
 
 
 def test_it_says_how_long_until_it_gives_up():
-    planned = [plan(found(own("crashed")), History(level=level, tries=1 if level else 0, attempts=(60.0,) * level, **OPEN))
+    planned = [plan(found(own("crashed")), History(level=level, tries=min(level, 1), attempts=(60.0,) * level, **OPEN))
                for level in range(4)]
     assert [one.gives_up_in for one in planned] == [500.0, 375.0, 250.0, 125.0]
 

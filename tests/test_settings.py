@@ -104,7 +104,7 @@ def test_as_data_is_plain_and_complete():
 
 
 def test_what_check_imports_stays_light():
-    code = ("import sys; sys.path.insert(0, %r); import citadel.settings; citadel.settings.parse(open(%r).read(), 'x'); "
+    code = ("import sys; sys.path.insert(0, %r); from citadel import settings; settings.parse(open(%r).read(), 'x'); "
             "print([name for name in ('re', 'json', 'socket', 'argparse', 'configparser', 'typing', 'pathlib', 'enum', "
             "'subprocess', 'difflib') if name in sys.modules])") % (os.path.join(ROOT, "lib"), SHIPPED)
     out = subprocess.check_output([sys.executable, "-I", "-S", "-c", code])
@@ -246,7 +246,7 @@ def test_the_address_of_a_probe(url, expected):
 FAULTS = (
     pytest.param("[recovery]\natempts = 3", 2, "atempts", "did you mean attempts?", id="a misspelt key"),
     pytest.param("[service a.service]\nslow-after = 3", 2, "slow-after", "did you mean slow_after?", id="a dash"),
-    pytest.param("[recovery]\nslow_after = 3", 2, "slow_after", "it belongs in [service]", id="a key of another section"),
+    pytest.param("[recovery]\nslow_after = 3", 2, "slow_after", "it belongs in [service]", id="a key from elsewhere"),
     pytest.param("[recovry]", 1, "[recovry]", "did you mean recovery?", id="a misspelt section"),
     pytest.param("[recovery]\nwall = yes\nwall = yes", 3, "wall", "there twice, first in line 2", id="a key twice"),
     pytest.param("[disk]\n[recovery]\n[disk]", 3, "[disk]", "first in line 1", id="a section twice"),
@@ -271,7 +271,7 @@ FAULTS = (
     pytest.param("[recovery]\nwall = yes\x00", 2, "", "U+0000", id="a NUL"),
     pytest.param("# \u202e harmless", 1, "", "U+202E", id="a comment that turns the text around"),
     pytest.param("# a\rwall = x", 1, "", "U+000D", id="a lone carriage return"),
-    pytest.param("[service a.service]\ndepends = redsi", 2, "depends", "did you mean redis?", id="an unknown dependency"),
+    pytest.param("[service a.service]\ndepends = redsi", 2, "depends", "did you mean redis?", id="unknown dependency"),
     pytest.param("[service a.service]\ndepends = x\n[dependency x]\nunit = a.service", 2, "depends",
                  "would depend on itself", id="a service that depends on itself"),
     pytest.param("[disk]\nmin_free = 10%\nenough_free = 10%", 3, "enough_free", "must be more than 10%",

@@ -39,6 +39,7 @@ class World:
         self.run = 1
         self.note = Stop()
         self.noted_at = 0.0
+        self.gives_up_after = 75.0          # systemd's start limit, in seconds of trying
         self.ended = ""                     # how the last run ended: crashed | oom
         self.stopped_by_person = set()      # units
         self.maintenance_until = 0.0
@@ -81,7 +82,7 @@ class World:
             if name in TAKES_ALONG and self.state == "taken" and self.chance.random() < 0.7:
                 self._starts()
         if self.state == "auto-restart" and self.now - self.since > 5:
-            if self._keeps_down() and self.now - self.since > 75:
+            if self._keeps_down() and self.now - self.since > self.gives_up_after:
                 self.state = "failed"
             elif not self._keeps_down():
                 self._starts()

@@ -1,35 +1,43 @@
 """Telling a person: the journal, every terminal, and the hook of the settings.
 
-One escalation an incident, one resolution. What the hook did not take is spooled, and sent again by each later pass
-until it is taken: at least once, with the incident's id to know a second copy by. The journal and wall(1) are told at
-once and not again.
+One escalation an incident, one resolution. An alert is put into the spool before it is sent, and leaves it when every
+receiver that can lose it (the hook) has taken it; so a crash of ours between sending and noting it sends it a second
+time, never not at all. A receiver knows a second copy by `incident` and `kind`.
+
+The journal and wall(1) are told once, at the time: an hour-old line on a terminal helps nobody.
 """
 
-import json
 import os
 import socket
+import stat
 import time
+from collections import namedtuple
 
 from citadel import clock
 from citadel.act import FAILED, OK, Outcome
+from citadel.commands import run as run_program
+from citadel.durable import from_json, to_json
 from citadel.errors import CitadelError
-from citadel.report import printable
+from citadel.report import printable, span
 
 JOURNAL = "/run/systemd/journal/socket"
+IDENTIFIER = "citadel-recovery"
 MOST_SPOOLED = 100
-WALL_PATIENCE = 5                       # seconds; a terminal that does not read can hold wall(1) up
+RETRYING = 60                           # seconds that one pass may spend on alerts of earlier ones
+WALL = 5                                # seconds; wall(1) forks for a terminal that does not take the text
 CRIT, WARNING, NOTICE = 2, 4, 5
 
-# MESSAGE_ID= an event, ours and fixed: `journalctl MESSAGE_ID=…` finds all of one kind. (sd-id128(3))
+# MESSAGE_ID= an event, ours and fixed: `journalctl MESSAGE_ID=...` finds all of one kind (sd-id128(3)).
 EVENTS = {
-    "act": ("6b7c1d9c7a1f4b5e9f60a3f0f5d7c101", NOTICE),
-    "waiting": ("6b7c1d9c7a1f4b5e9f60a3f0f5d7c102", NOTICE),
-    "stood-down": ("6b7c1d9c7a1f4b5e9f60a3f0f5d7c103", NOTICE),
-    "escalated": ("6b7c1d9c7a1f4b5e9f60a3f0f5d7c104", WARNING),
-    "healthy": ("6b7c1d9c7a1f4b5e9f60a3f0f5d7c105", NOTICE),
-    "step": ("6b7c1d9c7a1f4b5e9f60a3f0f5d7c106", NOTICE),
-    "firing": ("6b7c1d9c7a1f4b5e9f60a3f0f5d7c107", CRIT),
-    "resolved": ("6b7c1d9c7a1f4b5e9f60a3f0f5d7c108", NOTICE),
+    "act": ("7180f02398f848d6a9d12de5c0925251", NOTICE),
+    "step": ("186c674547554b11927626cecb2fe035", NOTICE),
+    "waiting": ("6ea1a1af55d14887ac67f101702f811b", NOTICE),
+    "stood-down": ("071ac26423ce47cd96ec21846eede1ae", NOTICE),
+    "escalated": ("744357c1863e45f898ffd13e275de1ae", WARNING),
+    "healthy": ("bc1c16da3b944fd8bf6ad868382a66b2", NOTICE),
+    "recovered": ("6b228221f2714addb6ee4fd94f219731", NOTICE),
+    "firing": ("b0f1a5865abe4a3f816dad0c3a64c21c", CRIT),
+    "resolved": ("4391458b86c04458afbdb8acecc591e4", NOTICE),
 }
 
 # What a person must do, where no machine could: by the cause, or by its last part.
@@ -43,11 +51,31 @@ ADVICE = {
     "memory.low": "stop what uses that memory, or give the host more",
     "systemd.unresponsive": "PID 1 is stuck; look at the console, a reboot may be the only way",
     "missing": "install that dependency",
-    "down": "repair that dependency; the gateway comes back by itself when it starts",
-    "hung": "look at that dependency's log",
+    "down": "repair that dependency; UNIT comes back by itself when it starts",
+    "hung": "read that unit's log (journalctl -u)",
     "refusing-writes": "look at that dependency's disk and memory",
-    "gateway.crash-loop": "read the gateway's log: citadel-restart-manager logs",
+    "crash-loop": "read the log: citadel-restart-manager logs",
 }
+
+Alert = namedtuple("Alert", "kind unit cause because advice incident host started ended severity")
+Alert.__doc__ = """What a person is told: `kind` firing|resolved; `started` and `ended` in seconds since 1970, `ended`
+None while it lasts. The identity is (incident, kind); nothing that changes from one look to the next is part of it."""
+
+
+def escalate(step, finding, incident, settings, store, now, run=run_program):
+    """Tells a person that this incident is theirs; the step's Outcome. Failed only when nobody could be told."""
+    document = store.incident(incident) if incident else None
+    alert = Alert("firing", finding.unit, finding.cause, step.because, advice(finding.cause, finding.unit), incident,
+                  os.uname().nodename, document["opened"][0] if document else now.wall, None, "critical")
+    return _tell(step, alert, settings, store, now, run)
+
+
+def resolve(step, document, settings, store, now, run=run_program):
+    """Tells whoever was called that the incident is over; `document` is the closed incident."""
+    cause = document["causes"][0].get("cause", "") if document["causes"] else ""
+    alert = Alert("resolved", document["unit"], cause, "%s; it took %s" % (step.because, span(document["duration"] or 0)),
+                  "", document["id"], os.uname().nodename, document["opened"][0], now.wall, "critical")
+    return _tell(step, alert, settings, store, now, run)
 
 
 def advice(cause, unit):
@@ -56,14 +84,168 @@ def advice(cause, unit):
     return words.replace("UNIT", unit)
 
 
+def _tell(step, alert, settings, store, now, run):
+    began = time.monotonic()
+    spooled_as = _spool(alert, store) if settings.hook.command else ""
+    words, waiting = [], bool(spooled_as)
+    for name, send in (("journal", _to_journal), ("wall", _to_terminals), ("hook", _to_hook)):
+        why = send(alert, settings, run)
+        if why is not None:
+            words.append("%s: %s" % (name, printable(why, 160)) if why else name)
+        if name == "hook" and why == "":
+            waiting = False
+            store.files.remove(spooled_as)
+    told = any(word in ("journal", "wall", "hook") for word in words)
+    if waiting:
+        words.append("it will be sent again" if store.files.read(spooled_as) is not None else
+                     "it could not be kept for later: " + (store.trouble or "the spool is full"))
+    document = store.incident(alert.incident) if alert.incident else None
+    if document is not None:
+        note = {"at": clock.stamp(now.wall), "told": words, "waiting": waiting}
+        store.amend(alert.incident, alerts=dict(document["alerts"], **{alert.kind: note}))
+    return Outcome(step, OK if told else FAILED, time.monotonic() - began,
+                   "told: " + "; ".join(words) if words else "nobody could be told", {"waiting": waiting})
+
+
+# --- who is told: each says why it failed, "" when it took the alert, None when it is not wanted
+
+def _to_journal(alert, settings, run):
+    text = "%s: %s%s" % (alert.unit, alert.because, ". To do: " + alert.advice if alert.advice else "")
+    return "" if journal(alert.kind, text, unit=alert.unit, cause=alert.cause,
+                         verdict="escalated" if alert.kind == "firing" else "recovered",
+                         incident=alert.incident) else "it did not take it"
+
+
+def _to_terminals(alert, settings, run):
+    if not settings.recovery.wall:
+        return None
+    words = "Citadel on %s: %s %s: %s" % (
+        alert.host, alert.unit, "needs a person" if alert.kind == "firing" else "is well again", alert.because)
+    if alert.advice:
+        words += ". To do: " + alert.advice
+    answer = run(["wall"], WALL, stdin=printable(words, 600).encode("utf-8", "replace") + b"\n")
+    return "" if answer.ok else answer.complaint()
+
+
+def _to_hook(alert, settings, run):
+    if not settings.hook.command:
+        return None
+    why = untrusted(settings.hook.command)
+    if why:
+        return why
+    answer = run([settings.hook.command], settings.hook.timeout, stdin=to_json(as_data(alert)))
+    return "" if answer.ok else answer.complaint()
+
+
+def as_data(alert):
+    """What the hook reads on its stdin."""
+    data = dict(alert._asdict(), schema=1)
+    for name in ("started", "ended"):
+        data[name] = None if data[name] is None else clock.stamp(data[name])
+    return data
+
+
+def untrusted(path, uid=0):
+    """Why root must not run this program, or "": it and all above it belong to root, and nobody else can write them."""
+    if not path.startswith("/"):
+        return "%s is no absolute path" % printable(path)
+    here = path
+    while True:
+        try:
+            status = os.lstat(here)
+        except OSError as error:
+            return "%s: %s" % (printable(here), error.strerror)
+        kind = stat.S_ISREG if here == path else stat.S_ISDIR
+        if not kind(status.st_mode):
+            return "%s is %s" % (printable(here), "no regular file" if here == path else "no directory (a link?)")
+        if status.st_uid not in (0, uid):
+            return "%s belongs to uid %d, not to root" % (printable(here), status.st_uid)
+        if status.st_mode & 0o022 and (here == path or not status.st_mode & 0o1000):
+            return "%s can be written by others than root" % printable(here)
+        if here == path and not status.st_mode & 0o100:
+            return "%s is not executable" % printable(here)
+        if here == "/":
+            return ""
+        here = os.path.dirname(here)
+
+
+# --- the spool
+
+def _spool(alert, store):
+    """Keeps an alert until it is taken; its name. When the spool is full those in it stay, for they tell how it began,
+    and the new one is only counted."""
+    name = "spool/%s-%s.json" % (alert.incident or "none", alert.kind)
+    try:
+        if spooled(store) < MOST_SPOOLED:
+            store.files.write(name, to_json(dict(alert._asdict(), schema=1)))
+        else:
+            store.files.write("spool/dropped", b"%d\n" % (dropped(store) + 1))
+            store.trouble = "the spool is full, %d alerts were dropped" % dropped(store)
+    except (OSError, CitadelError) as error:
+        store.trouble = "an alert could not be kept for later: %s" % error
+    return name
+
+
+def spooled(store):
+    """How many alerts wait to be sent."""
+    return sum(1 for name in store.files.names("spool") if name.endswith(".json"))
+
+
+def dropped(store):
+    """How many alerts found the spool full."""
+    try:
+        words = (store.files.read("spool/dropped", 64) or b"").strip()
+    except OSError:
+        return 0
+    return int(words) if words.isdigit() else 0
+
+
+def send_spooled(settings, store, run=run_program):
+    """Sends what waits, oldest first, until one is refused or RETRYING is over; how many went out. Without a hook in
+    the settings nobody is left to tell, and they go."""
+    end, sent = time.monotonic() + RETRYING, 0
+    for entry in store.files.names("spool"):
+        name = "spool/" + entry
+        if not entry.endswith(".json"):
+            continue
+        if time.monotonic() >= end:
+            break
+        try:
+            alert = _alert_in(store.files.read(name, 65536) or b"")
+        except (OSError, ValueError):
+            store.files.set_aside(name)
+            continue
+        if _to_hook(alert, settings, run):
+            break
+        store.files.remove(name)
+        sent += 1
+    return sent
+
+
+def _alert_in(data):
+    document = from_json(data)
+    if not isinstance(document, dict) or set(Alert._fields) - set(document):
+        raise ValueError("not an alert")
+    alert = Alert(**{field: document[field] for field in Alert._fields})
+    numbers = (alert.started, alert.ended if alert.ended is not None else 0)
+    texts = [value for field, value in alert._asdict().items() if field not in ("started", "ended")]
+    if not all(isinstance(one, str) for one in texts) or not all(
+            isinstance(one, (int, float)) and 0 <= one < 1e11 for one in numbers):
+        raise ValueError("not an alert")
+    return alert
+
+
+# --- the journal
+
 def journal(event, message, unit="", cause="", verdict="", incident="", path=JOURNAL):
-    """One structured entry, by journald's native protocol (systemd.io/JOURNAL_NATIVE_PROTOCOL). Never blocks: with
-    journald stopped its socket fills up. Whether it was taken."""
-    message_id, priority = EVENTS[event]
-    fields = {"MESSAGE": printable(message, 1000), "MESSAGE_ID": message_id, "PRIORITY": str(priority),
-              "SYSLOG_IDENTIFIER": "citadel", "CITADEL_UNIT": unit, "CITADEL_CAUSE": cause,
-              "CITADEL_VERDICT": verdict, "CITADEL_INCIDENT": incident}
-    datagram = "".join("%s=%s\n" % (name, value) for name, value in fields.items() if value).encode("utf-8", "replace")
+    """One structured entry by journald's native protocol (systemd.io/JOURNAL_NATIVE_PROTOCOL); whether it was taken.
+    Never blocks: with journald stopped its socket fills up, and a plain send would hang (measured)."""
+    message_id, priority = EVENTS.get(event, EVENTS["step"])
+    fields = {"MESSAGE": message[:4000], "MESSAGE_ID": message_id, "PRIORITY": str(priority),
+              "SYSLOG_IDENTIFIER": IDENTIFIER, "CITADEL_EVENT": event, "CITADEL_UNIT": unit, "CITADEL_CAUSE": cause,
+              "CITADEL_VERDICT": verdict, "CITADEL_INCIDENT": incident,
+              "OBJECT_SYSTEMD_UNIT": unit}      # `journalctl -u UNIT` shows it too (systemd.journal-fields(7))
+    datagram = b"".join(entry_field(name, value) for name, value in fields.items() if value)
     try:
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK) as sender:
             sender.sendto(datagram, path)
@@ -72,79 +254,10 @@ def journal(event, message, unit="", cause="", verdict="", incident="", path=JOU
         return False
 
 
-def escalate(step, finding, incident, settings, store, now, run):
-    """Calls a person; an act.Outcome that says what took the call. Fails only when nobody could be told."""
-    return _send(step, {
-        "schema": 1, "status": "firing", "unit": finding.unit, "cause": finding.cause, "because": step.because,
-        "advice": advice(finding.cause, finding.unit), "incident": incident, "host": os.uname().nodename,
-        "time": clock.stamp(now.wall)}, settings, store, run)
-
-
-def resolve(step, document, settings, store, now, run):
-    """Tells whoever was called that the incident (its `document`) is over; an act.Outcome."""
-    return _send(step, {
-        "schema": 1, "status": "resolved", "unit": document["unit"], "cause": document["causes"][0]["cause"]
-        if document["causes"] else "", "because": step.because, "advice": "", "incident": document["id"],
-        "host": os.uname().nodename, "time": clock.stamp(now.wall), "seconds": document["duration"]},
-        settings, store, run)
-
-
-def _send(step, alert, settings, store, run):
-    """By all means there are: journal, wall, hook."""
-    took, trouble = [], ""
-    started = time.monotonic()
-    text = "%s: %s%s" % (alert["unit"], alert["because"], ". To do: " + alert["advice"] if alert["advice"] else "")
-    if journal(alert["status"], text, alert["unit"], alert["cause"], incident=alert["incident"]):
-        took.append("journal")
-    if settings.recovery.wall and run(["wall", "Citadel: " + printable(text, 400)], WALL_PATIENCE).ok:
-        took.append("wall")
-    if settings.hook.command:
-        trouble = _hook(alert, settings, run)
-        if trouble:
-            _spool(alert, store)
-        took += [] if trouble else ["hook"]
-    detail = ("told by " + ", ".join(took) if took else "nobody could be told") + (
-        "; the hook is to be told later: " + trouble if trouble else "")
-    return Outcome(step, OK if took else FAILED, time.monotonic() - started, detail, {})
-
-
-def _hook(alert, settings, run):
-    """Runs the hook with the alert as JSON on stdin; why that failed, or ""."""
-    path = settings.hook.command
-    try:
-        status = os.lstat(path)
-    except OSError as error:
-        return error.strerror
-    if status.st_uid != 0 or status.st_mode & 0o022 or status.st_mode & 0o170000 != 0o100000:
-        return "%s is not root's own file" % path
-    answer = run([path], settings.hook.timeout, stdin=json.dumps(alert, sort_keys=True).encode() + b"\n")
-    return "" if answer.ok else printable(answer.complaint(), 120)
-
-
-def _spool(alert, store):
-    """Keeps an alert for later; when the spool is full the oldest are kept, which tell how it began."""
-    name = "spool/%s-%s.json" % (alert["incident"], alert["status"])
-    try:
-        if len(store.files.names("spool")) < MOST_SPOOLED:
-            store.files.write(name, json.dumps(alert, sort_keys=True).encode())
-    except (OSError, CitadelError) as error:
-        store.trouble = "an alert could not be spooled: %s" % error
-
-
-def spooled(store):
-    """How many alerts wait to be sent."""
-    return len(store.files.names("spool"))
-
-
-def send_spooled(settings, store, run):
-    """Sends what waits, oldest first, until one is refused."""
-    for name in sorted(store.files.names("spool")):
-        path = "spool/" + name
-        try:
-            alert = json.loads((store.files.read(path) or b"").decode("utf-8"))
-        except (OSError, ValueError):
-            store.files.set_aside(path)
-            continue
-        if settings.hook.command and _hook(alert, settings, run):
-            return
-        store.files.remove(path)
+def entry_field(name, value):
+    """One field as the protocol wants it: with its length where it has more than one line, so that no text from outside
+    can begin a field of its own."""
+    data = value.encode("utf-8", "backslashreplace")
+    if b"\n" not in data:
+        return name.encode("ascii") + b"=" + data + b"\n"
+    return name.encode("ascii") + b"\n" + len(data).to_bytes(8, "little") + data + b"\n"

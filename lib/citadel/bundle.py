@@ -1,82 +1,124 @@
 """The evidence of an incident, kept before the first step changes it: a file that a person can carry off the host.
 
-incidents/ID.tar.gz below our state directory, with what an engineer asks for first. Secrets are redacted; it holds at
-most 1 MiB; it is made within seconds, or not at all, and never keeps a recovery waiting.
+incidents/ID.tar.gz below our state directory (its SHA-256 beside it, and in the incident), with what an engineer asks
+for first. Secrets are redacted; it holds at most LARGEST bytes; it is made within SECONDS, and what could not be had in
+that time is named in it. Nothing that goes wrong here keeps a recovery waiting.
 """
 
 import hashlib
 import io
+import os
 import re
+import stat
 import tarfile
 import time
 
 LARGEST = 1 << 20
 LARGEST_PART = 256 * 1024
 SECONDS = 5
-SECRET = re.compile(r"(?i)((?:[a-z0-9_.-]*(?:pass(?:word|wd|phrase)?|secret|token|credential|api[_-]?key|private[_-]?key)"
-                    r"[a-z0-9_.-]*)[\"']?\s*[:=]\s*)(\"[^\"]*\"|'[^']*'|\S+)")
-AUTHORIZATION = re.compile(r"(?i)(authorization\s*[:=]\s*)[^\r\n]+")
-USERINFO = re.compile(r"([a-z][a-z0-9+.-]*://)[^/\s:@]*:[^/\s@]*@", re.IGNORECASE)
+LINES = 200
 
-FILES = ("/proc/meminfo", "/proc/loadavg", "/proc/pressure/memory", "/proc/self/mountinfo", "/proc/net/tcp",
-         "/proc/net/tcp6", "/opt/citadel/etc/citadel.conf")
+PROC = ("meminfo", "loadavg", "uptime", "pressure/cpu", "pressure/io", "pressure/memory", "self/mountinfo", "net/tcp",
+        "net/tcp6")
+
+_NAME = (r"[\w.-]*(?:pass(?:word|wd|phrase)?|secret|token|credential|api[_-]?key|(?:access|private|signing|encryption|"
+         r"ssh|auth)[_-]?key|auth(?:orization)?|cookie|dsn)[\w.-]*|[\w.-]*key")
+# The rules, in their order. A rest of line goes where the key begins the line, for a passphrase may hold spaces; within
+# a line (Environment=A=1 B=2, a command line, a log) it ends at the next space.
+_RULES = tuple((re.compile(pattern, re.IGNORECASE | re.MULTILINE), replacement) for pattern, replacement in (
+    (r"-----BEGIN [A-Z ]*PRIVATE KEY-----[\s\S]*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)",
+     "[redacted private key]"),
+    (r"\b([a-z][a-z0-9+.-]*://)[^/\s@\"']+@", r"\1[redacted]@"),
+    (r"\b((?:proxy-)?authorization[\"']?\s*[:=]\s*)[^\r\n]+", r"\1[redacted]"),
+    (r"\b(bearer|basic)\s+[A-Za-z0-9+/=._~-]{8,}", r"\1 [redacted]"),
+    (r"\beyJ[\w-]{8,}\.[\w-]+\.[\w-]*", "[redacted token]"),
+    (r"\bsk-[\w-]{16,}", "[redacted key]"),
+    (r"^([ \t]*)(-[ \t]+)?([\"']?(?:" + _NAME + r")[\"']?[ \t]*:[ \t]*[|>][+-]?[ \t]*)\n(?:\1[ \t]+[^\n]*(?:\n|\Z))+",
+     r"\1\2\3 [redacted]\n"),
+    (r"^([ \t]*(?:-[ \t]+)?(?:export[ \t]+)?[\"']?(?:" + _NAME + r")[\"']?[ \t]*[:=][ \t]*)(?=\S)[^\r\n]+",
+     r"\1[redacted]"),
+    (r"(--?(?:" + _NAME + r")(?:[ \t]+|=))(\"[^\"\n]*\"|'[^'\n]*'|[^\s\"']+)", r"\1[redacted]"),
+    (r"(?<![\w.-])([\"']?(?:" + _NAME + r")[\"']?[ \t]*[:=][ \t]*)(\"[^\"\n]*\"|'[^'\n]*'|(?!\[redacted)[^\s,;&\"']+)",
+     r"\1[redacted]"),
+))
 
 
-def collect(store, incident, unit, settings, run, clock=time.monotonic):
-    """Makes the bundle; its record {"file", "sha256", "bytes"} for the incident, or {"error": why}."""
-    end = clock() + SECONDS
-    parts = {}
+def collect(store, incident, unit, settings, run, clock=time.monotonic, proc="/proc"):
+    """Makes the bundle; its record {"file", "sha256", "bytes", "seconds"} for the incident, or {"error": why}."""
+    started = clock()
+    data = pack(incident, _parts(unit, settings, run, clock, started + SECONDS, proc))
+    name, digest = "incidents/%s.tar.gz" % incident, hashlib.sha256(data).hexdigest()
+    try:
+        store.files.write(name, data)
+        store.files.write(name + ".sha256", ("%s  %s.tar.gz\n" % (digest, incident)).encode("ascii"))
+    except OSError as error:
+        return {"error": "the evidence could not be written: %s" % error.strerror}
+    return {"file": name, "sha256": digest, "bytes": len(data), "seconds": round(clock() - started, 2)}
+
+
+def _parts(unit, settings, run, clock, end, proc):
+    """Name to text of all that goes into it."""
+    parts = {"proc/" + name.replace("/", "-"): _read("%s/%s" % (proc, name)) for name in PROC}
     service = settings.service(unit)
-    for path in FILES + ((service.settings,) if service and service.settings else ()):
-        parts["files" + path] = _read(path)
+    for path in (settings.file, service.settings if service else ""):
+        if path:
+            parts["settings/" + os.path.basename(path)] = _read(path)
     for name, argv in _questions(unit, settings):
-        if clock() >= end:
-            parts["commands/" + name] = "not asked: no time left\n"
+        left = end - clock()
+        if left <= 0.1:
+            parts["commands/" + name] = "$ %s\nnot asked: no time was left\n" % " ".join(argv)
             continue
-        answer = run(argv, max(0.5, end - clock()), cap=LARGEST_PART)
+        answer = run(argv, min(left, SECONDS / 2.0), cap=LARGEST_PART)
         parts["commands/" + name] = "$ %s\n%s%s" % (" ".join(argv), answer.out, "" if answer.ok else
                                                     answer.complaint() + "\n")
-    data = pack(incident, parts)
-    try:
-        store.files.write("incidents/%s.tar.gz" % incident, data)
-    except OSError as error:
-        return {"error": "%s" % error.strerror}
-    return {"file": "incidents/%s.tar.gz" % incident, "sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)}
+    return parts
 
 
 def _questions(unit, settings):
-    units = [unit] + [name for one in settings.dependencies.values() for name in one.units]
+    units = [unit] + sorted({name for one in settings.dependencies.values() for name in one.units} - {unit})
     return (("show", ["systemctl", "show", "--no-pager", "--"] + units),
-            ("journal", ["journalctl", "--no-pager", "--lines=200", "--output=short-iso"]
+            ("journal", ["journalctl", "--no-pager", "--lines=%d" % LINES, "--output=short-iso"]
              + ["--unit=" + name for name in units]),
-            ("df", ["df", "-h"]), ("df-inodes", ["df", "-i"]), ("jobs", ["systemctl", "list-jobs", "--no-pager"]),
+            ("jobs", ["systemctl", "list-jobs", "--no-pager"]),
+            ("failed", ["systemctl", "list-units", "--failed", "--no-pager", "--plain"]),
+            ("df", ["df", "-kPl"]), ("df-inodes", ["df", "-iPl"]),
             ("processes", ["ps", "-eo", "pid,ppid,user,stat,rss,etimes,cgroup,comm"]))
 
 
 def pack(incident, parts):
-    """The bundle's bytes: a .tar.gz of the redacted parts, the largest ones cut until it is small enough."""
+    """The bundle's bytes: a .tar.gz of the redacted parts, the end of the long ones, until it is small enough."""
+    texts = {name: redact(text).encode("utf-8", "backslashreplace") for name, text in parts.items()}
     allowance = LARGEST_PART
     while True:
         memory = io.BytesIO()
         with tarfile.open(fileobj=memory, mode="w:gz") as archive:
-            for name in sorted(parts):
-                text = redact(parts[name]).encode("utf-8", "backslashreplace")
-                entry = tarfile.TarInfo("%s/%s" % (incident, name.strip("/")))
-                entry.size, entry.mode = len(text[-allowance:]), 0o600
-                archive.addfile(entry, io.BytesIO(text[-allowance:]))
-        if memory.tell() <= LARGEST or allowance <= 1024:
+            for name in sorted(texts):
+                kept = texts[name][-allowance:]
+                entry = tarfile.TarInfo("%s/%s" % (incident, name))
+                entry.size, entry.mode = len(kept), 0o600
+                archive.addfile(entry, io.BytesIO(kept))
+        if len(memory.getvalue()) <= LARGEST or allowance <= 1024:
             return memory.getvalue()
         allowance //= 2
 
 
 def redact(text):
-    """Without what looks like a secret: values of telling keys, Authorization headers, users and passwords in URLs."""
-    return SECRET.sub(r"\1[redacted]", AUTHORIZATION.sub(r"\1[redacted]", USERINFO.sub(r"\1[redacted]@", text)))
+    """Without what looks like a secret: values of telling keys, Authorization headers, users and passwords in URLs,
+    private keys and tokens that can be told by their form. Rather too much than too little."""
+    for pattern, replacement in _RULES:
+        text = pattern.sub(replacement, text)
+    return text
 
 
 def _read(path):
+    """The beginning of a file that somebody else may have made: no link, no FIFO, one name only. /proc files are 0 bytes
+    long and read all the same."""
     try:
-        with open(path, encoding="utf-8", errors="backslashreplace") as file:
-            return file.read(LARGEST_PART)
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
+        with os.fdopen(descriptor, "rb") as file:
+            status = os.fstat(descriptor)
+            if not stat.S_ISREG(status.st_mode) or status.st_nlink != 1:
+                return "not read: not a regular file with one name\n"
+            return file.read(LARGEST_PART).decode("utf-8", "backslashreplace")
     except OSError as error:
         return "could not be read: %s\n" % error.strerror

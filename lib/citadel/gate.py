@@ -8,6 +8,7 @@ The gate stands between the gateway and its life, so it fails only for that one 
 systemd that does not answer: it says so and lets the start go on.
 """
 
+import _signal
 import time
 from collections import namedtuple
 
@@ -17,6 +18,7 @@ PATIENCE = 60                           # seconds; the unit's TimeoutStartSec is
 PATIENCE_LOADING = 110                  # a dependency that says it is loading will be ready; a restart prolongs it
 GLANCE = 2                              # seconds that one look at all probes may take
 PAUSE = 0.25
+STOP_ARRIVES = 10                       # seconds
 RECOVERY = "citadel-recovery.service"
 
 Passage = namedtuple("Passage", "opened because")
@@ -30,10 +32,22 @@ def pass_gate(service, settings, stop_note, run=commands.run, ask=probes.ask, cl
     units = systemctl.units(names, run=run)
     unwanted = stops.unwanted_start(units.pop(service.unit), tuple(units.values()), stop_note)
     if unwanted:
-        systemctl.stop(service.unit, run=run)
+        _take_back(service.unit, run, sleep)
         return Passage(True, "taken back: " + unwanted)
     return _wait_for({dependency.probe: dependency.name for dependency in dependencies if dependency.probe},
                      run, ask, clock, sleep)
+
+
+def _take_back(unit, run, sleep):
+    """Has systemd stop the unit, and waits for the SIGTERM that this sends us. A gate that ended before would let the
+    program start for a moment; one that died of it would leave the unit failed, and call for recovery (seen on 247)."""
+    ended = []
+    _signal.signal(_signal.SIGTERM, lambda number, frame: ended.append(number))
+    systemctl.stop(unit, run=run)
+    for _ in range(int(STOP_ARRIVES / PAUSE)):
+        if ended:
+            return
+        sleep(PAUSE)
 
 
 def _wait_for(targets, run, ask, clock, sleep):

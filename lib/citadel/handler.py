@@ -79,7 +79,7 @@ def treat(finding, settings, store, trigger, world, deadline, done):
         first_time = notice(finding, store)
         planned = decide(finding, settings, store, world.dice())
         if planned.verdict not in (HEALTHY, STOOD_DOWN) and finding.cause:
-            begin_incident(finding, planned, store, trigger, world)
+            begin_incident(finding, settings, store, trigger, world)
         tell(finding, planned, store, first_time)
         if planned.verdict == ACT and not count(finding, planned, settings, store):
             planned = planned._replace(verdict=ESCALATED, steps=(), because=finding.because + "; " + store.trouble)
@@ -143,7 +143,7 @@ def notice(finding, store):
     return bool(finding.cause) and (before.healthy_for is not None or finding.cause not in before.seen)
 
 
-def begin_incident(finding, planned, store, trigger, world):
+def begin_incident(finding, settings, store, trigger, world):
     """One incident from the first symptom to its end; the evidence is kept before the first step changes anything."""
     known = store.history(finding.unit).incident
     incident = store.open_incident(finding.unit, finding.cause, finding.because, os.uname().nodename, trigger)

@@ -645,10 +645,11 @@ def _print_foreseen(call, finding, plan):
     call.say("  because  " + printable(finding.because, 600))
     for cause in finding.others:
         call.say("  also     %s: %s" % (cause.cause, printable(cause.because, 400)))
-    call.say("  verdict  %s%s" % (plan.verdict, ": " + printable(plan.because, 600) if plan.because else ""))
+    call.say("  verdict  %s%s" % (plan.verdict, _beyond(finding.because, plan.because)))
     for number, step in enumerate(plan.steps, 1):
         limit = ", at most %s" % span(step.seconds) if step.seconds else ""
-        call.say("  step %d   %s %s: %s%s" % (number, step.do, printable(step.target), printable(step.because, 400), limit))
+        call.say("  step %d   %s %s%s%s" % (number, step.do, printable(step.target), limit,
+                                          _beyond(finding.because, step.because)))
     if plan.next_in is not None and finding.cause:
         when = "now" if plan.next_in <= 0 else "in %s (%s)" % (span(plan.next_in), local_time(
             call.now().wall + plan.next_in))
@@ -656,6 +657,14 @@ def _print_foreseen(call, finding, plan):
     if plan.gives_up_in is not None and finding.cause:
         call.say("  gives up %s" % ("it has; it keeps trying at growing pauses" if plan.gives_up_in <= 0 else
                                     "in %s at the soonest, and calls for a person" % span(plan.gives_up_in)))
+
+
+def _beyond(known, because):
+    """": " and a reason, as far as it says more than what was said already."""
+    from citadel.report import printable
+    if because.startswith(known):
+        because = because[len(known):].lstrip("; ")
+    return ": " + printable(because, 400) if because else ""
 
 
 # --- maintenance ------------------------------------------------------------------------------------------------------
@@ -720,8 +729,8 @@ def history(call):
     documents = call.store.incidents(most=call.options.count, unit=unit)
     summary = call.store.summary(unit)
     if call.options.json:
-        call.document(incidents=documents, **dict(summary._asdict(), incidents_on_record=summary.incidents,
-                                                  incidents=documents))
+        call.document(incidents=documents, on_record=summary.incidents, resolved=summary.resolved, mttr=summary.mttr,
+                      mtbf=summary.mtbf)
         return OK
     if not documents:
         call.say("no incidents on record")

@@ -8,8 +8,6 @@ import json
 import socket
 import time
 
-from citadel.settings import address
-
 LARGEST_ANSWER = 64 * 1024
 
 

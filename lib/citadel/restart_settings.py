@@ -82,7 +82,8 @@ def compare(unit, shipped, shown, files, alike=()):
         if name not in shown:
             continue
         same = _same(key, values, shown[name], alike)
-        settings.append(Setting(key, _readable(key, shown[name]), _readable(key, " ".join(values)), same,
+        value = _ours_first(values, shown[name]) if key in AT_LEAST else shown[name]
+        settings.append(Setting(key, _readable(key, value), _readable(key, " ".join(values)), same,
                                 "" if same else origin(key, written)))
     return tuple(sorted(settings, key=lambda setting: (
         RESTART.index(setting.name) if setting.name in RESTART else len(RESTART), setting.name)))
@@ -138,9 +139,18 @@ def _readable(key, value):
         return size(_bytes(value)) if _bytes(value) != float("inf") else "no limit"
     if key in COMMANDS:
         value = "; ".join(" ".join(words) for words in _commands(value)) if value.startswith("{") else _bare(value)
-    elif key in AT_LEAST:
-        value = " ".join(sorted(value.split()))
     return printable(value, 300) or "(none)"
+
+
+def _ours_first(values, shown):
+    """Of a list that systemd adds to by itself: what we ship, and how much more there is."""
+    have = shown.split()
+    wanted = " ".join(values).split()
+    ours = [word for word in wanted if word in have]
+    if len(ours) < len(set(wanted)):
+        return shown                            # one is missing, or bears its other name (redis.service) here
+    more = len(have) - len(ours)
+    return " ".join(ours) + (" and %d more" % more if more else "")
 
 
 def _time(key, text):

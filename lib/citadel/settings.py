@@ -699,7 +699,7 @@ def _sections(text, complaints):
             hidden = next(one for one in line if not one.isprintable() and one != "\t")
             complaints.add(number, "", "an invisible character (U+%04X)" % ord(hidden))
             continue
-        stripped = line.strip()
+        stripped = line.replace("\t", " ").strip()
         if not stripped or stripped.startswith("#"):
             continue
         if line[0] in " \t":
@@ -759,7 +759,7 @@ def _assignment(number, line, section, complaints):
             section.kind, "; it belongs in [%s]" % home if home else ""), "" if home else key, _ROWS[section.kind])
     elif key in section.given:
         complaints.add(number, key, "there twice, first in line %d" % section.given[key][0])
-    elif text.startswith("#") or " #" in text or "\t#" in text:
+    elif text.startswith("#") or " #" in text:
         complaints.add(number, key, "a comment stands on a line of its own")
     else:
         section.given[key] = number, text

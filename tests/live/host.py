@@ -120,6 +120,11 @@ class Host:
     def wait_state(self, unit, *states):
         return self.wait(lambda: self.show(unit, "ActiveState") in states, "%s to be %s" % (unit, "/".join(states)))
 
+    def age(self, unit):
+        """Seconds since the unit became active."""
+        uptime = float(self.read("/proc/uptime").split()[0])
+        return uptime - int(self.show(unit, "ActiveEnterTimestampMonotonic")) / 1e6
+
     def restart_gap(self):
         """Seconds that systemd let pass between the end of the gateway's last main process and the start of this one."""
         started = int(self.show(GATEWAY, "ExecMainStartTimestampMonotonic"))

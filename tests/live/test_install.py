@@ -186,7 +186,8 @@ def test_purge_leaves_nothing(bare):
     assert files(bare) == bare.files_before
     assert not bare.do("getent", "passwd", "citadel", ok=False).ok
     assert not bare.do("getent", "group", "citadel", ok=False).ok
-    assert bare.do("systemctl", "list-units", "--all", "--no-legend", "citadel*").out == ""
+    assert bare.do("systemctl", "list-units", "--all", "--no-legend", "citadel-*.service",
+                   "citadel-*.timer").out == ""
 
 
 def test_the_installed_copy_uninstalls_itself(bare):

@@ -167,6 +167,15 @@ def _put_files(host, planned, known, python):
         tree.link(REDIS_ALIAS, planned.link)
     if host.is_running:
         pythons.compile_tree(python, tree.locate(HOME + "/lib"), host.run)
+        label(host, [HOME] + sorted({os.path.dirname(path) for path in paths if not path.startswith(HOME + "/")}))
+
+
+def label(host, paths, selinux="/sys/fs/selinux/enforce"):
+    """Where SELinux rules, gives what was written the labels of its places: a new file has its directory's."""
+    if os.path.exists(selinux):
+        answer = host.run(["restorecon", "-R"] + [host.tree.locate(path) for path in paths], systemd.SECONDS)
+        if not answer.ok:
+            host.complain("SELinux labels were not set: %s; ignoring" % answer.complaint())
 
 
 def _settle(host, settled):

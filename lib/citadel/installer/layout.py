@@ -120,8 +120,8 @@ def is_ours(path):
         return False
     if path in (SYSUSERS, TMPFILES, CRON, REDIS_ALIAS):
         return True
-    if path.startswith(UNITS + "/citadel-"):
-        return True
+    if path.startswith(UNITS + "/"):            # our units and their drop-ins, or a drop-in of ours for another's unit
+        return unit_name(path).startswith("citadel-") or os.path.basename(path).startswith("citadel-")
     return any(path.startswith("%s/%s/" % (HOME, top)) for top in SOURCE_DIRECTORIES) or \
         path in tuple("%s/%s" % (HOME, name) for name in SOURCE_FILES)
 

@@ -32,7 +32,7 @@ def main(arguments, source, directory, run=run_program, uid=None):
 
 def _on_host(options, source, root, uid, run):
     root = os.path.realpath(root)
-    if not os.path.isdir(root):
+    if not options.root or not os.path.isdir(root):
         raise UsageError("--root %s: there is no such directory" % options.root)
     if root == "/" and uid != 0:
         raise NotPermitted("needs root: sudo ./install.py (or --root DIR for a directory of your own)")

@@ -78,7 +78,7 @@ def _stop(host, installed, present):
     """Ends and disables our units, the caller of repairs first."""
     if CRON in installed.files:
         host.tree.remove(CRON)
-    units = {layout.unit_name(path) for path in present if path != REDIS_ALIAS} - {""}
+    units = {name for name in map(layout.unit_name, present) if name.startswith("citadel-")}
     ordered = [name for name in STOPPED_FIRST if name in units] + sorted(units - set(STOPPED_FIRST))
     failures = []
     for name in ordered:
