@@ -99,6 +99,7 @@ BEYOND = (
     pytest.param("? a\n: b", 2, "another kind", (), id="a complex key"),
     pytest.param("&x a: b", 2, "another kind", (), id="an anchor at a key"),
     pytest.param("[a]: b", 2, "another kind", (), id="a list as key"),
+    pytest.param("a: &x !y &z 1", 2, "an anchor", (), id="an anchor too many"),
     pytest.param("a:\n\tb: 1", 3, "a tab", (), id="a tab in the indentation"),
     pytest.param("a:\t1", 2, "a tab", (), id="a tab before a value"),
     pytest.param("a: 1\t# x", 2, "a tab", (), id="a tab behind a value"),
@@ -265,8 +266,15 @@ def test_errors_and_contradictions_come_in_the_order_of_their_lines():
 
 
 def test_control_characters_do_not_reach_a_complaint():
-    problem, = judge(parse('environment: "\\e[31m\\u202e"'), UNIT, "p.yaml")
+    problem, = judge(parse('environment: "\\e[31m" \nport: \u202e2008'), UNIT, "p.yaml")[:1]
     assert problem.why.isprintable()
+    problem, = judge(parse("environment: \u202enoitcudorp"), UNIT, "p.yaml")
+    assert problem.why.isprintable()
+
+
+def test_a_long_value_is_cut_in_a_complaint():
+    problem, = judge(parse("environment: " + "x" * 1000), UNIT, "p.yaml")
+    assert len(problem.why) < 120
 
 
 # --- what the unit says -----------------------------------------------------------------------------------------------

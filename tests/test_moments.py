@@ -46,10 +46,11 @@ def answering(*entries, **how):
 
 
 def test_reading_on_from_a_cursor():
-    run, asked = answering(entry(), entry(__CURSOR="s=1;i=50", __MONOTONIC_TIMESTAMP="4289000000"))
+    run, asked = answering(entry(__CURSOR="s=1;i=3", __MONOTONIC_TIMESTAMP="4280000000"), entry(),
+                           entry(__CURSOR="s=1;i=50", __MONOTONIC_TIMESTAMP="4289000000"))
     found, cursor = moments.after("s=1;i=3", "x.service", run=run)
     assert ([moment.time for moment in found], cursor) == ([4284.502221, 4289.0], "s=1;i=50")
-    assert "--after-cursor=s=1;i=3" in asked[0] and "UNIT=x.service" in asked[0] and "_PID=1" in asked[0]
+    assert "--cursor=s=1;i=3" in asked[0] and "UNIT=x.service" in asked[0] and "_PID=1" in asked[0]
 
 
 @pytest.mark.parametrize("code", [1, -9, 127])

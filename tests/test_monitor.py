@@ -3,7 +3,7 @@ import pytest
 from citadel import monitor
 from citadel.errors import CannotLook
 from citadel.facts import Unit
-from citadel.moments import EXITED, FAILED, SCHEDULED, STARTED, Moment
+from citadel.moments import ENDED, EXITED, FAILED, SCHEDULED, STARTED, Moment
 from citadel.monitor import Look, Timeline
 
 
@@ -36,6 +36,11 @@ TABLE = [
                     Moment(103.0, SCHEDULED, "a", "scheduled"), Moment(103.0, STARTED, "b", "started"),
                     Moment(109.0, EXITED, "b", "exited"), Moment(110.0, STARTED, "c", "started")))],
                  (2, 2, 3.0, 95.0, True), id="two restarts between two looks are two, each with its own time"),
+    pytest.param([(UP, ()),
+                  (look(160.0, **dict(BACK, run="c", restarts=2, pid=30, change=110.0, enter=110.0, left=109.0)),
+                   (Moment(101.0, ENDED, "a", "ended"), Moment(103.0, STARTED, "b", "started"),
+                    Moment(109.0, ENDED, "b", "ended"), Moment(110.0, STARTED, "c", "started")))],
+                 (2, 2, 3.0, 95.0, True), id="two runs that ended well between two looks"),
     pytest.param([(UP, ()), (look(160.0, **dict(BACK, run="c", restarts=2)), ())], (2, 1, 5.0, 91.666667, True),
                  id="with journald stopped NRestarts still counts them"),
     pytest.param([(UP, ()), (look(160.0, **dict(BACK, restarts=0)), ())], (1, 1, 5.0, 91.666667, True),

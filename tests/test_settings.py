@@ -317,6 +317,11 @@ def test_all_faults_are_listed_in_the_order_of_their_lines():
     assert [problem.line for problem in problems(text)] == [2, 4, 5, 7]
 
 
+def test_a_long_word_is_cut_in_a_complaint():
+    found, = problems("[recovery]\nwall = %s\n" % ("x" * 5000))
+    assert len(found.why) < 120
+
+
 def test_a_wrong_section_is_one_fault_not_one_a_key():
     assert len(problems("[recovry]\nattempts = 1\nfoo = 2\n")) == 1
 

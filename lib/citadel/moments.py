@@ -11,11 +11,12 @@ from citadel import journalctl
 from citadel.commands import run as run_program
 from citadel.report import printable
 
-EXITED, FAILED, SCHEDULED, STARTED, OUT_OF_MEMORY = "exited", "failed", "scheduled", "started", "oom"
+EXITED, ENDED, FAILED, SCHEDULED, STARTED, OUT_OF_MEMORY = "exited", "ended", "failed", "scheduled", "started", "oom"
 
 # systemd's catalog, sd-messages(3): these ids are the same in 247 and 262.
 MESSAGE_IDS = {
     "98e322203f7a4ed290d09fe03c09fe15": EXITED,
+    "7ad2d189f7e94e70a38c781354912448": ENDED,          # well; that its process exited 0 is logged for debugging only
     "d9b373ed55a64feb8242e02dbe79a49c": FAILED,
     "be02cf6855d2428ba40df7e9d022f03d": FAILED,
     "5eb03494b6584870a536b337290809b3": SCHEDULED,
@@ -38,9 +39,14 @@ def end_of_journal(run=run_program):
 
 
 def after(cursor, unit, run=run_program):
-    """The moments of `unit` that the journal holds after `cursor`, and the cursor from which to read on."""
-    answer = run(_question(unit) + (["--after-cursor=" + cursor] if cursor else []), journalctl.TIMEOUT, cap=CAP)
-    entries = journalctl.parse_entries(answer.out) if answer.ok else ()
+    """The moments of `unit` that the journal holds after `cursor`, and the cursor from which to read on.
+
+    Asked for with --cursor=, whose own entry is dropped here: up to 252, --after-cursor= drops the first entry that
+    matches also when it is not the cursor's own (seen: the end of a process was lost).
+    """
+    answer = run(_question(unit) + (["--cursor=" + cursor] if cursor else []), journalctl.TIMEOUT, cap=CAP)
+    entries = [entry for entry in (journalctl.parse_entries(answer.out) if answer.ok else ())
+               if journalctl.text(entry, "__CURSOR") != cursor]
     return parse(entries), _cursor(entries, cursor)
 
 

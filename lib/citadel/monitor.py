@@ -13,7 +13,7 @@ Times are seconds of CLOCK_MONOTONIC, the clock of systemd's and the journal's s
 from collections import namedtuple
 
 from citadel.errors import CannotLook
-from citadel.moments import EXITED, FAILED, OUT_OF_MEMORY, SCHEDULED, STARTED
+from citadel.moments import ENDED, EXITED, FAILED, OUT_OF_MEMORY, SCHEDULED, STARTED
 from citadel.report import plural, printable, span
 
 Look = namedtuple("Look", "time unit answering detail")
@@ -109,7 +109,7 @@ class Timeline:
         """Ends and begins outages by what lay between two looks; the events that say so. What the journal tells too
         late for that is left to systemd's own stamps, which are of the last change only."""
         moments = [moment for moment in moments if moment.time > before.time]
-        edges = [(moment.time, False, "") for moment in moments if moment.kind == EXITED]
+        edges = [(moment.time, False, "") for moment in moments if moment.kind in (EXITED, ENDED)]
         if look.unit.active_exit > before.unit.active_exit:
             edges.append((look.unit.active_exit, False, ""))
         if look.answering is None:              # no probe: systemd's word must do

@@ -116,9 +116,15 @@ class Stage:
         listing = self.inside(["cat", "/sys/fs/cgroup%s/cgroup.procs" % group], 10).out.split()
         return [pid for pid in listing if pid != "0"]
 
-    def recover(self, timeout=120):
-        """One recovery pass by its unit, as cron or OnFailure= would start it, awaited to its end."""
-        self.machine.run(["systemctl", "start", RECOVERY], timeout)
+    def recover(self, wait=True, timeout=180):
+        """One recovery pass by its unit, as cron or OnFailure= would start it; awaited to its end unless `wait` says
+        otherwise. A pass that is under way already is this one."""
+        self.machine.run(["systemctl", "start"] + ([] if wait else ["--no-block"]) + ["--", RECOVERY], timeout)
+
+    def wait_for_the_pass(self, timeout=180):
+        """Until no recovery pass is under way: it stays a while after a repair to see whether that lasts."""
+        self.machine.wait_for(lambda: self.unit(RECOVERY).active in ("inactive", "failed"), timeout,
+                              "the recovery pass to end", pause=0.1)
 
     def listen(self, patience=3):
         """Asks what a recovery pass would say now, without letting it act; kept as `said`.
@@ -142,6 +148,7 @@ class Stage:
 
     def make_ready(self):
         """A healthy gateway with cleared counters; returns its Unit."""
+        self.wait_for_the_pass()
         self.reset()
         if not self.healthy():
             self.machine.run(["systemctl", "start", "--", GATEWAY], 150)
