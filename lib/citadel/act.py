@@ -11,20 +11,21 @@ from citadel import cleanup, host, ollama, systemctl
 from citadel.errors import CitadelError
 from citadel.plan import Step
 from citadel.report import plural, printable, size, span
+from citadel.settings import address
 
 OK, FAILED, SKIPPED = "ok", "failed", "skipped"
 PAUSE = 0.2                             # seconds between two looks at a unit, a systemctl call of some 10 ms
 GLANCE = 5                              # seconds that one probe may take while we wait for it to become ready
 PATIENCE_LOADING = 300                  # what says that it is loading will be ready; a restart begins it anew
 RESTART_SEC = 5                         # of the shipped units, where systemd does not tell
-EXCHANGE = 10                           # seconds for Ollama to unload its models
+EXCHANGE = 5                            # seconds for one request to Ollama
 SETTLE = 5                              # seconds in which unloaded memory shows as available,
 SHOWS = 64 << 20                        # and by how much at least
 SIGKILL = 9
 
 Context = namedtuple("Context", "run ask clock sleep settings store deadline")
-Context.__doc__ = """What acting needs of the world: commands.run, probes.ask, a monotonic clock, a pause, the settings, the
-record, and the Deadline of the whole pass."""
+Context.__doc__ = """What acting needs of the world: commands.run, probes.ask, a monotonic clock, a pause, the settings,
+the record, and the Deadline of the whole pass."""
 
 Outcome = namedtuple("Outcome", "step outcome seconds detail changed")
 Outcome.__doc__ = """What came of a step: `outcome` ok|failed|skipped, `detail` the evidence in a few words, `changed`
@@ -221,10 +222,10 @@ def _relieve_memory(step, context, end, memory=host.memory):
     """Asks Ollama to unload its idle models, and names who uses most. The page cache is no used memory, and stays."""
     before = memory(biggest=True)
     biggest = ", ".join("%s %s" % (printable(name, 60), size(held)) for name, held in before.biggest[:3])
-    unloaded = ()
+    unloaded, complaints = [], []
     dependency = context.settings.dependencies.get("ollama")
     if context.settings.memory.unload_models and dependency is not None and dependency.probe.startswith("http://"):
-        unloaded = ollama.unload_models(dependency.probe, min(EXCHANGE, max(0.1, end - context.clock())))
+        unloaded, complaints = _unload_models(address(dependency.probe), context, end)
     available = before.available
     settle = min(end, context.clock() + SETTLE)
     while unloaded and context.clock() < settle and available < before.available + SHOWS:
@@ -232,11 +233,25 @@ def _relieve_memory(step, context, end, memory=host.memory):
         available = memory().available
     freed = max(0, available - before.available)
     words = ["unloaded %s, %s more is available" % (", ".join(printable(name, 60) for name in unloaded), size(freed))
-             if unloaded else "no model to unload"]
+             if unloaded else "no model to unload"] + complaints
     if biggest:
         words.append("biggest users: " + biggest)
     return (OK if unloaded else SKIPPED, "; ".join(words),
-            {"unloaded": list(unloaded), "bytes_freed": freed, "biggest": [list(one) for one in before.biggest]})
+            {"unloaded": unloaded, "bytes_freed": freed, "biggest": [list(one) for one in before.biggest]})
+
+
+def _unload_models(place, context, end):
+    """The names of the models that Ollama was asked to unload, and why it went no further."""
+    unloaded = []
+    try:
+        for model in ollama.loaded_models(place, min(EXCHANGE, max(0.1, end - context.clock()))):
+            if context.clock() >= end:
+                break
+            ollama.unload(place, model, min(EXCHANGE, max(0.1, end - context.clock())))
+            unloaded.append(model)
+    except (OSError, ValueError) as error:
+        return unloaded, ["asking Ollama: " + printable(str(error), 100)]
+    return unloaded, []
 
 
 # --- waiting

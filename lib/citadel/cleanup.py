@@ -40,7 +40,7 @@ MOST_COMPLAINTS = 5
 # perhaps compressed. The log itself never matches.
 ROTATED = re.compile(r"""(?P<log>.+?\.(?:log|out|err|json|jsonl))
                          (?:[.-](?:\d{1,6}|\d{4}-?\d{2}-?\d{2}(?:[T_.-]?\d[\d._-]{1,20})?|old))+
-                         (?:\.(?:gz|xz|bz2|zst|lz4|zip))?$""", re.VERBOSE | re.ASCII)
+                         (?:\.(?:gz|xz|bz2|zst|lz4|zip))?\Z""", re.VERBOSE | re.ASCII)
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
@@ -491,11 +491,12 @@ def _pid_in(folder, name):
     except OSError:
         return None
     try:
-        word = os.read(descriptor, 65).strip() if stat.S_ISREG(os.fstat(descriptor).st_mode) else b""
+        content = os.read(descriptor, 65) if stat.S_ISREG(os.fstat(descriptor).st_mode) else b""
     except OSError:
         return None
     finally:
         os.close(descriptor)
+    word = content.strip() if len(content) < 65 else b""
     return int(word) if 0 < len(word) <= 10 and word.isdigit() and int(word) > 1 else None
 
 

@@ -8,6 +8,8 @@ import json
 import socket
 import time
 
+from citadel.durable import from_json
+
 LARGEST_ANSWER = 64 * 1024
 
 
@@ -15,7 +17,7 @@ def loaded_models(place, seconds, clock=time.monotonic):
     """The names of the models that are loaded. `place` is (host, port). OSError or ValueError when that could not be
     learnt within `seconds`, whatever it drips."""
     try:
-        loaded = json.loads(_exchange(place, "GET", "/api/ps", b"", clock() + seconds, clock).decode("utf-8"))
+        loaded = from_json(_exchange(place, "GET", "/api/ps", b"", clock() + seconds, clock))
         return tuple(model["name"] for model in loaded["models"] if isinstance(model["name"], str))
     except (KeyError, TypeError):
         raise ValueError("not the answer of /api/ps")

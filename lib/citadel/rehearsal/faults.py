@@ -62,7 +62,7 @@ def comes_back(stage, before, fault):
     """Down, and up again with another InvocationID; a recovery pass only if systemd alone did not bring it back."""
     stage.listen()
     try:
-        stage.wait_until_healthy(min(SHORT_OF_A_PASS, fault.bound), unlike=before.invocation)
+        stage.wait_until_healthy(SHORT_OF_A_PASS, unlike=before.invocation)
         return "back by itself"
     except CitadelError:
         stage.recover(wait=False)
@@ -72,9 +72,9 @@ def comes_back(stage, before, fault):
 
 def a_pass_brings_it_back(stage, before, fault):
     """Not noticed by systemd: the pass that cron's check would start finds and treats it."""
-    stage.listen()
     stage.recover(wait=False)
     stage.wait_until_healthy(fault.bound, unlike=before.invocation)
+    stage.recall()
     return "found and restarted by a recovery pass"
 
 
@@ -106,13 +106,13 @@ def is_named_then_comes_back_when_repaired(stage, before, fault):
 def ends_its_crash_loop(stage, before, fault):
     """The start limit ends the loop; when the program is mended, the handler brings the gateway back."""
     stage.wait_for_state(("failed",), 60)
-    stage.listen()
     stage.switch("gateway", "")
     try:
         stage.wait_until_healthy(30, unlike=before.invocation)
     except CitadelError:
         stage.recover(wait=False)
-    stage.wait_until_healthy(fault.bound - 30, unlike=before.invocation)
+        stage.wait_until_healthy(fault.bound - 30, unlike=before.invocation)
+    stage.recall()
     return "the start limit ended the loop, the handler brought it back"
 
 

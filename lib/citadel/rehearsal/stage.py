@@ -24,6 +24,7 @@ UVICORN = "/opt/citadel/venv/bin/uvicorn"
 MANAGER = "/opt/citadel/bin/citadel-restart-manager"
 HANDLER = "/opt/citadel/bin/citadel-recovery-handler"
 SETTINGS = "/opt/citadel/config/production.yaml"
+INCIDENTS = "/var/lib/citadel-recovery/incidents"
 CONF = "/opt/citadel/etc/citadel.conf"
 STANDIN_NAMES = ("ollama", "redis", "gateway")
 SOURCE = "/run/citadel-source"
@@ -35,7 +36,7 @@ MODES = "/run/citadel-rehearsal"
 class Stage:
     """What a fault can do to the machine and ask of it.
 
-    `said` is what a recovery pass said of the gateway when it was last asked (verdict, cause, because)."""
+    `said` is what a recovery pass last said of the gateway: a dict with verdict, cause and because."""
 
     def __init__(self, machine, clock=time.monotonic):
         self.machine, self.clock = machine, clock
@@ -43,6 +44,7 @@ class Stage:
         self.redis = REDIS[0]
         self.said = {}
         self.pid_before = 0
+        self.incidents_before = set()
         self._conf_before = ""
 
     # --- setting it up
@@ -142,6 +144,21 @@ class Stage:
                 return
             time.sleep(0.1)
 
+    def recall(self):
+        """Keeps as `said` the first cause in the newest incident since `make_ready`; without one, listens."""
+        new = sorted(self._incidents() - self.incidents_before)
+        if not new:
+            return self.listen()
+        incident = json.loads(self.machine.read(INCIDENTS + "/" + new[-1]))
+        self.said = dict(incident["causes"][0], verdict=incident["outcome"])
+        return None
+
+    def _incidents(self):
+        directory = self.machine.path(INCIDENTS)
+        if not os.path.isdir(directory):
+            return set()
+        return {name for name in os.listdir(directory) if name.endswith(".json")}
+
     def reset(self):
         """Clears systemd's counters and our attempt budget, as an operator would after a repair."""
         self.inside([MANAGER, "reset"], 30)
@@ -150,6 +167,7 @@ class Stage:
         """A healthy gateway with cleared counters; returns its Unit."""
         self.wait_for_the_pass()
         self.reset()
+        self.incidents_before = self._incidents()
         if not self.healthy():
             self.machine.run(["systemctl", "start", "--", GATEWAY], 150)
         return self.wait_until_healthy(30)

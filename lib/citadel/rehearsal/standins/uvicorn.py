@@ -84,7 +84,10 @@ def main(words):
             workers.discard(os.wait()[0])
     finally:
         for pid in workers:
-            os.kill(pid, signal.SIGTERM)
+            try:
+                os.kill(pid, signal.SIGTERM)
+            except ProcessLookupError:
+                continue                        # the same SIGTERM has ended it already
 
 
 if __name__ == "__main__":
