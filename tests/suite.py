@@ -23,12 +23,17 @@ import roots                    # noqa: E402
 
 SIDE_BY_SIDE = max(2, os.cpu_count() or 1)
 
+# The pure parts: tables of facts in and findings out, no process, no socket, a second on each Python.
+TABLES = ["tests/test_%s.py" % name for name in (
+    "diagnose", "plan", "report", "stops", "moments", "monitor", "restart_settings", "gateway_settings", "settings",
+    "integrity", "drill")]
+
 
 def main(argv):
     options = _options(argv)
     if options.quick:
         pythons = sorted(provision.pythons().items())
-        jobs = [_pure(minor, *python) for minor, python in pythons]
+        jobs = [_pure(minor, *python, tests=TABLES) for minor, python in pythons]
         without = ["pure tests, Python %s: it has no pytest; a full run fetches one" % python[0]
                    for (_, python), job in zip(pythons, jobs) if job is None]
         return _report([job for job in jobs if job], [], without + _missing_pythons(dict(pythons)))
@@ -141,12 +146,12 @@ def _pytest(python, words):
     return [python, "-m", "pytest", "-q", "--tb=short", "-p", "no:cacheprovider"] + words
 
 
-def _pure(minor, version, path, has_pytest):
+def _pure(minor, version, path, has_pytest, tests=("tests", "--ignore=tests/live", "--ignore=tests/bench")):
     """The pure tests on one of the host's Pythons; None where there is no pytest for it."""
     directory = provision.pytest_directory(minor)
     if not directory and not has_pytest:
         return None
-    return Job("pure tests, Python " + version, _pytest(path, ["tests", "--ignore=tests/live", "--ignore=tests/bench"]),
+    return Job("pure tests, Python " + version, _pytest(path, list(tests)),
                {"PYTHONPATH": directory} if directory else None)
 
 

@@ -156,7 +156,8 @@ def test_no_process_outside_the_unit_is_ever_killed(pid, group, why):
 
 @pytest.mark.parametrize("script, probes, outcome, detail, least, most", [
     pytest.param({0: RUNNING}, {0: "ok"}, "ok", "the same run for", 5, 6, id="well from the start"),
-    pytest.param({0: STARTING, 4: RUNNING}, {0: "refused", 10: "ok"}, "ok", "the same run for", 15, 17, id="slow to answer"),
+    pytest.param({0: STARTING, 4: RUNNING}, {0: "refused", 10: "ok"}, "ok", "the same run for", 15, 17,
+                 id="slow to answer"),
     pytest.param({0: RUNNING, 3: ANEW}, {0: "ok"}, "ok", "the same run", 8, 9.5, id="a new run begins anew"),
     pytest.param({0: RUNNING}, {0: "ok", 4: "http-error"}, "failed", "it says http-error", 120, 122,
                  id="good at the start only"),
@@ -208,17 +209,19 @@ def test_disk_is_relieved_until_the_mark(tmp_path):
         os.utime(str(tmp_path / ("a.log.%d" % number)), (1e9 - number, 1e9 - number))
     wanted = SETTINGS._replace(
         cleanup=SETTINGS.cleanup._replace(log_directories=(str(tmp_path),), keep_logs=1),
-        disk=SETTINGS.disk._replace(enough_free=settings_file.Mark(None, 500), enough_inodes=settings_file.Mark(0, None)))
+        disk=SETTINGS.disk._replace(enough_free=settings_file.Mark(None, 500),
+                                    enough_inodes=settings_file.Mark(0, None)))
     Statvfs = namedtuple("Statvfs", "f_bavail f_frsize f_blocks f_files f_favail")
 
     def statvfs(path):                      # each file that goes frees 100 bytes
         return Statvfs(100 * (9 - len(list(tmp_path.iterdir()))), 1, 1000, 0, 0)
     world = World({0: DEAD})
-    outcome, detail, changed = act._relieve_disk(step("relieve-disk", str(tmp_path)), world.context(wanted), 30, statvfs)
+    relieve = step("relieve-disk", str(tmp_path))
+    outcome, detail, changed = act._relieve_disk(relieve, world.context(wanted), 30, statvfs)
     assert outcome == "ok" and changed["files_removed"] == 2 and changed["bytes_freed"] == 200
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.log.%d" % number for number in range(4)]
     tight = wanted._replace(disk=wanted.disk._replace(enough_free=settings_file.Mark(None, 5000)))
-    outcome, detail, changed = act._relieve_disk(step("relieve-disk", str(tmp_path)), world.context(tight), 30, statvfs)
+    outcome, detail, changed = act._relieve_disk(relieve, world.context(tight), 30, statvfs)
     assert outcome == "failed" and "still too little" in detail
     assert [path.name for path in tmp_path.iterdir()] == ["a.log.0"]
 

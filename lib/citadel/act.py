@@ -343,7 +343,8 @@ def _not_running(unit):
         return ""
     if unit.active == "failed":
         return "it failed: " + _end_of(unit)
-    return "it is %s (%s)%s" % (unit.active, unit.sub, ", " + unit.freezer if unit.freezer not in ("running", "") else "")
+    frozen = ", " + unit.freezer if unit.freezer not in ("running", "") else ""
+    return "it is %s (%s)%s" % (unit.active, unit.sub, frozen)
 
 
 def _not_answering(target, context, end):

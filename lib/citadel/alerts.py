@@ -73,8 +73,8 @@ def escalate(step, finding, incident, settings, store, now, run=run_program):
 def resolve(step, document, settings, store, now, run=run_program):
     """Tells whoever was called that the incident is over; `document` is the closed incident."""
     cause = document["causes"][0].get("cause", "") if document["causes"] else ""
-    alert = Alert("resolved", document["unit"], cause, "%s; it took %s" % (step.because, span(document["duration"] or 0)),
-                  "", document["id"], os.uname().nodename, document["opened"][0], now.wall, "critical")
+    because = "%s; it took %s" % (step.because, span(document["duration"] or 0))
+    alert = Alert("resolved", document["unit"], cause, because, "", document["id"], os.uname().nodename, document["opened"][0], now.wall, "critical")
     return _tell(step, alert, settings, store, now, run)
 
 

@@ -21,9 +21,10 @@ LINES = 200
 PROC = ("meminfo", "loadavg", "uptime", "pressure/cpu", "pressure/io", "pressure/memory", "self/mountinfo", "net/tcp",
         "net/tcp6")
 
-# Every pattern begins at a place that few positions have and repeats within bounds, so that no text, however it was made,
-# takes more than linear time: a line of the journal may come from an attacker, and a recovery waits for us.
-_SECRET = re.compile(r"pass(?:word|wd|phrase)|secret|token|credential|key$|[_-]key|apikey|^auth$|authorization|cookie|dsn$")
+# Every pattern begins at a place that few positions have and repeats within bounds, so that no text, however it was
+# made, takes more than linear time: a line of the journal may come from an attacker, and a recovery waits for us.
+_SECRET = re.compile(r"pass(?:word|wd|phrase)|secret|token|credential|key$|[_-]key|apikey|^auth$|authorization|cookie|"
+                     r"dsn$")
 _NAME = r"[\w.-]{1,120}"
 _KEY = re.compile(r"(?<![\w.-])(" + _NAME + r")(?![\w.-])[\"']?[ \t]{0,8}[:=][ \t]{0,8}")
 _FLAG = re.compile(r"(?<![\w-])--?(" + _NAME + r")[ \t]{1,8}(?=[^\s-])")
@@ -142,8 +143,7 @@ def _is_secret(name):
 
 
 def _read(path):
-    """The beginning of a file that somebody else may have made: no link, no FIFO, one name only. /proc files are 0 bytes
-    long and read all the same."""
+    """The beginning of a file that somebody else may have made: no link, no FIFO, one name only."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
         with os.fdopen(descriptor, "rb") as file:

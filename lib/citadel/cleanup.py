@@ -2,8 +2,8 @@
 
 Root among strangers: whoever can write in a directory can swap its names for others while we look. Therefore
 
-- every directory is opened one component at a time, no symbolic link is followed, and what is removed is removed through
-  the open descriptor of its directory (a root walk by names deleted protected files in half of 3,000 races);
+- every directory is opened one component at a time, no symbolic link is followed, and what is removed is removed
+  through the open descriptor of its directory (a root walk by names deleted protected files in half of 3,000 races);
 - all directories above the one that is named belong to root, and nobody else can write in them;
 - nothing is removed across a mount point: the mount id must stay the same (a bind mount has the same device number);
 - only regular files with one link, and looked at again right before;
@@ -435,7 +435,7 @@ def _unlink_as(uid, must_be, candidates, has_enough, end):
                 done = _unlink(candidates, has_enough, end)
                 words = "%d %d %s" % (done.files, done.bytes, "; ".join(done.complaints))
             else:
-                words = "0 0 nothing removed in a directory that is open to everybody: we cannot become uid %d here" % uid
+                words = "0 0 nothing removed where everybody may write: we cannot become uid %d here" % uid
             os.write(writer, words.encode("utf-8", "backslashreplace")[:4000])
             code = 0
         finally:

@@ -18,6 +18,7 @@ import stat
 from citadel.errors import NotPermitted
 
 RESERVE = 64 * 1024
+FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 
 
@@ -36,7 +37,7 @@ class Directory:
         try:
             if create:
                 _make(self.path)
-            descriptor = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+            descriptor = os.open(self.path, FOLDER)
         except FileNotFoundError:
             return None
         except PermissionError:
@@ -122,7 +123,7 @@ class Directory:
         if base is None:
             return []
         try:
-            descriptor = os.open(inside or ".", os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=base)
+            descriptor = os.open(inside or ".", FOLDER, dir_fd=base)
         except (FileNotFoundError, NotADirectoryError):
             return []
         try:
@@ -231,7 +232,7 @@ def _write_all(descriptor, data):
 
 
 def _sync_directory(base, inside):
-    descriptor = os.open(inside or ".", os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=base)
+    descriptor = os.open(inside or ".", FOLDER, dir_fd=base)
     try:
         os.fsync(descriptor)
     finally:

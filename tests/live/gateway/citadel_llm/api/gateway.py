@@ -1,8 +1,8 @@
 """A small real `citadel_llm.api.gateway:app` for the live tests: ASGI, nothing but the standard library.
 
 Its log goes to standard output, which the unit appends to the application log. It answers /health as MOOD tells it
-to: `ok` (or no file) 200, `error` 500, `slow` 200 after SLOW seconds, `hang` never. MOOD is read at each request, so a
-test changes it while the gateway runs.
+to: `ok` (or no file) 200, `error` 500, `slow` 200 after SLOW seconds, `hang` never. A PID after the word limits it to
+the life of that main process. MOOD is read at each request, so a test changes it while the gateway runs.
 """
 
 import asyncio
@@ -55,6 +55,7 @@ async def respond(send, status, body):
 def current_mood():
     try:
         with open(MOOD) as file:
-            return file.read().strip()
+            word, _, main = file.read().strip().partition(" ")
     except FileNotFoundError:
         return "ok"
+    return word if main in ("", str(os.getppid())) else "ok"
