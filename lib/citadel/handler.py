@@ -139,7 +139,7 @@ def carry_out(planned, finding, settings, store, world, deadline, done):
 def notice(finding, store):
     """Notes that a pass has seen this; whether it is news since the service was last well."""
     before = store.history(finding.unit)
-    store.mark_pass(finding.unit, finding.cause)
+    store.mark_pass(finding.unit, finding.cause or ("" if finding.well else finding.condition))
     return bool(finding.cause) and (before.healthy_for is not None or finding.cause not in before.seen)
 
 
@@ -240,7 +240,7 @@ def main(arguments, out=None):
     if options.trigger == "gate":
         return stand_at_the_gate(options, world, out)
     settings = read_settings(options)
-    store = Store()
+    store = Store(most_incidents=settings.cleanup.keep_incidents)
     if options.dry_run:
         results = [Result(finding.unit, planned.verdict, finding.cause, planned.because,
                           store.history(finding.unit).incident, planned.steps)

@@ -10,7 +10,7 @@ import time
 
 from citadel import clock, commands, gateway_settings, host, integrity, journalctl, probes, systemctl
 from citadel.errors import CannotLook
-from citadel.facts import Dependency, Facts, Host, PidFile, Probe, Problem, Service, Stop, Unit
+from citadel.facts import Dependency, Facts, Host, PidFile, Probe, Service, Stop, Unit
 from citadel.settings import address
 
 LINES = 30
@@ -78,7 +78,8 @@ def _first_look(wanted, settings, units, answers):
         dependencies.append(Dependency(
             name=name, unit=_first_that_exists(dependency.units, units), wanted=tuple(dependency.units),
             probe=answers.get(dependency.probe, Probe(target=dependency.probe or ""))))
-    return Service(unit=units.get(wanted.unit, _unknown(wanted.unit)), dependencies=tuple(dependencies),
+    return Service(unit=units.get(wanted.unit, _unknown(wanted.unit))._replace(name=wanted.unit),
+                   dependencies=tuple(dependencies),
                    probe=answers.get(wanted.health, Probe(target=wanted.health or "")), port=wanted.port,
                    slow_after=wanted.slow_after)
 
@@ -109,7 +110,6 @@ def _runs_and_answers(unit, probe):
 
 def _second_look(service, wanted, settings, jobs, moment, run, stop_note):
     unit = _with_job(service.unit, jobs)
-    processes = host.processes(unit.control_group) if unit.control_group else ()
     return service._replace(
         unit=unit,
         dependencies=tuple(_dependency_evidence(dependency, jobs, moment, run) for dependency in service.dependencies),
@@ -119,7 +119,7 @@ def _second_look(service, wanted, settings, jobs, moment, run, stop_note):
         holder=host.holder(service.port, unit.control_group) if service.port else None,
         pid_files=tuple(found for found in (host.pid_file(path, unit.control_group) for path in wanted.pid_files)
                         if found != PidFile(path=found.path)),
-        stopped_pids=tuple(pid for pid, state, _ in processes if state in ("T", "t")),
+        stopped_pids=host.stopped(unit.control_group) if unit.control_group else (),
         oom_kills=host.oom_kills(unit.control_group) or 0 if unit.control_group else 0,
         settings=_settings_problems(wanted, settings, run))
 
@@ -141,8 +141,8 @@ def _settings_problems(wanted, settings, run):
     if not wanted.settings:
         return ()
     document = gateway_settings.read(wanted.settings)
-    if document is None or isinstance(document, Problem):
-        return (document,) if document else ()
+    if document is None:
+        return ()
     unit = systemctl.show([wanted.unit], WHAT_IT_RUNS, run=run)[wanted.unit]
     expected = gateway_settings.expected_from_exec(unit.get("ExecStart", ""), unit.get("Environment", ""))
     expected = expected._replace(dependencies={

@@ -302,7 +302,8 @@ def _attempt(case):
     steps = _relief(case, rung) + _cleaning(case, rung) + _repairs(case) + _revival(case, rung)
     attempts_left = min(_rungs_left(case, rung), case.allowance - len(case.recent))
     gives_up_in = attempts_left * (case.limits.verify + case.limits.restart_sec)
-    why = "%s; attempt on rung %d of %d: %s" % (case.finding.because, rung, RELIEVE, LADDER[rung])
+    treatment = LADDER[rung] if case.finding.condition == DOWN else LADDER[rung].replace("start", "restart")
+    why = "%s; attempt on rung %d of %d: %s" % (case.finding.because, rung, RELIEVE, treatment)
     return Plan(case.finding.unit, ACT, tuple(steps), why, next_in=0.0, level=rung, counts=True,
                 gives_up_in=0.0 if case.history.escalated else float(gives_up_in))
 

@@ -12,13 +12,12 @@ _CONTROLS = {code: "\\x%02x" % code for code in (*range(0x00, 0x20), *range(0x7F
 _UNPRINTABLE = dict(_CONTROLS)
 _UNPRINTABLE.update(_HIDDEN)
 _UNPRINTABLE.update({0x09: " ", 0x0A: " ", 0x0D: " "})
-_UNPRINTABLE.update({code: "\\u%04x" % code for code in range(0xD800, 0xE000)})
 
 
 def printable(text, limit=200):
     """One line that is safe on a terminal, in a log, an alert and a metric: no control, bidi or zero-width
     characters, no lone surrogates, at most `limit` characters (an ellipsis marks a cut)."""
-    line = text[:limit * 4].translate(_UNPRINTABLE).strip()
+    line = text[:limit * 4].translate(_UNPRINTABLE).encode("utf-8", "backslashreplace").decode("utf-8").strip()
     return line if len(line) <= limit else line[:limit - 1] + "…"
 
 

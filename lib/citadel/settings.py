@@ -258,15 +258,6 @@ def probe(url):
                              (rest or "/") if scheme == "http" else "")
 
 
-def web_address(url):
-    """http(s)://HOST[:PORT][/path]; names are allowed here, certificates need them."""
-    scheme, host, port, rest = _split_url(url, ("http", "https"))
-    if not is_address(host) and (set(host) - _URL_CHARACTERS or not host[:1].isalnum() or set(host) & set(":/[]?")):
-        raise ValueError("%s: %s is not a host" % (_text(url), _text(host)))
-    return "%s://%s%s%s" % (scheme, "[%s]" % host if ":" in host else host, ":%d" % port if port else "",
-                            rest.rstrip("/"))
-
-
 def _split_url(url, schemes):
     scheme, separator, rest = url.partition("://")
     if not separator or scheme not in schemes:
@@ -427,23 +418,10 @@ SETTINGS = (
     Row("memory", "min_available", "5% 512M", mark,
         "Less available memory than this (MemAvailable, so page cache is not in the way) is low memory. 0% turns it "
         "off."),
-    Row("memory", "enough_available", "10% 1G", mark,
-        "Once it relieves memory, it goes on until so much is available."),
     Row("memory", "max_pressure", "60%", percent(1, 100),
         "So much of the last 10 seconds stalled for memory (PSI, some avg10) is low memory too. 100% turns it off."),
     Row("memory", "unload_models", "yes", truth,
         "Whether Ollama is asked to unload idle models before anything is restarted."),
-
-    Row("alertmanager", "urls", "", each(web_address),
-        "Alertmanagers (http://HOST:9093), each of which is told. Empty: off."),
-    Row("alertmanager", "credentials", "", maybe(path, ""),
-        "A file, readable by root only, whose one line is sent as the Authorization header. Empty: none."),
-    Row("alertmanager", "timeout", "10s", duration(1, 120),
-        "An Alertmanager is given so long; then the alert is spooled and sent again later."),
-
-    Row("metrics", "directory", "", maybe(path, ""),
-        "The directory of node_exporter's textfile collector, into which citadel.prom is written (Debian: "
-        "/var/lib/prometheus/node-exporter). Empty: off."),
 
     Row("hook", "command", "", maybe(path, ""),
         "A program that is run when a person must be called and when that is over; it finds the incident as JSON on "
@@ -471,8 +449,7 @@ BUILT_IN = {
 }
 
 # Pairs of marks that must be apart, or cleaning would begin again as soon as it ends.
-_HYSTERESIS = (("disk", "min_free", "enough_free"), ("disk", "min_inodes", "enough_inodes"),
-               ("memory", "min_available", "enough_available"))
+_HYSTERESIS = (("disk", "min_free", "enough_free"), ("disk", "min_inodes", "enough_inodes"))
 
 _ROWS = {}
 for _row in SETTINGS:
@@ -481,7 +458,7 @@ for _row in SETTINGS:
 ServiceSettings = namedtuple("ServiceSettings", ["unit"] + list(_ROWS["service"]))
 DependencySettings = namedtuple("DependencySettings", ["name"] + [
     "units" if name == "unit" else name for name in _ROWS["dependency"]])
-_SINGLE = ("recovery", "cleanup", "disk", "memory", "alertmanager", "metrics", "hook")
+_SINGLE = ("recovery", "cleanup", "disk", "memory", "hook")
 
 
 class Section:
@@ -507,8 +484,7 @@ class Section:
         return dict(self.__dict__)
 
 
-class Settings(namedtuple("Settings", "file services dependencies recovery cleanup disk memory alertmanager metrics "
-                                      "hook")):
+class Settings(namedtuple("Settings", "file services dependencies recovery cleanup disk memory hook")):
     """All settings: `services` a tuple of ServiceSettings in the file's order, `dependencies` a dict of
     DependencySettings by name, the rest one Section each."""
 

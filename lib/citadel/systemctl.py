@@ -70,10 +70,11 @@ def parse_blocks(text):
 
 
 def read_unit(name, block):
-    """One block of `show` to a Unit; what is missing or unreadable in it becomes the "systemd did not say" value."""
+    """One block of `show` to a Unit; what is missing or unreadable in it becomes the "systemd did not say" value. Asked
+    by an alias, it bears its own name: jobs and the journal know no other."""
     word = block.get
     return Unit(
-        name=name, load=word("LoadState", ""), unit_file=word("UnitFileState", ""), active=word("ActiveState", ""),
+        name=word("Id") or name, load=word("LoadState", ""), unit_file=word("UnitFileState", ""), active=word("ActiveState", ""),
         sub=word("SubState", ""), result=word("Result", ""), main_pid=_whole(word("MainPID")) or 0,
         control_group=word("ControlGroup", ""), exec_code=_EXEC_CODES.get(word("ExecMainCode", ""), ""),
         exec_status=_whole(word("ExecMainStatus")) or 0, restarts=_whole(word("NRestarts")) or 0,

@@ -1,19 +1,19 @@
-"""A corner of this host that vanishes when its program does: own mounts, own processes, own cgroup, own directory.
+"""A corner of this host that vanishes when its program does: own mounts, own processes, own cgroup, own /run.
 
     the command the user typed          waits, hands on Ctrl-C and SIGTERM
       └ keeper (own session)            outlives it: when the command or the program below ends, however it ends,
-        │                               it kills what is left and removes the directory and the cgroup
+        │                               it kills what is left and removes the cgroup
         └ unshare --mount --pid …       the program again, now PID 1 of a PID namespace of its own
 
 The kernel kills every process of a PID namespace with its PID 1 and drops every mount of a mount namespace with its
 last process, so even SIGKILL to any of the three leaves nothing behind.
 """
 
+import binascii
 import os
 import select
 import signal
 import sys
-import tempfile
 import time
 
 from citadel.commands import find, run
@@ -21,11 +21,12 @@ from citadel.errors import CannotLook, CitadelError, NotPermitted
 
 LIBRARY = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
-DIRECTORY = "CITADEL_ISOLATED_DIRECTORY"        # set inside: the temporary directory, a tmpfs of ours
+DIRECTORY = "/run/citadel-rehearsal"            # inside: ours, on a tmpfs that covers /run for us alone
 CGROUP = "CITADEL_ISOLATED_CGROUP"              # set inside: our own cgroup directory in the cgroup2 tree, or ""
 HOST_MOUNTS = "CITADEL_ISOLATED_FROM"           # set inside: the host's mount namespace, to compare with
 # Read once, at import: a main may clean its environment afterwards.
-_GIVEN = {name: os.environ.get(name, "") for name in (DIRECTORY, CGROUP, HOST_MOUNTS)}
+_GIVEN = {name: os.environ.get(name, "") for name in (CGROUP, HOST_MOUNTS)}
+SOURCE_NAME = "citadel-rehearsal"               # what our mounts are called in /proc/mounts
 PSEUDO = frozenset((
     "autofs binfmt_misc bpf cgroup cgroup2 configfs debugfs devpts devtmpfs efivarfs fusectl hugetlbfs mqueue nsfs "
     "proc pstore ramfs rpc_pipefs securityfs selinuxfs sysfs tracefs").split())
@@ -53,12 +54,12 @@ def isolate(argv, read_only=False):
 
 def inside():
     """Whether this process runs in namespaces of its own that `isolate` made, by the kernel's word, not only ours."""
-    return bool(_GIVEN[DIRECTORY]) and os.getpid() == 1 and os.readlink("/proc/self/ns/mnt") != _GIVEN[HOST_MOUNTS]
+    return bool(_GIVEN[HOST_MOUNTS]) and os.getpid() == 1 and os.readlink("/proc/self/ns/mnt") != _GIVEN[HOST_MOUNTS]
 
 
 def directory():
-    """The isolated program's own directory: a tmpfs, gone with it."""
-    return _GIVEN[DIRECTORY]
+    """The isolated program's own directory: on a tmpfs, gone with it."""
+    return DIRECTORY
 
 
 def cgroup():
@@ -84,16 +85,26 @@ def step_down(command):
 
 
 def _settle(read_only):
-    """First thing inside: our directory becomes a tmpfs and so does /run (where nspawn leaves its locks)."""
-    if any(mount.point == directory() for mount in mounts()):
+    """First thing inside: /run becomes a tmpfs of ours, for our own directory and for the locks that nspawn leaves.
+
+    With `read_only`, what is written to /tmp lands there, too: nspawn 262 makes a directory in it, wherever TMPDIR
+    points, and leaves it behind when it is killed.
+    """
+    if os.path.isdir(DIRECTORY) and mounts()[-1].source == SOURCE_NAME:
         return
     if read_only:
         for mount in mounts():
             # One that another mount hides cannot be reached by its path, nor written to.
             if mount.is_for_files() and os.path.exists(mount.point):
                 _mount(["-o", "remount,bind,ro", mount.point], must=mount.point == "/")
-    for place, options in ((directory(), "mode=0700"), ("/run", "mode=0755")):
-        _mount(["-t", "tmpfs", "-o", options, "citadel-rehearsal", place])
+    _mount(["-t", "tmpfs", "-o", "mode=0755", SOURCE_NAME, "/run"])
+    os.mkdir(DIRECTORY, 0o700)
+    if read_only:
+        upper, work = DIRECTORY + "/tmp-upper", DIRECTORY + "/tmp-work"
+        for place in (upper, work):
+            os.mkdir(place)
+            os.chmod(place, 0o1777)
+        _mount(["-t", "overlay", "-o", "lowerdir=/tmp,upperdir=%s,workdir=%s" % (upper, work), SOURCE_NAME, "/tmp"])
 
 
 def _mount(words, must=True):
@@ -126,27 +137,26 @@ def _keep(argv, alive):
     asked = []
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda number, frame: asked.append(number))
-    place = tempfile.mkdtemp(prefix="citadel-%d-" % os.getppid(), dir="/tmp")
-    group = _own_cgroup(os.path.basename(place))
+    name = "citadel-%d-%s" % (os.getppid(), binascii.hexlify(os.urandom(4)).decode())
+    group = _own_cgroup(name)
     program = -1
     try:
-        program = _start(argv, place, group)
+        program = _start(argv, name, group)
         return _wait(program, alive, asked)
     finally:
         if program > 0:
             _kill_group(program, signal.SIGKILL)
         remove_cgroup(group)
-        os.rmdir(place)
 
 
-def _start(argv, place, group):
+def _start(argv, name, group):
     """The program in its namespaces and its cgroup, in a process group of its own; returns unshare's PID."""
-    environment = dict(os.environ, **{DIRECTORY: place, CGROUP: group, HOST_MOUNTS: os.readlink("/proc/self/ns/mnt")})
+    environment = dict(os.environ, **{CGROUP: group, HOST_MOUNTS: os.readlink("/proc/self/ns/mnt")})
     command = [find("unshare"), "--mount", "--propagation", "private", "--pid", "--fork", "--kill-child",
                "--mount-proc"] + list(argv)
     if _systemd_is_init():
         # A systemd host owns its cgroup tree: only a delegated scope may be used as one's own.
-        command = [find("systemd-run"), "--scope", "--collect", "--quiet", "--unit=" + os.path.basename(place),
+        command = [find("systemd-run"), "--scope", "--collect", "--quiet", "--unit=" + name,
                    "-p", "Delegate=yes", "--"] + again("citadel.rehearsal.isolation", "step_down", command)
     program = os.fork()
     if program == 0:

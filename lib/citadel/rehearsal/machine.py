@@ -91,7 +91,7 @@ class Machine:
         owner = os.stat(lower)
         os.chown(upper, owner.st_uid, owner.st_gid)
         options = "lowerdir=%s,upperdir=%s,workdir=%s" % (_escaped(lower), upper, work)
-        answer = run(["mount", "-t", "overlay", "-o", options, "citadel-rehearsal", point], 10)
+        answer = run(["mount", "-t", "overlay", "-o", options, isolation.SOURCE_NAME, point], 10)
         if not answer.ok and lower != self.lower:
             answer = run(["mount", "-o", "bind,ro", lower, point], 10)
         if not answer.ok:
@@ -113,7 +113,7 @@ class Machine:
             if os.path.isdir(place):
                 look = os.stat(place)
                 run(["mount", "-t", "tmpfs", "-o", "mode=%o,uid=%d,gid=%d" % (
-                    look.st_mode & 0o7777, look.st_uid, look.st_gid), "citadel-rehearsal", place], 10)
+                    look.st_mode & 0o7777, look.st_uid, look.st_gid), isolation.SOURCE_NAME, place], 10)
 
     def _forget_wants(self):
         """Drops the host's own enablement of early units (sockets, timers, mounts): they would start at boot.
@@ -236,7 +236,7 @@ class Machine:
     def _last_words(self):
         with open(os.path.join(self.directory, "console"), "rb") as file:
             lines = file.read()[-4000:].decode("utf-8", "backslashreplace").split("\n")
-        return " / ".join(line.strip() for line in lines[-6:] if line.strip()) or "it said nothing"
+        return " / ".join(line.strip() for line in lines[-3:] if line.strip()) or "it said nothing"
 
     def running(self):
         return self._nspawn is not None and self._nspawn.poll() is None

@@ -216,7 +216,7 @@ class Narrator:
             text, well = str(error), False
         seconds = self.clock() - self.began
         self.steps.append({"step": name, "ok": well, "seconds": round(seconds, 2), "because": text})
-        self._end(name, "ok" if well else "FAILED", "good" if well else "bad", seconds, report.printable(text))
+        self._end(name, "ok" if well else "FAILED", "good" if well else "bad", seconds, report.printable(text, 400))
         if not well:
             self.show_evidence(stage)
         return well
