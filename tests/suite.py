@@ -21,7 +21,9 @@ sys.path.insert(0, os.path.join(HERE, "live"))
 import provision                # noqa: E402  (both lie beside this file)
 import roots                    # noqa: E402
 
-SIDE_BY_SIDE = max(2, os.cpu_count() or 1)
+CORES = os.cpu_count() or 1
+PURE_SIDE_BY_SIDE = 2 * CORES       # the tests of time and processes wait more than they work
+LIVE_SIDE_BY_SIDE = CORES + 1       # a machine of theirs waits for RestartSec most of the time
 
 # The pure parts: tables of facts in and findings out, no process, no socket, a second on each Python.
 TABLES = ["tests/test_%s.py" % name for name in (
@@ -121,7 +123,7 @@ class Job:
                 for number, word in re.findall(r"(\d+) (passed|failed|errors?|skipped)", lines[-1] if lines else "")}
 
 
-def _side_by_side(jobs, width=SIDE_BY_SIDE):
+def _side_by_side(jobs, width=CORES):
     """Starts all jobs, `width` at a time, and yields each, in order, when it has ended."""
     room = threading.Semaphore(width)
 
@@ -143,7 +145,7 @@ def _side_by_side(jobs, width=SIDE_BY_SIDE):
 
 
 def _pytest(python, words):
-    return [python, "-m", "pytest", "-q", "--tb=short", "-p", "no:cacheprovider"] + words
+    return [python, "-m", "pytest", "-q", "--tb=short", "--color=no", "-p", "no:cacheprovider"] + words
 
 
 def _pure(minor, version, path, has_pytest, tests=("tests", "--ignore=tests/live", "--ignore=tests/bench")):
@@ -161,7 +163,7 @@ def _pure_in(name):
     minor = roots.python_minor(root)
     argv = ["unshare", "--mount", "--propagation", "private", "--pid", "--fork", "--kill-child", "--mount-proc",
             "systemd-nspawn", "--quiet", "--register=no", "--keep-unit", "--private-network", "--volatile=overlay",
-            "--machine=citadel-pure-" + name, "--directory=" + root, "--bind-ro=%s:/mnt" % TREE,
+            "--as-pid2", "--machine=citadel-pure-" + name, "--directory=" + root, "--bind-ro=%s:/mnt" % TREE,
             "--bind-ro=%s:/srv" % provision.pytest_for(minor), "--setenv=PYTHONPATH=/srv", "--chdir=/mnt",
             "--setenv=PYTHONDONTWRITEBYTECODE=1"]
     return Job("pure tests, Python 3.%d of %s" % (minor, name),
@@ -185,11 +187,11 @@ def _missing_pythons(found):
 def _report(pure, live, not_run, failed=0):
     """Runs the jobs, shows what a person needs to see, then a line for each and the sum; the exit code."""
     done = []
-    for job in _side_by_side(pure):
+    for job in _side_by_side(pure, PURE_SIDE_BY_SIDE):
         if job.code != 0:
             print("\n==== %s ====\n%s" % (job.title, job.output()), flush=True)
         done.append(job)
-    for job in _side_by_side(live):
+    for job in _side_by_side(live, LIVE_SIDE_BY_SIDE):
         print("\n==== %s ====\n%s" % (job.title, job.output()), flush=True)
         done.append(job)
     total = {"passed": 0, "failed": failed, "skipped": len(not_run)}

@@ -18,6 +18,8 @@ PAUSE = 0.2                             # seconds between two looks at a unit, a
 GLANCE = 5                              # seconds that one probe may take while we wait for it to become ready
 PATIENCE_LOADING = 300                  # what says that it is loading will be ready; a restart begins it anew
 RESTART_SEC = 5                         # of the shipped units, where systemd does not tell
+LASTS = 2                               # seconds that a run must last at least, where RestartSec is less
+GONE = 5                                # seconds after which what is dead, with no job, is not coming by itself
 EXCHANGE = 5                            # seconds for one request to Ollama
 SETTLE = 5                              # seconds in which unloaded memory shows as available,
 SHOWS = 64 << 20                        # and by how much at least
@@ -200,6 +202,8 @@ def _relieve_disk(step, context, end, statvfs=os.statvfs):
     tight = cleanup.Tightness(context.settings.disk, statvfs)
     places = [step.target] if step.target.startswith("/") else list(context.settings.disk.paths)
     devices = tight.devices(places)
+    if not devices:
+        return SKIPPED, "enough is free on all of them", {}
     before = tight.free(devices)
     removed = cleanup.clean_by_age(context.run, max(1.0, (end - context.clock()) / 3))
     if tight.journal_matters(devices):
@@ -297,8 +301,8 @@ STEPS = {"reset-failed": _reset_failed, "start": _start, "restart": _restart, "k
 # --- is it well?
 
 def verify(unit, context):
-    """Outcome ok when the service is active as one and the same run for longer than its RestartSec, and its probe is
-    answered well at the start of that time and at its end: two looks at "active" gave false OKs."""
+    """Outcome ok when the service is active as one and the same run for longer than its RestartSec (and LASTS), and its
+    probe is answered well at the start of that time and at its end: two looks at "active" gave false OKs."""
     limit = min(context.settings.recovery.verify_timeout, context.deadline.left())
     step = Step("verify", unit, "active is not healthy until it lasts and answers", limit)
     started = context.clock()
@@ -311,12 +315,14 @@ def verify(unit, context):
 
 def _verify(name, context, end):
     target = _probe_of(name, context.settings)
-    started, run, since, runs = context.clock(), "", 0.0, set()
+    started, run, since, runs, gone = context.clock(), "", 0.0, set(), None
     while True:
         unit = _look(name, context)
         looked = context.clock()
         why = _not_running(unit)
-        if unit.active == "failed" and not unit.job:
+        dead = unit.active in ("failed", "inactive") and not unit.job
+        gone = (looked if gone is None else gone) if dead else None
+        if dead and (unit.active == "failed" or looked - gone > GONE):
             return FAILED, why, {}
         if why:
             run = ""
@@ -324,7 +330,7 @@ def _verify(name, context, end):
             runs.add(unit.invocation)
             why = _not_answering(target, context, end)
             run, since = ("", 0.0) if why else (unit.invocation or "?", looked)
-        elif looked - since > (RESTART_SEC if unit.restart_sec is None else unit.restart_sec):
+        elif looked - since > max(LASTS, RESTART_SEC if unit.restart_sec is None else unit.restart_sec):
             why = _not_answering(target, context, end)
             same = _look(name, context).invocation == unit.invocation
             if not why and same:

@@ -139,7 +139,8 @@ class Host:
         return self.do("journalctl", "--show-cursor", "-n1", "-o", "cat").out.rpartition("-- cursor: ")[2].strip()
 
     def entries(self, *words, since=""):
-        """Journal entries as dicts."""
+        """Journal entries as dicts. Matches in `words` do not go with `since`: up to 252, journalctl skips the first
+        entry that matches after a cursor whose own entry does not."""
         self.do("journalctl", "--sync", timeout=30)
         after = ["--after-cursor=" + since] if since else []
         answer = self.machine.run(["journalctl", "-o", "json", "--all"] + after + list(words), 60, cap=1 << 26)

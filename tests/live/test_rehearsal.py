@@ -80,8 +80,7 @@ class Rehearsal:
 
     def left(self):
         """What of it is still there."""
-        place = "citadel-%d-" % self.process.pid
-        left = ["/tmp/" + name for name in os.listdir("/tmp") if name.startswith(place)]
+        left = ["/tmp/" + name for name in os.listdir("/tmp") if name.startswith("nspawn-")]
         if self.group:
             left += [path for path, _, _ in os.walk(self.group)][1:]
             left += ["process " + pid for path, _, _ in os.walk(self.group) for pid in _processes(path)]

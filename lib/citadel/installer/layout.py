@@ -19,6 +19,7 @@ UNITS = "/usr/local/lib/systemd/system"     # `systemctl mask` works there; on a
 SYSUSERS = "/usr/local/lib/sysusers.d/citadel.conf"
 TMPFILES = "/usr/local/lib/tmpfiles.d/citadel.conf"
 CRON = "/etc/cron.d/citadel"
+LOGROTATE = "/etc/logrotate.d/citadel"
 TIMER = "citadel-health.timer"
 GATEWAY = "citadel-gateway.service"
 REDIS_ALIAS = UNITS + "/redis-server.service"
@@ -98,6 +99,8 @@ def _place_outside(name, schedule):
         return SYSUSERS
     if name == "units/tmpfiles.d/citadel.conf":
         return TMPFILES
+    if name == "units/logrotate.d/citadel":
+        return LOGROTATE
     if name == "units/cron.d/citadel":
         return CRON if schedule == "cron" else None
     top, _, rest = name.partition("/")
@@ -118,7 +121,7 @@ def is_ours(path):
     """Whether an installation may ever have put a file at `path`: what uninstall will remove at most."""
     if os.path.normpath(path) != path:
         return False
-    if path in (SYSUSERS, TMPFILES, CRON, REDIS_ALIAS):
+    if path in (SYSUSERS, TMPFILES, LOGROTATE, CRON, REDIS_ALIAS):
         return True
     if path.startswith(UNITS + "/"):            # our units and their drop-ins, or a drop-in of ours for another's unit
         return unit_name(path).startswith("citadel-") or os.path.basename(path).startswith("citadel-")

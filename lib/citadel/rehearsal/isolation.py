@@ -27,6 +27,7 @@ HOST_MOUNTS = "CITADEL_ISOLATED_FROM"           # set inside: the host's mount n
 # Read once, at import: a main may clean its environment afterwards.
 _GIVEN = {name: os.environ.get(name, "") for name in (CGROUP, HOST_MOUNTS)}
 SOURCE_NAME = "citadel-rehearsal"               # what our mounts are called in /proc/mounts
+_settled = []                                   # not empty once this process has made its mounts
 PSEUDO = frozenset((
     "autofs binfmt_misc bpf cgroup cgroup2 configfs debugfs devpts devtmpfs efivarfs fusectl hugetlbfs mqueue nsfs "
     "proc pstore ramfs rpc_pipefs securityfs selinuxfs sysfs tracefs").split())
@@ -90,8 +91,9 @@ def _settle(read_only):
     With `read_only`, what is written to /tmp lands there, too: nspawn 262 makes a directory in it, wherever TMPDIR
     points, and leaves it behind when it is killed.
     """
-    if os.path.isdir(DIRECTORY) and mounts()[-1].source == SOURCE_NAME:
+    if _settled:
         return
+    _settled.append(True)
     if read_only:
         for mount in mounts():
             # One that another mount hides cannot be reached by its path, nor written to.
