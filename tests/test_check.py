@@ -102,6 +102,19 @@ def test_the_gravest_service_leads(tmp_path):
     assert code == 2 and line.startswith("CRITICAL: b.service ") and UNIT not in line.partition(" | ")[0]
 
 
+def test_the_gravest_service_leads_and_the_others_follow(tmp_path):
+    text = "[service citadel-gateway.service]\n[service b.service]\n[service c.service]\n"
+    down = Unit(active="failed", sub="failed", result="exit-code", exec_code="exited", exec_status=3, restart="always")
+
+    def look(wanted):
+        return facts()._replace(services=(
+            Service(unit=Unit(name=UNIT, active="activating", sub="start-pre"), probe=SILENT),
+            Service(unit=down._replace(name="b.service")), Service(unit=Unit(name="c.service"))))
+    code, line, _, _ = checked(tmp_path, look, text)
+    assert code == 2 and line.startswith("CRITICAL: b.service ") and "; citadel-gateway.service is starting" in line
+    assert "c.service" not in line, "what is well is not worth a word then"
+
+
 class Told:
     """What cron hears, minute by minute."""
 

@@ -1,4 +1,5 @@
 import os
+import tracemalloc
 
 import pytest
 
@@ -38,8 +39,13 @@ def test_bytes_that_are_not_utf_8(tmp_path):
 def test_a_line_without_end_does_not_grow_in_memory(tmp_path):
     path = tmp_path / "service.log"
     with open(str(path), "wb") as file:
-        file.write(b"x" * 3000000)
-    assert len(shown(path, 1)) <= logs.LONGEST_LINE + 1
+        file.write(b"x" * 5000000)
+    tracemalloc.start()
+    try:
+        assert len(shown(path, 1)) <= logs.LONGEST_LINE + 1
+        assert tracemalloc.get_traced_memory()[1] < 1000000
+    finally:
+        tracemalloc.stop()
 
 
 @pytest.mark.parametrize("make, error", [
@@ -89,7 +95,7 @@ def test_following_what_is_added(tmp_path):
 def test_following_across_a_rotation(tmp_path):
     path, rotated = tmp_path / "service.log", tmp_path / "service.log.1"
     add(path, "last\n")
-    assert follow(path, [lambda: add(path, "before\n"), lambda: path.rename(rotated), lambda: add(rotated, "late\n"),
+    assert follow(path, [lambda: add(path, "before\n"), lambda: path.rename(rotated), lambda: add(rotated, "late"),
                          lambda: add(path, "after\n"), lambda: add(path, "more\n")]) == (
         "last\nbefore\nlate\nafter\nmore\n")
 

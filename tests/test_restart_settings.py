@@ -73,7 +73,7 @@ def test_assignments(text, found):
     assert [tuple(one) for one in restart_settings.assignments(text)] == found
 
 
-FILES = [("/unit", "[Service]\nRestartSec=5\nEnvironment=A=1\n"), ("/a.conf", "[Service]\n\nRestartSec=7\n"),
+FILES = [("/unit", "[Service]\nRestartSec=5\nEnvironment=A=1\n"), ("/a.conf", "[Service]\nRestartSec=6\nRestartSec=7\n"),
          ("/b.conf", "[Service]\nTimeoutSec=9\n")]
 
 
