@@ -19,7 +19,7 @@ from collections import namedtuple
 from citadel import __version__, act, alerts, bundle, clock, commands, gate, probes, report, stops, systemctl
 from citadel import settings as settings_file
 from citadel.diagnose import diagnose, marks_of
-from citadel.errors import CANNOT_LOOK, OK, STILL_WRONG, CitadelError, UsageError
+from citadel.errors import CANNOT_LOOK, OK, STILL_WRONG, UsageError
 from citadel.incidents import Store
 from citadel.observe import observe
 from citadel.plan import ACT, ESCALATED, HEALTHY, STOOD_DOWN, WAITING, limits_of, plan, recall
@@ -187,21 +187,26 @@ def tell(finding, planned, store, first_time):
 
 
 def call_a_person(step, finding, settings, store, world):
-    """One escalation an incident: on record first, then sent; what cannot be delivered is spooled and sent later."""
-    store.mark_escalated(finding.unit)
+    """One escalation an incident: sent first, then noted, so that a crash of ours in between tells a person twice and
+    not never; what cannot be delivered is spooled and sent later."""
     incident = store.history(finding.unit).incident
+    outcome = alerts.escalate(step, finding, incident, settings, store, world.now(), run=world.run)
+    store.mark_escalated(finding.unit)
     store.amend(incident, escalated=clock.stamp(world.now().wall))
-    return alerts.escalate(step, finding, incident, settings, store, world.now(), run=world.run)
+    return outcome
 
 
 def close(step, finding, settings, store, world):
     """The incident is over; whoever was called hears that, too."""
-    called = store.history(finding.unit).escalation is not None
-    document = store.close_incident(finding.unit, RECOVERED)
-    alerts.journal("healthy", "%s: %s" % (finding.unit, step.because), finding.unit, incident=document["id"])
-    if not called:
-        return act.Outcome(step, act.OK, 0.0, "nobody had been called", {})
-    return alerts.resolve(step, document, settings, store, world.now(), run=world.run)
+    history = store.history(finding.unit)
+    store.amend(history.incident)       # where its file was lost, or never written for want of room, it is there now
+    document = store.incident(history.incident)
+    alerts.journal("healthy", "%s: %s" % (finding.unit, step.because), finding.unit, incident=history.incident)
+    outcome = act.Outcome(step, act.OK, 0.0, "nobody had been called", {})
+    if history.escalation is not None and document is not None:
+        outcome = alerts.resolve(step, document, settings, store, world.now(), run=world.run)
+    store.close_incident(finding.unit, RECOVERED)
+    return outcome
 
 
 def report_results(results, trigger, as_json, world, out):
@@ -275,8 +280,8 @@ def stand_at_the_gate(options, world, out):
         settings = read_settings(options)
         service = settings.service(options.service) or settings.services[0]
         passage = gate.pass_gate(service, settings, Store().stop_note(service.unit), run=world.run, ask=world.ask)
-    except (CitadelError, OSError) as error:
-        out.write("%s; the gate lets it start, ignoring\n" % error)
+    except Exception as error:          # a defect of ours, too, must not be what keeps the service down
+        out.write("%s: %s; the gate lets it start, ignoring\n" % (type(error).__name__, report.printable(str(error))))
         return OK
     out.write(passage.because + "\n")
     return OK if passage.opened else STILL_WRONG
