@@ -23,6 +23,8 @@ import roots                    # noqa: E402
 
 CORES = os.cpu_count() or 1
 PURE_SIDE_BY_SIDE = 2 * CORES       # the tests of time and processes wait more than they work
+# What --matrix runs on a copy of this host: the rest it runs on four others, one of them likely of the same version.
+ON_THIS_HOST = ("tests/live/test_rehearsal.py", "tests/live/test_story.py", "tests/live/test_units.py")
 LIVE_SIDE_BY_SIDE = CORES + 1       # a machine of theirs waits for RestartSec most of the time
 
 # The pure parts: tables of facts in and findings out, no process, no socket, a second on each Python.
@@ -38,7 +40,9 @@ def main(argv):
         jobs = [_pure(minor, *python, tests=TABLES) for minor, python in pythons]
         without = ["pure tests, Python %s: it has no pytest; a full run fetches one" % python[0]
                    for (_, python), job in zip(pythons, jobs) if job is None]
-        return _report([job for job in jobs if job], [], without + _missing_pythons(dict(pythons)))
+        rest = sum(name.startswith("test_") for name in os.listdir(HERE)) - len(TABLES)
+        return _report([job for job in jobs if job], [], without + _missing_pythons(dict(pythons)) + [
+            "%d files of tests that start processes, open sockets or fuzz, and the live tests: a full run" % rest])
     if os.geteuid() != 0:
         print("tests/run: the live tests boot machines and need root; --quick does not", file=sys.stderr)
         return 77
@@ -72,8 +76,12 @@ def _everything(options):
         provision.pytest_for(minor, path)
     pure = [_pure(minor, *python) for minor, python in sorted(pythons.items())]
     pure += [_pure_in(name) for name in names if name not in unbuilt]
-    live = [_live(name, options.k) for name in options.root if name not in unbuilt]
+    live = [_live(name, options.k) if name != "/" or not options.matrix else _live(name, options.k, ON_THIS_HOST)
+            for name in options.root if name not in unbuilt]
     not_run = ["live tests on %s: its root could not be built" % name for name in unbuilt]
+    if options.matrix and "/" in options.root:
+        not_run.append("on this host: all live tests but %s; the matrix has them" % ", ".join(
+            os.path.basename(path) for path in ON_THIS_HOST))
     return _report([] if options.k else pure, live, not_run + _missing_pythons(
         list(pythons) + [roots.python_minor(roots.directory(name, provision.CACHE)) for name in names
                          if name not in unbuilt]), failed=len(unbuilt))
@@ -89,7 +97,6 @@ def _build_roots(names):
     for name, job in zip(names, _side_by_side(jobs)):
         if job.code == 0:
             roots.finish(name, provision.CACHE)
-            print("built the root of %s in %.0f s" % (name, job.seconds), flush=True)
         else:
             failed.append(name)
             print(job.output())
@@ -116,6 +123,15 @@ class Job:
     def output(self, offset=0):
         return os.pread(self.file.fileno(), 1 << 26, offset).decode("utf-8", "backslashreplace")
 
+    def summary(self):
+        """Its line in the report."""
+        counts = self.counts()
+        if not counts:
+            return "%-44s exit %d  %6.1f s" % (self.title, self.code, self.seconds)
+        return "%-44s %4d passed, %d failed, %d skipped  %6.1f s%s" % (
+            self.title, counts.get("passed", 0), _wrong(counts), counts.get("skipped", 0), self.seconds,
+            "" if self.code == 0 else "  exit %d" % self.code)
+
     def counts(self):
         """{"passed": 12, ...} from pytest's last line."""
         lines = [line for line in self.output().splitlines() if re.search(r"\bin [0-9.]+s\b", line)]
@@ -123,13 +139,18 @@ class Job:
                 for number, word in re.findall(r"(\d+) (passed|failed|errors?|skipped)", lines[-1] if lines else "")}
 
 
+def _wrong(counts):
+    return counts.get("failed", 0) + counts.get("error", 0)
+
+
 def _side_by_side(jobs, width=CORES):
-    """Starts all jobs, `width` at a time, and yields each, in order, when it has ended."""
+    """Starts all jobs, `width` at a time, says when one has ended, and yields each in order."""
     room = threading.Semaphore(width)
 
     def one(job):
         with room:
             job.run()
+        print(job.summary(), flush=True)
 
     threads = [threading.Thread(target=one, args=(job,), daemon=True) for job in jobs]
     for thread in threads:
@@ -171,13 +192,13 @@ def _pure_in(name):
                {"SYSTEMD_NSPAWN_UNIFIED_HIERARCHY": "1"})
 
 
-def _live(name, words):
+def _live(name, words, tests=("tests/live",)):
     root = roots.directory(name, provision.CACHE)
     provision.uvicorn_for(roots.python_minor(root))
     title = "live tests, " + ("this host" if name == "/" else next(
         "%s (systemd %s)" % (release.title, release.systemd) for release in roots.RELEASES if release.name == name))
     return Job(title, [provision.venv(), "-B", os.path.join(HERE, "live", "isolated.py"), "-q", "-ra", "--tb=short",
-                       "-p", "no:cacheprovider", "--durations=10", "tests/live", "--root=" + name] + words)
+                       "-p", "no:cacheprovider", "--durations=10", "--root=" + name] + list(tests) + words)
 
 
 def _missing_pythons(found):
@@ -198,13 +219,10 @@ def _report(pure, live, not_run, failed=0):
     print()
     for job in done:
         counts = job.counts()
-        wrong = counts.get("failed", 0) + counts.get("error", 0)
         total["passed"] += counts.get("passed", 0)
-        total["failed"] += wrong or (job.code != 0)
+        total["failed"] += _wrong(counts) or (job.code != 0)
         total["skipped"] += counts.get("skipped", 0)
-        print("%-44s %4d passed, %d failed, %d skipped  %6.1f s%s" % (
-            job.title, counts.get("passed", 0), wrong, counts.get("skipped", 0), job.seconds,
-            "" if job.code == 0 else "  exit %d" % job.code))
+        print(job.summary())
     for line in not_run:
         print("not run: " + line)
     print("\n%(passed)d passed, %(failed)d failed, %(skipped)d skipped" % total)

@@ -54,8 +54,8 @@ def checked(tmp_path, look, text="", **how):
 
 
 def test_the_line_of_a_healthy_service(tmp_path):
-    healthy = facts()
-    healthy = healthy._replace(services=(healthy.services[0]._replace(dependencies=healthy.services[0].dependencies[:1]),))
+    service = facts().services[0]
+    healthy = facts()._replace(services=(service._replace(dependencies=service.dependencies[:1]),))
     code, line, _, _ = checked(tmp_path, lambda wanted: healthy)
     assert (code, line) == (0, "OK: citadel-gateway.service has been running for 15 min and answers in 12 ms | "
                                "response=0.012s;3;5;0 redis_response=0.001s;;5;0")

@@ -232,6 +232,16 @@ def test_a_race_with_an_attacker_deletes_nothing_protected(place, tmp_path, monk
     assert len(left(protected)) == 5
 
 
+def test_what_was_swapped_since_we_looked_stays(place):
+    make(place, "a.log.1", "b.log.1")
+    with cleanup.Folder(str(place)) as folder:
+        candidates = [folder.candidate(name, folder.look(name)) for name in ("a.log.1", "b.log.1")]
+        make(place, "new")
+        os.rename(str(place / "new"), str(place / "a.log.1"))
+        assert cleanup._unlink(candidates, never, time.monotonic() + 5).files == 1
+    assert left(place) == ["a.log.1"]
+
+
 # --- temporary files
 
 def test_old_temporary_files_go_young_and_open_ones_stay(tmp_path):

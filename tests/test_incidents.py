@@ -196,6 +196,38 @@ def test_an_attempt_that_cannot_be_counted_is_granted_once_a_window(store, clock
         assert not store.count_attempt(UNIT, "start", window=1800)
 
 
+def test_what_the_disk_does_not_take_is_remembered_until_it_does(store, clock):
+    with store.lock("check"):
+        store.count_attempt(UNIT, "start")
+        take = store.files.write
+        refuse(store, errno.EROFS)
+        incident = store.open_incident(UNIT, "disk.readonly", "it is read-only")
+        store.mark_escalated(UNIT)
+    clock.pass_by(60)
+    history = again(store).history(UNIT)
+    assert (history.incident, history.escalation.count, len(history.attempts)) == (incident, 1, 1)
+    late = again(store)
+    with late.lock("check"):
+        assert late.open_incident(UNIT, "disk.readonly", "it still is") == incident
+        late.files.write = lambda name, data: take(name, data)
+        late.mark_escalated(UNIT)
+    assert not os.path.exists(os.path.join(store._fallback.path, "state.json"))
+    assert again(store).history(UNIT).escalation.count == 2
+
+
+def test_an_older_copy_in_memory_does_not_come_back(store):
+    with store.lock("check"):
+        store.history(UNIT)
+        take = store.files.write
+        refuse(store, errno.ENOSPC)
+        store.set_level(UNIT, 1)
+        older = store._fallback.read("state.json")
+        store.files.write = take
+        store.set_level(UNIT, 2)
+        store._fallback.write("state.json", older)      # as a kill before its removal leaves it
+    assert again(store).history(UNIT).level == 2
+
+
 def test_a_note_in_memory_that_cannot_be_read_costs_a_window(store, tmp_path, clock):
     with store.lock("check"):
         store.history(UNIT)

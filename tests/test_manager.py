@@ -3,18 +3,17 @@ import json
 import os
 import subprocess
 import sys
-import types
 
 import pytest
 
-from citadel import manager
+from citadel import command_line, manager, terminal
 from citadel.errors import CitadelError, UsageError
 
 LIBRARY = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "lib")
 
 
 def read(*words):
-    return manager.read_arguments(list(words), io.StringIO())
+    return command_line.read(list(words), manager.ACTIONS, io.StringIO())
 
 
 @pytest.mark.parametrize("words, expected", [
@@ -183,17 +182,19 @@ class Incidents:
 
 
 INCIDENT = {"id": "20261123T180000-1", "start": "2026-11-23T18:00:00Z", "end": "2026-11-23T18:00:31Z", "duration": 31.0,
-            "outcome": "recovered", "causes": [{"cause": "gateway.hung"}],
-            "steps": [{"do": "kill", "target": "x.service", "outcome": "ok"},
+            "unit": "x.service", "outcome": "recovered", "causes": [{"cause": "gateway.hung"}],
+            "steps": [{"do": "restart", "target": "redis.service", "outcome": "ok"},
+                      {"do": "kill", "target": "x.service", "outcome": "ok"},
                       {"do": "restart", "target": "x.service", "outcome": "failed"}]}
 
 
 def test_history():
-    made, out = call(None, ["history"], _store=Incidents([INCIDENT, dict(INCIDENT, end=None, duration=None, outcome=None,
-                                                                       causes=[], steps=[])]))
+    still_open = dict(INCIDENT, end=None, duration=None, outcome=None, causes=[], steps=[])
+    made, out = call(None, ["history"], _store=Incidents([INCIDENT, still_open]))
     assert made.options.act(made) == 0
     rows = out.getvalue().splitlines()
-    assert "31 s" in rows[1] and "gateway.hung" in rows[1] and "kill x.service, restart x.service (failed)" in rows[1]
+    for wanted in ("31 s", "gateway.hung", "restart redis.service, kill, restart (failed)"):
+        assert wanted in rows[1]
     assert "open" in rows[2] and rows[2].endswith("nothing")
     assert rows[3] == "2 incidents on record, 1 resolved; MTTR 31 s"
 
@@ -210,15 +211,14 @@ def test_history_as_json_and_of_nothing():
 def test_a_live_line_is_drawn_on_a_terminal_only():
     for live, expected in ((True, "\r\x1b[Kup\r\x1b[Kit changed\n"), (False, "it changed\n")):
         out = io.StringIO()
-        line = manager.LiveLine(types.SimpleNamespace(out=out, style=types.SimpleNamespace(live=live),
-                                                      options=types.SimpleNamespace(json=False)))
+        line = terminal.LiveLine(out, live)
         line.draw(lambda: "up")
         line.print_above("it changed")
         assert out.getvalue() == expected
 
 
 def test_an_interruption_ends_the_pause_and_nothing_else():
-    with manager.Interruption() as interruption:
+    with terminal.Interruption() as interruption:
         assert interruption.pause(0.001) is True
         os.kill(os.getpid(), 15)
         assert interruption.pause(60) is False

@@ -87,7 +87,7 @@ class Stream(io.StringIO):
     pytest.param(Stream(True), {"TERM": "dumb"}, False, False, True, id="a dumb terminal"),
     pytest.param(Stream(True), {}, False, False, True, id="no TERM at all is a dumb one"),
     pytest.param(Stream(True), {"TERM": "xterm", "NO_COLOR": "1"}, False, False, True, id="NO_COLOR"),
-    pytest.param(Stream(True), {"TERM": "xterm", "NO_COLOR": ""}, True, True, True, id="an empty NO_COLOR says nothing"),
+    pytest.param(Stream(True), {"TERM": "xterm", "NO_COLOR": ""}, True, True, True, id="an empty NO_COLOR"),
     pytest.param(Stream(True, "ascii"), {"TERM": "xterm"}, True, True, False, id="a terminal that knows ASCII only"),
     pytest.param(Stream(False, "no-such"), {}, False, False, False, id="an encoding that Python does not know"),
 ])

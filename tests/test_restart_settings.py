@@ -62,8 +62,8 @@ def test_not_compared(shipped, shown):
 
 
 @pytest.mark.parametrize("text, found", [
-    pytest.param("[Service]\nA=1\n# c\n;d\n\nB = two  words \n", [("Service", "A", "1", 2), ("Service", "B", "two words", 6)],
-                 id="plain"),
+    pytest.param("[Service]\nA=1\n# c\n;d\n\nB = two  words \n",
+                 [("Service", "A", "1", 2), ("Service", "B", "two words", 6)], id="plain"),
     pytest.param("[Unit]\nA=one \\\n  two \\\n# a comment within\n  three\nB=1", [
         ("Unit", "A", "one two three", 2), ("Unit", "B", "1", 6)], id="continued lines"),
     pytest.param("A=0\n[Unit]\nnonsense\nA=", [("", "A", "0", 1), ("Unit", "A", "", 4)], id="nonsense is passed over"),
@@ -73,7 +73,8 @@ def test_assignments(text, found):
     assert [tuple(one) for one in restart_settings.assignments(text)] == found
 
 
-FILES = [("/unit", "[Service]\nRestartSec=5\nEnvironment=A=1\n"), ("/a.conf", "[Service]\nRestartSec=6\nRestartSec=7\n"),
+FILES = [("/unit", "[Service]\nRestartSec=5\nEnvironment=A=1\n"),
+         ("/a.conf", "[Service]\nRestartSec=6\nRestartSec=7\n"),
          ("/b.conf", "[Service]\nTimeoutSec=9\n")]
 
 

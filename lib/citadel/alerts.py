@@ -18,6 +18,7 @@ from citadel.act import FAILED, OK, Outcome
 from citadel.commands import run as run_program
 from citadel.durable import from_json, to_json
 from citadel.errors import CitadelError
+from citadel.incidents import Moment, age
 from citadel.report import printable, span
 
 JOURNAL = "/run/systemd/journal/socket"
@@ -71,10 +72,14 @@ def escalate(step, finding, incident, settings, store, now, run=run_program):
 
 
 def resolve(step, document, settings, store, now, run=run_program):
-    """Tells whoever was called that the incident is over; `document` is the closed incident."""
+    """Tells whoever was called that the incident is over; `document` is the incident, closed or about to be."""
     cause = document["causes"][0].get("cause", "") if document["causes"] else ""
-    because = "%s; it took %s" % (step.because, span(document["duration"] or 0))
-    alert = Alert("resolved", document["unit"], cause, because, "", document["id"], os.uname().nodename, document["opened"][0], now.wall, "critical")
+    lasted = document["duration"]
+    if lasted is None:
+        lasted = age(Moment(*document["opened"]), now)
+    because = "%s; it took %s" % (step.because, span(lasted))
+    alert = Alert("resolved", document["unit"], cause, because, "", document["id"],
+                  os.uname().nodename, document["opened"][0], now.wall, "critical")
     return _tell(step, alert, settings, store, now, run)
 
 

@@ -8,8 +8,8 @@ One line in the convention of the Monitoring Plugins: OK 0, WARNING 1, CRITICAL 
     UNKNOWN   we could not look: systemd does not answer, our settings are wrong
 
 `--quiet` says nothing when all is well, and a problem once: cron mails what it hears. The exit code is told each time,
-since cron's `check --quiet || systemctl start citadel-recovery.service` lives on it. Ends within LIMIT seconds, whatever
-hangs. Works for any user; what only root may read is left out.
+since cron's `check --quiet || systemctl start citadel-recovery.service` lives on it. Ends within LIMIT seconds,
+whatever hangs. Works for any user; what only root may read is left out.
 
 This path is measured in milliseconds: nothing heavy is imported before something is wrong.
 """
@@ -130,9 +130,8 @@ def news(code, findings, text, state=STATE):
             pass                                # mostly because there is none
         return False
     from citadel.durable import Directory
-    causes = {"%s %s" % (finding.unit, finding.cause or cause.cause) for finding in findings
-              for cause in finding.pressing_causes or finding.others or (finding,) if not finding.well or finding.others}
-    causes = causes or {text}
+    causes = {"%s %s" % (finding.unit, cause.cause) for finding in findings if not finding.well or finding.others
+              for cause in finding.pressing_causes or finding.others or (finding,)} or {text}
     try:
         directory = Directory(state)
         before = set((directory.read(SAID) or b"").decode("utf-8", "replace").splitlines())

@@ -16,7 +16,7 @@ from citadel.report import plural, printable, span
 POLL = 0.05                 # seconds between two looks; the downtime is measured this finely, the systemctl call apart
 NOTICE = 10.0               # within which systemd must notice the death: it has a SIGCHLD, so milliseconds
 GRACE = 5.0                 # over RestartSec, for its timers' accuracy (250 ms) and a busy host
-BACK_AFTER_KILL = ("always", "on-failure", "on-abnormal", "on-abort")       # systemd.service(5), Restart=, "unclean signal"
+BACK_AFTER_KILL = ("always", "on-failure", "on-abnormal", "on-abort")       # "unclean signal", systemd.service(5)
 
 Step = namedtuple("Step", "text ok seconds")
 Step.__doc__ = "One step done: `seconds` since the kill (0 before it)."
@@ -75,8 +75,8 @@ def since_reset(files, unit, now):
 
 
 class Drill:
-    """One drill on `unit` (as it was just seen). `look()` gives the Unit anew, `ask()` its Probe; `tell(step)` is called
-    for each step when it is done; `patience` is how long it may take from active to its first good answer."""
+    """One drill on `unit` (as it was just seen). `look()` gives the Unit anew, `ask()` its Probe; `tell(step)` is
+    called for each step when it is done; `patience` is how long it may take from active to its first good answer."""
 
     def __init__(self, unit, look, ask, clock, sleep, tell, patience, run=commands.run):
         self.unit, self.look, self.ask, self.run = unit, look, ask, run

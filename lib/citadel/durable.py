@@ -115,7 +115,8 @@ class Directory:
             return os.open(temporary, flags, 0o600, dir_fd=base)
 
     def names(self, inside=""):
-        """The names of the finished files in the directory or one of its sub-directories, sorted."""
+        """The names of the finished files in the directory or one of its sub-directories, sorted; none when it cannot
+        be read."""
         return [name for name in self._entries(inside) if not name.startswith(".")]
 
     def _entries(self, inside):
@@ -124,22 +125,24 @@ class Directory:
             return []
         try:
             descriptor = os.open(inside or ".", FOLDER, dir_fd=base)
-        except (FileNotFoundError, NotADirectoryError):
+        except OSError:
             return []
         try:
             return sorted(os.listdir(descriptor))
+        except OSError:
+            return []
         finally:
             os.close(descriptor)
 
     def remove(self, name):
         """Whether the file was there and is now gone."""
-        base = self.open()
         try:
+            base = self.open()
             if base is not None:
                 os.unlink(name, dir_fd=base)
                 return True
-        except OSError:
-            pass
+        except (OSError, NotPermitted):
+            pass                        # then it is not there, or not ours to remove: the answer says so
         return False
 
     def set_aside(self, name, keep=5):

@@ -14,8 +14,9 @@ bounded by what is certain: it is at least as old as this boot. So neither a reb
 a clock that was stepped back make us wait for years.
 
 State that cannot be understood is set aside and counts as spent, for one window: `History.lost` then says how long
-ago that was. When an attempt cannot be counted here (disk full, read-only), one attempt a window is granted by a note
-in FALLBACK, which is RAM; when that fails too, none is.
+ago that was. When the state cannot be written (disk full, read-only), it goes to FALLBACK, which is RAM, so that the
+next pass knows of the incident and whom it has called; and as a reboot would forget it, only one attempt a window is
+granted then, and none when that fails, too.
 """
 
 import fcntl
@@ -236,7 +237,7 @@ class Store:
         """The state, read once a pass; without the lock each time, as another may be writing it."""
         if self._state is not None and self._locked:
             return self._state
-        state, why = {"services": {}, "lost": None}, ""
+        state, why = {"services": {}, "lost": None, "serial": 0}, ""
         try:
             data = self.files.read("state.json")
             if data is not None:
@@ -249,6 +250,9 @@ class Store:
                 self.files.set_aside("state.json")
         except OSError as error:
             why = error.strerror
+        in_memory = self._state_in_memory()
+        if in_memory and in_memory["serial"] > state["serial"]:
+            state = in_memory
         if why:
             state["lost"] = self._moment()
             self.trouble = "state.json could not be read (%s), going on with a smaller budget" % printable(why)
@@ -256,6 +260,13 @@ class Store:
         if why and self._locked:
             self._save()
         return state
+
+    def _state_in_memory(self):
+        """What a pass kept in FALLBACK because the disk did not take it, or None."""
+        try:
+            return _understood(self._fallback.read("state.json") or b"")
+        except (ValueError, OSError, NotPermitted):
+            return None
 
     def _was_used(self):
         """Whether there was a state once: then its absence is a loss, and not the first day."""
@@ -267,8 +278,16 @@ class Store:
         now = self.now()
         for service in self._state["services"].values():
             service["attempts"] = [one for one in service["attempts"] if age(Moment(*one[0]), now) < FORGOTTEN_AFTER]
+        self._state["serial"] += 1
         document = {"schema": SCHEMA, "sha256": _checksum(self._state), "state": self._state}
-        return self._write("state.json", document)
+        if self._write("state.json", document):
+            self._fallback.remove("state.json")
+            return True
+        try:
+            self._fallback.write("state.json", to_json(document))
+        except (OSError, NotPermitted):
+            pass                        # `trouble` says already that nothing can be kept
+        return False
 
     def _write(self, name, document):
         try:
@@ -504,6 +523,7 @@ def _understood(data):
 
 
 def _check_state(state):
+    _whole(state["serial"])
     if state["lost"] is not None:
         _moment_in(state["lost"])
     for unit, service in state["services"].items():

@@ -8,16 +8,12 @@ minute: nothing below `main` is imported or built for it.
 import sys
 
 from citadel import settings as settings_file
-from citadel.errors import CANNOT_LOOK, OK, STILL_WRONG, CannotLook, CitadelError, NotPermitted, SettingsError, UsageError
+from citadel.errors import (CANNOT_LOOK, OK, STILL_WRONG, CannotLook, CitadelError, NotPermitted, SettingsError,
+                            UsageError)
 
 NAME = "citadel-restart-manager"
 SHIPPED_UNITS = "units"                 # beside our lib/: the units as they were shipped
-LOG_LINES = 50
-MOST_LOG_LINES = 1000000
 MOST_JSON_LINES = 10000                 # a JSON document is built in memory
-WATCH = 60                              # seconds
-LONGEST_WATCH = 30 * 86400
-HISTORY = 20
 
 
 def main(argv, out=None):
@@ -25,7 +21,8 @@ def main(argv, out=None):
     out = out or sys.stdout
     if argv in (["check"], ["check", "--quiet"]):
         return tell_check(out, quiet=len(argv) == 2)
-    options = read_arguments(argv, out)
+    from citadel import command_line
+    options = command_line.read(argv, ACTIONS, out)
     return OK if options is None else options.act(Call(options, out))
 
 
@@ -249,9 +246,9 @@ def _print_comparison(call, settings, differ, note):
     for line, (name, _, verdict) in zip(table([row[:2] for row in rows]), rows):
         call.say("  " + line + ("" if not verdict else "\n      " + call.paint(verdict, "uneasy")))
     others = [one for one in settings if one.same and one.name not in RESTART]
-    call.say("%s; %s" % (
-        "and %s more as shipped, the sandbox among them" % plural(len(others), "setting") if others else "no others",
-        "%s differ%s" % (plural(len(differ), "setting"), "s" if len(differ) == 1 else "") if differ else "none differs"))
+    call.say("%s more as shipped, the sandbox among them; %s" % (
+        plural(len(others), "setting"), "none differs" if not differ else "1 differs" if len(differ) == 1 else
+        "%d differ" % len(differ)))
     if note:
         call.say(call.paint(note, "uneasy"))
 
@@ -275,7 +272,8 @@ def _check_settings(call):
 def status(call):
     """The service at a glance, as a tree."""
     from citadel import diagnose
-    from citadel.check import look_within, LIMIT, STATE
+    from citadel.check import LIMIT, STATE, look_within
+    from citadel.status import tree
     service = call.service
     facts = look_within(LIMIT, STATE)(call.settings._replace(services=(service,)))
     finding = diagnose.diagnose(facts, diagnose.marks_of(call.settings))[0]
@@ -288,7 +286,8 @@ def status(call):
                 {"name": one.name, "unit": one.unit.name, "active": one.unit.active, "sub": one.unit.sub,
                  "probe": dict(one.probe._asdict())} for one in facts.services[0].dependencies]))
     else:
-        _print_status(call, facts.services[0], finding, more)
+        for line in tree(facts.services[0], finding, more, call.style):
+            call.say(line)
     return STILL_WRONG if finding.cause else OK
 
 
@@ -316,86 +315,15 @@ def _status_facts(call, unit):
             "on_failure": shown.get("OnFailure", "").split(), "record": record}
 
 
-def _print_status(call, service, finding, more):
-    from citadel.report import printable, size
-    unit = service.unit
-    tone = "good" if finding.well else "bad" if finding.cause else "uneasy"
-    branches = [
-        "enabled: " + (unit.unit_file or "no unit file"),
-        ("active: %s (%s)" % (unit.active, unit.sub),
-         ([] if not unit.main_pid else ["PID %d" % unit.main_pid])
-         + ([] if not more["since"] else ["since " + more["since"]])
-         + ([] if unit.memory is None else ["memory %s%s" % (
-             size(unit.memory), " of " + size(unit.memory_max) if unit.memory_max else "")])),
-        "port: %s" % (more["port"] or "not known"),
-        "workers: %s" % (more["workers"] or "not set"),
-        "environment: %s" % printable(more["environment"] or "not set"),
-        ("restart: %s" % (unit.restart or "no"), _restart_branches(unit, more)),
-        ("dependencies", [_dependency_text(call, one) for one in service.dependencies] or ["none"]),
-    ] + _record_branches(more["record"])
-    because = printable(finding.because, 400)
-    if because.startswith(unit.name + " "):
-        because = because[len(unit.name) + 1:]
-    heading = "%s: %s%s" % (call.paint(unit.name, "strong"), call.paint(because, tone),
-                            " (%s)" % finding.cause if finding.cause else "")
-    for line in call.style.tree(heading, branches):
-        call.say(line)
-    for cause in finding.others:
-        call.say("also: %s (%s)" % (cause.because, cause.cause))
-
-
-def _restart_branches(unit, more):
-    from citadel.report import plural, span
-    branches = ["after " + span(unit.restart_sec)] if unit.restart_sec is not None else []
-    if unit.start_burst and unit.start_interval:
-        branches.append("at most %s in %s" % (plural(unit.start_burst, "start"), span(unit.start_interval)))
-    branches += ["%s within %s" % (what, span(seconds)) for what, seconds in (
-        ("starts", more["start_timeout"]), ("stops", more["stop_timeout"])) if seconds is not None]
-    if more["on_failure"]:
-        branches.append("gives up to " + " ".join(more["on_failure"]))
-    return branches + ["systemd has restarted it %s since it was last started by hand" % (
-        {0: "not once", 1: "once"}.get(unit.restarts, plural(unit.restarts, "time")))]
-
-
-def _dependency_text(call, dependency):
-    from citadel.report import printable, span
-    unit, probe = dependency.unit, dependency.probe
-    if probe.outcome == "none":
-        answer = "not probed"
-    elif probe.outcome == "ok":
-        answer = "answers in " + span(probe.seconds)
-    else:
-        answer = printable("%s%s" % (probe.outcome, ": " + probe.detail if probe.detail else ""))
-    well = unit.active == "active" and probe.outcome in ("ok", "none")
-    return "%s: %s %s" % (dependency.name, unit.name, call.paint(
-        "%s (%s), %s" % (unit.active, unit.sub, answer), "good" if well else "bad"))
-
-
-def _record_branches(record):
-    from citadel.report import printable, span
-    if not record["readable"]:
-        return ["open incident, last recovery, maintenance: only root may see them"]
-    incident, last = record["incident"], record["last"]
-    opened = "none"
-    if incident:
-        cause = incident["causes"][0]["cause"] if incident["causes"] else "cause not recorded"
-        opened = printable("%s, since %s, %s" % (incident["id"], incident["start"], cause))
-    recovery = "none on record"
-    if last:
-        recovery = printable("%s, %s, %s after %s" % (last["id"], last["end"], last["outcome"] or "ended",
-                                                      span(last["duration"] or 0)))
-    return ["open incident: " + opened, "last recovery: " + recovery,
-            "maintenance: " + (record["maintenance"] or "off")]
-
-
 # --- monitor ----------------------------------------------------------------------------------------------------------
 
 def monitor(call):
     """Watches the service until the time is over or somebody ends it, and adds it up."""
     from citadel import monitor as watching
     from citadel import moments, probes, systemctl
+    from citadel.terminal import Interruption, LiveLine
     service, cursor = call.service, [moments.end_of_journal(run=call.run)]
-    events, line = [], LiveLine(call)
+    events, line = [], LiveLine(call.out, call.style.live and not call.options.json)
 
     def look():
         asked = call.monotonic()
@@ -449,59 +377,11 @@ def _wall_time(call, moment):
     return local_time(now.wall - (now.monotonic - moment), milliseconds=True)
 
 
-class LiveLine:
-    """The one line that is redrawn, on a terminal that can; nothing in a pipe."""
-
-    def __init__(self, call):
-        self._out, self._live = call.out, call.style.live and not call.options.json
-
-    def draw(self, text):
-        if self._live:
-            self._out.write("\r\x1b[K" + text())
-            self._out.flush()
-
-    def clear(self):
-        self.draw(lambda: "")
-
-    def print_above(self, text):
-        self.clear()
-        self._out.write(text + "\n")
-        self._out.flush()
-
-
-class Interruption:
-    """Ctrl-C and SIGTERM as the end of a pause instead of an exception in the middle of something."""
-
-    def __enter__(self):
-        import os
-        import signal
-        self._arrived, sender = os.pipe()
-        os.set_blocking(sender, False)
-        self._sender, self._signal = sender, signal
-        self._before = {number: signal.signal(number, lambda *_: None) for number in (signal.SIGINT, signal.SIGTERM)}
-        self._wakeup = signal.set_wakeup_fd(sender)
-        return self
-
-    def __exit__(self, *_):
-        import os
-        self._signal.set_wakeup_fd(self._wakeup)
-        for number, handler in self._before.items():
-            self._signal.signal(number, handler)
-        os.close(self._arrived)
-        os.close(self._sender)
-
-    def pause(self, seconds):
-        """Waits so long, or until a signal arrives; False once one has."""
-        import select
-        poll = select.poll()
-        poll.register(self._arrived, select.POLLIN)
-        return not poll.poll(max(0.0, seconds) * 1000)
-
-
 # --- logs -------------------------------------------------------------------------------------------------------------
 
 def logs(call):
     """The journal of the service, its application log, or the lines of one incident."""
+    from citadel import command_line
     from citadel import logs as reading
     options = call.options
     if options.app and options.incident:
@@ -513,7 +393,7 @@ def logs(call):
     since = until = None
     if options.incident:
         since, until = _incident_span(call, options.incident)
-    lines = options.lines or (LOG_LINES if not options.incident else None)
+    lines = options.lines or (command_line.LOG_LINES if not options.incident else None)
     if options.json:
         return _journal_as_json(call, lines, since, until)
     reading.become(reading.journal_command(call.unit, lines, options.follow, since, until))
@@ -521,10 +401,12 @@ def logs(call):
 
 
 def _application_log(call, reading):
+    from citadel import command_line
+    from citadel.terminal import Interruption
     path = call.service.log
     if not path:
         raise CitadelError("no application log is set for %s (log = in its section of the settings)" % call.unit)
-    lines = call.options.lines or LOG_LINES
+    lines = call.options.lines or command_line.LOG_LINES
     if call.options.json:
         kept = []
         reading.show_file(path, min(lines, MOST_JSON_LINES), lambda text: kept.extend(text.splitlines()))
@@ -682,7 +564,7 @@ def maintenance(call):
         was = call.store.end_maintenance()
         return _say_maintenance(call, None, "maintenance is off" if was else "maintenance was off already")
     found = call.store.maintenance()
-    return _say_maintenance(call, found, "maintenance is on " + _maintenance_text(call) if found else "maintenance is off")
+    return _say_maintenance(call, found, "maintenance is %s" % ("on " + _maintenance_text(call) if found else "off"))
 
 
 def _begin_maintenance(call):
@@ -738,8 +620,7 @@ def history(call):
     rows = [("INCIDENT", "START", "LASTED", "OUTCOME", "CAUSE", "DONE")]
     for one in documents:
         causes = [printable(str(cause.get("cause", "")), 60) for cause in one["causes"]]
-        done = ["%s %s%s" % (step.get("do", "?"), step.get("target", ""), "" if step.get("outcome") == "ok" else
-                             " (%s)" % step.get("outcome", "?")) for step in one["steps"]]
+        done = [_step_text(step, one["unit"]) for step in one["steps"]]
         rows.append((one["id"], one["start"], span(one["duration"]) if one["duration"] is not None else "open",
                      printable(one["outcome"] or "-", 20), ", ".join(causes[:2]) or "-",
                      printable(", ".join(done) or "nothing", 160)))
@@ -752,7 +633,12 @@ def history(call):
     return OK
 
 
-# --- the command line -------------------------------------------------------------------------------------------------
+def _step_text(step, unit):
+    """A recorded step in a few words; its target only where it is another than the service itself."""
+    target, outcome = step.get("target", ""), step.get("outcome", "?")
+    return "%s%s%s" % (step.get("do", "?"), " %s" % target if target not in ("", unit) else "",
+                       "" if outcome == "ok" else " (%s)" % outcome)
+
 
 ACTIONS = (
     ("test-restart", test_restart, "kill the service's main process and watch systemd bring it back"),
@@ -766,85 +652,3 @@ ACTIONS = (
     ("maintenance", maintenance, "mute actions (never alerts) for a time"),
     ("history", history, "past incidents, MTTR and MTBF"),
 )
-
-
-def read_arguments(argv, out):
-    """The options that `argv` means, or None when help or the version was asked for and given. Raises UsageError,
-    which names the word that is wrong and says no more."""
-    import argparse
-    from contextlib import redirect_stdout
-
-    class Parser(argparse.ArgumentParser):
-        def error(self, message):
-            raise UsageError(message.replace("\n", " "))
-
-    parser = Parser(prog=NAME, allow_abbrev=False, description="Looks after a systemd service. `%s ACTION --help` says "
-                    "more about one action." % NAME)
-    _add_global_options(parser, {"service": "", "config": None, "json": False})
-    parser.add_argument("--version", action="version", version="%s %s" % (NAME, _version()))
-    everywhere = Parser(add_help=False, allow_abbrev=False)
-    _add_global_options(everywhere, dict.fromkeys(("service", "config", "json"), argparse.SUPPRESS))
-    actions = parser.add_subparsers(metavar="ACTION", dest="action", parser_class=Parser, title="actions")
-    for name, act, about in ACTIONS:
-        words = actions.add_parser(name, parents=[everywhere], help=about, allow_abbrev=False,
-                                   description=about[0].upper() + about[1:] + ".")
-        words.set_defaults(act=act)
-        _add_words(words, name, argparse)
-    try:
-        with redirect_stdout(out):
-            options = parser.parse_args(argv)
-    except SystemExit:                          # argparse's way of saying that it has printed help or the version
-        return None
-    if options.action is None:
-        raise UsageError("an action is missing: " + " ".join(row[0] for row in ACTIONS))
-    return options
-
-
-def _add_global_options(parser, defaults):
-    """The options that may stand before the action and after it: after it without a default of their own, which would
-    undo what was said before it."""
-    parser.add_argument("--service", metavar="UNIT", default=defaults["service"],
-                        help="one of the services in the settings (default: the first)")
-    parser.add_argument("--config", metavar="FILE", default=defaults["config"],
-                        help="our settings (default: %s)" % settings_file.DEFAULT_PATH)
-    parser.add_argument("--json", action="store_true", default=defaults["json"], help="one JSON document")
-
-
-def _add_words(words, action, argparse):
-    def reader(read):
-        def convert(text):
-            try:
-                return read(text)
-            except ValueError as error:
-                raise argparse.ArgumentTypeError(str(error))
-        return convert
-
-    if action == "test-restart":
-        words.add_argument("--force", action="store_true", help="also in maintenance, and when it uses up the start limit")
-    elif action == "config":
-        words.add_argument("--check", metavar="FILE", help="only validate this citadel.conf")
-    elif action == "monitor":
-        words.add_argument("seconds", metavar="SECONDS", nargs="?", default=WATCH,
-                           type=reader(settings_file.duration(1, LONGEST_WATCH)),
-                           help="how long (default: %d; also 10min, 2h); Ctrl-C ends it with the same summary" % WATCH)
-    elif action == "logs":
-        words.add_argument("lines", metavar="LINES", nargs="?", type=reader(settings_file.whole(1, MOST_LOG_LINES)),
-                           help="the last so many lines (default: %d)" % LOG_LINES)
-        words.add_argument("-f", "--follow", action="store_true", help="go on with what is added")
-        words.add_argument("--app", action="store_true", help="the application log instead of the journal")
-        words.add_argument("--incident", metavar="ID", help="the lines of that incident only")
-    elif action == "check":
-        words.add_argument("--quiet", action="store_true", help="silent when all is well, and a problem is told once")
-    elif action == "maintenance":
-        words.add_argument("word", metavar="on|off|status", choices=("on", "off", "status"))
-        words.add_argument("--for", metavar="TIME", dest="span", type=reader(settings_file.duration(1, 7 * 86400)),
-                           help="how long: 30min, 2h, 1d")
-        words.add_argument("--reason", metavar="TEXT", help="why, for whoever finds it")
-    elif action == "history":
-        words.add_argument("count", metavar="N", nargs="?", default=HISTORY, type=reader(settings_file.whole(1, 100000)),
-                           help="the newest so many (default: %d)" % HISTORY)
-
-
-def _version():
-    from citadel import __version__
-    return __version__

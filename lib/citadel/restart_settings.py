@@ -15,7 +15,7 @@ from citadel.systemctl import seconds
 Assignment = namedtuple("Assignment", "section key value line")
 
 Setting = namedtuple("Setting", "name value shipped same origin")
-Setting.__doc__ = """`value` is systemd's, `shipped` ours, both as a person reads them; `origin` "file:line", "" unknown."""
+Setting.__doc__ = """`value` is systemd's, `shipped` ours, both as a person reads them; `origin` "file:line" or ""."""
 
 # What this command is about; always shown. All others are shown only when they differ.
 RESTART = ("Restart", "RestartSec", "RestartMode", "StartLimitIntervalSec", "StartLimitBurst", "TimeoutStartSec",
@@ -100,7 +100,7 @@ def origin(key, written):
 
 
 def _values(text):
-    """{directive: its values}: a list that is assigned again grows, an empty assignment clears, else the last counts."""
+    """{directive: its values}: a list assigned again grows, an empty assignment clears it, else the last one counts."""
     values = {}
     for _, key, value, _ in assignments(text):
         if key in LEFT_OUT:

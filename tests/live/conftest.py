@@ -48,6 +48,7 @@ def installed(furnished):
 def host(installed):
     """The installed machine with all services up, healthy and without a history of restarts."""
     installed.do("rm", "-f", MOOD)
+    installed.wait(lambda: installed.show(RECOVERY, "ActiveState") != "activating", "a pass to end", timeout=300)
     installed.do("systemctl", "reset-failed", GATEWAY, OLLAMA, REDIS, RECOVERY, ok=False)
     if not (installed.is_healthy() and installed.show(REDIS, "ActiveState") == "active"):
         installed.do("systemctl", "start", OLLAMA, REDIS, GATEWAY)

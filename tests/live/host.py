@@ -11,6 +11,7 @@ import time
 
 import provision
 import roots
+from citadel.commands import run
 from citadel.rehearsal.machine import TARGET, Machine
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -220,9 +221,23 @@ def install_gateway(machine):
         assert answer.ok, answer.complaint()
 
 
+class Bare(Machine):
+    """A machine without anything of a Citadel that the root it copies may hold (Machine itself hides that one's state
+    behind a mount, which an uninstallation could not remove)."""
+
+    def __enter__(self):
+        super().__enter__()
+        for path in ("/var/lib/citadel-recovery", "/opt/citadel/logs", "/opt/citadel"):
+            place = self.path(path)
+            if os.path.ismount(place):
+                run(["umount", place], 10)
+            shutil.rmtree(place, ignore_errors=True)
+        return self
+
+
 def machine_of(name, suffix=""):
     """A machine on the root `name`, not booted. This host's own services stay out of a copy of it."""
-    return Machine(roots.directory(name, provision.CACHE), "citadel-" + (name.strip("/") or "host") + suffix,
+    return Bare(roots.directory(name, provision.CACHE), "citadel-" + (name.strip("/") or "host") + suffix,
                    target=TARGET if name == "/" else "multi-user.target", binds={CHECKOUT: TREE})
 
 

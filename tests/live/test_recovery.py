@@ -24,12 +24,16 @@ START_TIMEOUT = 6
 # So that a test need not wait two minutes until a gateway counts as hung.
 SETTINGS = """\
 [service citadel-gateway.service]
-start_timeout = %d
+start_timeout = {0}
+[dependency ollama]
+start_timeout = {0}
+[dependency redis]
+start_timeout = {0}
 [recovery]
 verify_timeout = 25s
 attempts = 50
 probe_timeout = 4s
-""" % START_TIMEOUT
+""".format(START_TIMEOUT)
 
 Fault = namedtuple("Fault", "make cause verdict undo repair says")
 Fault.__new__.__defaults__ = (None, None, "")
@@ -54,7 +58,7 @@ def processes(host, unit):
 
 def stop_signal(unit):
     def make(host):
-        host.grown_up()
+        host.grown_up(unit)
         host.do("kill", "-STOP", *processes(host, unit))
     return make
 
@@ -79,7 +83,7 @@ def crash_for_good(host):
 
 
 def freeze(host):
-    host.grown_up()
+    host.grown_up(GATEWAY)
     if not host.do("systemctl", "freeze", GATEWAY, ok=False).ok:
         pytest.skip("this container cannot freeze a unit")
 
@@ -92,7 +96,7 @@ def start_timeout(host):
 
 def ill(word):
     def make(host):
-        host.grown_up()
+        host.grown_up(GATEWAY)
         host.mood("%s %d" % (word, host.pid()))
     return make
 
@@ -318,7 +322,7 @@ def well(host, patient):
     host.handler()
     host.manager("reset")
     host.do("systemctl", "mask", "--runtime", RECOVERY)
-    host.grown_up = lambda: host.wait(lambda: host.age(GATEWAY) > START_TIMEOUT + 0.5, "a gateway past its start")
+    host.grown_up = lambda unit: host.wait(lambda: host.age(unit) > START_TIMEOUT + 0.5, unit + " past its start")
     yield host
     host.do("systemctl", "unmask", "--runtime", RECOVERY, ok=False)
     host.do("systemctl", "unmask", GATEWAY, ok=False)

@@ -162,6 +162,16 @@ def test_ended_in_the_middle_it_leaves_the_host_as_it_was(tree_with, number, exp
     rehearsal.assert_nothing_changed()
 
 
+def test_when_its_keeper_is_killed_nothing_is_left_either(tree_with):
+    rehearsal = Rehearsal([], tree_with(SLOW_INSTALL))
+    rehearsal.await_line("boot")
+    with open("/proc/%d/task/%d/children" % (rehearsal.process.pid, rehearsal.process.pid)) as file:
+        keeper, = file.read().split()
+    os.kill(int(keeper), signal.SIGKILL)
+    assert rehearsal.end(20)[0] == 137
+    rehearsal.assert_nothing_changed()
+
+
 def test_the_source_tree_stays_as_it_was_cloned(tree_with):
     tree = tree_with(BAD_INSTALL)
     assert Rehearsal([], tree).end()[0] == 1
@@ -250,8 +260,9 @@ def test_the_program_cannot_write_to_the_host_at_all(tmp_path):
     code = ("import sys; sys.path.insert(0, %r)\n"
             "from citadel.rehearsal.isolation import isolate\n"
             "isolate([sys.executable, '-c', sys.argv[1], sys.argv[1]], read_only=True)\n"
-            "open(%r, 'w')\n" % (os.path.join(TREE, "lib"), str(tmp_path / "written")))
+            "open(%r, 'w')      # /tmp alone can be written to, and nothing of it arrives\n"
+            "open('/etc/citadel-was-here', 'w')\n" % (os.path.join(TREE, "lib"), str(tmp_path / "written")))
     answer = subprocess.run([sys.executable, "-B", "-c", code, code], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                             universal_newlines=True)
-    assert "Read-only file system" in answer.stderr
-    assert os.listdir(str(tmp_path)) == []
+    assert "Read-only file system: '/etc/citadel-was-here'" in answer.stderr
+    assert os.listdir(str(tmp_path)) == [] and not os.path.exists("/etc/citadel-was-here")

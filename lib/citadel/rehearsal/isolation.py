@@ -10,6 +10,7 @@ last process, so even SIGKILL to any of the three leaves nothing behind.
 """
 
 import binascii
+import fcntl
 import os
 import select
 import signal
@@ -23,9 +24,10 @@ LIBRARY = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file
 
 DIRECTORY = "/run/citadel-rehearsal"            # inside: ours, on a tmpfs that covers /run for us alone
 CGROUP = "CITADEL_ISOLATED_CGROUP"              # set inside: our own cgroup directory in the cgroup2 tree, or ""
+LIFELINE = "CITADEL_ISOLATED_LIFELINE"          # set inside: a pipe that ends with the keeper
 HOST_MOUNTS = "CITADEL_ISOLATED_FROM"           # set inside: the host's mount namespace, to compare with
 # Read once, at import: a main may clean its environment afterwards.
-_GIVEN = {name: os.environ.get(name, "") for name in (CGROUP, HOST_MOUNTS)}
+_GIVEN = {name: os.environ.get(name, "") for name in (CGROUP, HOST_MOUNTS, LIFELINE)}
 SOURCE_NAME = "citadel-rehearsal"               # what our mounts are called in /proc/mounts
 _settled = []                                   # not empty once this process has made its mounts
 PSEUDO = frozenset((
@@ -48,6 +50,8 @@ def isolate(argv, read_only=False):
         raise NotPermitted("needs root: it mounts a copy of this host and boots it")
     if find("unshare") is None:
         raise CannotLook("unshare is not installed on this host (package util-linux)")
+    if LIBRARY.startswith("/run/"):
+        raise CannotLook("cannot work from %s: /run is covered in there; put the tree elsewhere" % LIBRARY)
     sys.stdout.flush()
     sys.stderr.flush()
     sys.exit(_watch(argv))
@@ -94,6 +98,7 @@ def _settle(read_only):
     if _settled:
         return
     _settled.append(True)
+    _end_with_the_keeper(int(_GIVEN[LIFELINE]))
     if read_only:
         for mount in mounts():
             # One that another mount hides cannot be reached by its path, nor written to.
@@ -109,6 +114,16 @@ def _settle(read_only):
         _mount(["-t", "overlay", "-o", "lowerdir=/tmp,upperdir=%s,workdir=%s" % (upper, work), SOURCE_NAME, "/tmp"])
 
 
+def _end_with_the_keeper(lifeline):
+    """SIGIO when the pipe's other end closes (fcntl(2), O_ASYNC), and everything of ours ends with this process."""
+    signal.signal(signal.SIGIO, lambda number, frame: os._exit(128 + signal.SIGKILL))
+    fcntl.fcntl(lifeline, fcntl.F_SETOWN, os.getpid())
+    fcntl.fcntl(lifeline, fcntl.F_SETFL, fcntl.fcntl(lifeline, fcntl.F_GETFL) | os.O_ASYNC)
+    os.set_inheritable(lifeline, False)
+    if _hung_up(lifeline, 0):
+        os._exit(128 + signal.SIGKILL)
+
+
 def _mount(words, must=True):
     answer = run(["mount", "--no-mtab"] + words, 10)     # else libmount leaves a /run/mount behind
     if must and not answer.ok:
@@ -118,6 +133,8 @@ def _mount(words, must=True):
 
 def _watch(argv):
     """In the command that the user typed: starts the keeper, hands signals on, returns the exit code."""
+    name = "citadel-%d-%s" % (os.getpid(), binascii.hexlify(os.urandom(4)).decode())
+    group = _own_cgroup(name)
     alive, our_end = os.pipe()
     keeper = os.fork()
     if keeper == 0:
@@ -125,22 +142,22 @@ def _watch(argv):
         os.setsid()
         code = 70
         try:
-            code = _keep(argv, alive)
+            code = _keep(argv, name, group, alive)
         finally:
             os._exit(code)
     os.close(alive)
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda number, frame: _send(keeper, number))
-    return _exit_code(os.waitpid(keeper, 0)[1])
+    code = _exit_code(os.waitpid(keeper, 0)[1])
+    remove_cgroup(group)        # the keeper has done so, unless it was killed
+    return code
 
 
-def _keep(argv, alive):
+def _keep(argv, name, group, alive):
     """In the keeper: runs the program until it ends or the user's command is gone, then cleans up in any case."""
     asked = []
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda number, frame: asked.append(number))
-    name = "citadel-%d-%s" % (os.getppid(), binascii.hexlify(os.urandom(4)).decode())
-    group = _own_cgroup(name)
     program = -1
     try:
         program = _start(argv, name, group)
@@ -153,7 +170,10 @@ def _keep(argv, alive):
 
 def _start(argv, name, group):
     """The program in its namespaces and its cgroup, in a process group of its own; returns unshare's PID."""
-    environment = dict(os.environ, **{CGROUP: group, HOST_MOUNTS: os.readlink("/proc/self/ns/mnt")})
+    lifeline, _ = os.pipe()     # the keeper alone holds the other end, so that the program hears of its end
+    os.set_inheritable(lifeline, True)
+    environment = dict(os.environ, **{CGROUP: group, HOST_MOUNTS: os.readlink("/proc/self/ns/mnt"),
+                                      LIFELINE: str(lifeline)})
     command = [find("unshare"), "--mount", "--propagation", "private", "--pid", "--fork", "--kill-child",
                "--mount-proc"] + list(argv)
     if _systemd_is_init():

@@ -24,9 +24,10 @@ from citadel.rehearsal.stage import GATEWAY, MANAGER, SOURCE, Stage
 
 NAME = "citadel-rehearsal"
 SOURCE_TREE = os.path.dirname(isolation.LIBRARY)
-INSTALLERS = (("apt-get", ["install", "-y", "--no-install-recommends", "systemd-container"]),
-              ("dnf", ["install", "-y", "systemd-container"]),
-              ("zypper", ["--non-interactive", "install", "systemd-container"]))
+PACKAGE = "systemd-container"       # on Debian, Fedora, RHEL and openSUSE alike
+INSTALLERS = (("apt-get", (["update"], ["install", "-y", "--no-install-recommends", PACKAGE])),
+              ("dnf", (["install", "-y", PACKAGE],)),
+              ("zypper", (["--non-interactive", "install", PACKAGE],)))
 
 
 def main(argv, out=sys.stdout):
@@ -42,7 +43,7 @@ def main(argv, out=sys.stdout):
     if options.get_nspawn:
         return get_nspawn(out)
     if find("systemd-nspawn") is None:
-        raise CannotLook("systemd-nspawn is missing: package systemd-container brings it (--get-nspawn installs it)")
+        raise CannotLook("systemd-nspawn is missing: package %s brings it (--get-nspawn installs it)" % PACKAGE)
     isolation.isolate(isolation.again("citadel.rehearsal.main", "isolated", argv), read_only=True)
     return play(options, Narrator(out, options.json))
 
@@ -82,12 +83,13 @@ def get_nspawn(out):
     if find("systemd-nspawn"):
         out.write("systemd-nspawn is here already\n")
         return OK
-    for program, words in INSTALLERS:
+    for program, orders in INSTALLERS:
         if find(program):
-            answer = run([program] + words, 600, environment={"DEBIAN_FRONTEND": "noninteractive"})
-            if not answer.ok or not find("systemd-nspawn"):
-                raise CannotLook("could not install systemd-container: " + answer.complaint())
-            out.write("installed systemd-container with %s\n" % program)
+            answers = [run([program] + words, 600, environment={"DEBIAN_FRONTEND": "noninteractive"})
+                       for words in orders]
+            if not find("systemd-nspawn"):
+                raise CannotLook("could not install %s: %s" % (PACKAGE, answers[-1].complaint()))
+            out.write("installed %s with %s\n" % (PACKAGE, program))
             return OK
     raise CannotLook("no apt-get, dnf or zypper here: install the package that brings systemd-nspawn by hand")
 
@@ -194,7 +196,8 @@ class Narrator:
     def begin(self, name, what=""):
         self.began = self.clock()
         if self.style.live and not self.as_json:
-            self.out.write("\r\x1b[K  %-15s %s" % (name, self.style.paint("… " + what, "faint")))
+            dots = "… " if self.style.unicode else "... "
+            self.out.write("\r\x1b[K  %-15s %s" % (name, self.style.paint(dots + what, "faint")))
             self.out.flush()
 
     def _end(self, name, mark, how, seconds, text):

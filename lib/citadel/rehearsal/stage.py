@@ -44,7 +44,7 @@ class Stage:
         self.redis = REDIS[0]
         self.said = {}
         self.pid_before = 0
-        self.incidents_before = set()
+        self.incidents_before = {}
         self._conf_before = ""
 
     # --- setting it up
@@ -145,19 +145,22 @@ class Stage:
             time.sleep(0.1)
 
     def recall(self):
-        """Keeps as `said` the first cause in the newest incident since `make_ready`; without one, listens."""
-        new = sorted(self._incidents() - self.incidents_before)
+        """Keeps as `said` the first cause that a pass recorded since `make_ready`, in a new incident or in one that
+        was open already; without one, listens."""
+        now = self._incidents()
+        new = sorted(name for name in now if now[name] != self.incidents_before.get(name))
         if not new:
             return self.listen()
-        incident = json.loads(self.machine.read(INCIDENTS + "/" + new[-1]))
-        self.said = dict(incident["causes"][0], verdict=incident["outcome"])
+        known = len(self.incidents_before.get(new[-1], {}).get("causes", ()))
+        causes = now[new[-1]]["causes"]
+        self.said = dict((causes[known:] or causes[-1:])[0], verdict=now[new[-1]]["outcome"])
         return None
 
     def _incidents(self):
+        """The incidents on record, by file name."""
         directory = self.machine.path(INCIDENTS)
-        if not os.path.isdir(directory):
-            return set()
-        return {name for name in os.listdir(directory) if name.endswith(".json")}
+        names = os.listdir(directory) if os.path.isdir(directory) else ()
+        return {name: json.loads(self.machine.read(INCIDENTS + "/" + name)) for name in names if name.endswith(".json")}
 
     def reset(self):
         """Clears systemd's counters and our attempt budget, as an operator would after a repair."""

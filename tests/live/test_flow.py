@@ -1,0 +1,74 @@
+"""The flow chart, arrow by arrow, with nobody's hand in it: systemd and the handler alone, watched in the journal.
+
+failure -> wait RestartSec -> dependencies ready? -> restart -> running
+                              not ready -> recovery -> repair them -> start -> running
+           tenth failure -> recovery -> clean, start -> in vain -> a person is called
+"""
+
+import pytest
+
+from host import GATEWAY, OLLAMA, RECOVERY
+from test_recovery import ALERT, CONF, SETTINGS, START_TIMEOUT, crash_loop, mend_uvicorn, processes
+
+EXITED = "98e322203f7a4ed290d09fe03c09fe15"         # MESSAGE_IDs of systemd's own: sd-messages(3)
+SCHEDULED = "5eb03494b6584870a536b337290809b3"
+STARTED = "39f53479d3a045ac8e11786248231fbf"
+
+
+@pytest.fixture
+def unwatched(host):
+    """Healthy, with a full budget; the shipped settings but for the waiting times."""
+    shipped = host.read(CONF)
+    host.write(CONF, SETTINGS)
+    host.handler()
+    host.manager("reset")
+    host.start = host.cursor()
+    yield host
+    host.write(CONF, shipped)
+
+
+def events(host):
+    """What systemd and the handler said since the test began: (name, entry), in order."""
+    names = {EXITED: "exited", SCHEDULED: "scheduled", STARTED: "started", ALERT: "alert"}
+    return [(names[entry["MESSAGE_ID"]], entry) for entry in host.entries(since=host.start)
+            if entry.get("MESSAGE_ID") in names
+            and GATEWAY in (entry.get("UNIT"), entry.get("CITADEL_UNIT"))]
+
+
+def test_failure_wait_restart_running(unwatched):
+    host = unwatched
+    host.wait_healthy(not_pid=host.kill(GATEWAY))
+    seen = events(host)
+    assert [name for name, _ in seen] == ["exited", "scheduled", "started"]
+    stamps = [int(entry["__MONOTONIC_TIMESTAMP"]) / 1e6 for _, entry in seen]
+    assert stamps[1] - stamps[0] >= 5.0
+    assert "dependencies are ready" in host.read("/opt/citadel/logs/api-gateway/service.log") + "\n".join(
+        host.journal(since=host.start))
+
+
+def test_dependencies_not_ready_recovery_repairs_them_and_it_runs(unwatched):
+    """Ollama hangs, then the gateway fails: the gate waits in vain, calls for recovery, and that restarts Ollama."""
+    host = unwatched
+    host.wait(lambda: host.age(OLLAMA) > START_TIMEOUT + 0.5, "Ollama past its start")
+    hung = host.pid(OLLAMA)
+    host.do("kill", "-STOP", *processes(host, OLLAMA))
+    old = host.kill(GATEWAY)
+    host.note("Ollama hangs and the gateway is killed: to the next 200", host.wait_healthy(not_pid=old, timeout=240))
+    assert host.pid(OLLAMA) != hung
+    assert host.entries("_SYSTEMD_UNIT=" + RECOVERY) or host.show(RECOVERY, "ExecMainPID") != "0"
+
+
+def test_the_tenth_failure_recovery_in_vain_a_person_is_called(unwatched):
+    host = unwatched
+    try:
+        crash_loop(host)
+        host.note("a crash loop that nothing helps: to the call for a person", host.wait(
+            lambda: any(name == "alert" for name, _ in events(host)), "a call for a person", timeout=200))
+        alert = [entry for name, entry in events(host) if name == "alert"]
+        assert len(alert) == 1
+        assert alert[0]["CITADEL_CAUSE"] == "gateway.crash-loop" and "To do: " in alert[0]["MESSAGE"]
+        first = [name for name, _ in events(host)]
+        assert first[:first.index("alert")].count("exited") >= 10
+    finally:
+        mend_uvicorn(host)
+        host.wait(lambda: host.show(RECOVERY, "ActiveState") != "activating", "the pass to end", timeout=200)
