@@ -222,7 +222,8 @@ def _report(pure, live, not_run, failed=0):
         total["passed"] += counts.get("passed", 0)
         total["failed"] += _wrong(counts) or (job.code != 0)
         total["skipped"] += counts.get("skipped", 0)
-        print(job.summary())
+        if live:                        # their output has pushed the lines of the first jobs off the screen
+            print(job.summary())
     for line in not_run:
         print("not run: " + line)
     print("\n%(passed)d passed, %(failed)d failed, %(skipped)d skipped" % total)

@@ -7,7 +7,7 @@ them apart is the job that systemd works on while the service stops (seen on 247
 from citadel.facts import Stop
 
 LEAVING = ("stop", "restart")
-TOGETHER = 1.0                          # seconds between two starts of the same transaction; seen: milliseconds
+TOGETHER = 2.0                          # seconds between two starts of the same transaction; seen: milliseconds
 
 
 def who_stopped(unit, dependencies, jobs, system_state):
