@@ -90,11 +90,6 @@ def test_reset_says_what_it_cleared(host):
     assert host.show(GATEWAY, "NRestarts") == "0"
 
 
-def test_explain_has_nothing_to_do_for_a_healthy_gateway(host):
-    data = json.loads(host.manager("explain", "--json").out)["services"]
-    assert [(one["verdict"], one["cause"], one["steps"]) for one in data] == [("healthy", "", [])]
-
-
 def test_maintenance_mutes_actions_and_expires(host):
     host.manager("maintenance", "on", "--for", "1h", "--reason", "the story")
     try:
