@@ -32,6 +32,9 @@ TABLES = ["tests/test_%s.py" % name for name in (
     "diagnose", "plan", "report", "stops", "moments", "monitor", "restart_settings", "gateway_settings", "settings",
     "integrity", "drill")]
 
+# Run by name only (-k): live causes of a recovery pass, which do not pass on every release in one run yet.
+UNSETTLED = ("test_recovery.py", "test_flow.py")
+
 
 def main(argv):
     options = _options(argv)
