@@ -202,7 +202,8 @@ def _live(name, words, tests=("tests/live",)):
     title = "live tests, " + ("this host" if name == "/" else next(
         "%s (systemd %s)" % (release.title, release.systemd) for release in roots.RELEASES if release.name == name))
     return Job(title, [provision.venv(), "-B", os.path.join(HERE, "live", "isolated.py"), "-q", "-ra", "--tb=short",
-                       "-p", "no:cacheprovider", "--durations=10", "--root=" + name] + list(tests) + words)
+                       "-p", "no:cacheprovider", "--durations=10", "--root=" + name] + list(tests) + words
+               + ([] if words else ["--ignore=tests/live/" + one for one in UNSETTLED]))
 
 
 def _missing_pythons(found):
