@@ -270,11 +270,12 @@ def test_check_of_a_service_that_a_person_stopped(fresh):
 
 
 def test_check_of_wrong_settings_is_unknown(fresh):
-    fresh.write("/etc/citadel-test.conf", "nonsense\n")
-    answer = fresh.do(MANAGER, "--config", "/etc/citadel-test.conf", "check", ok=False)
-    assert answer.code == 3 and answer.out.startswith("UNKNOWN: /etc/citadel-test.conf:1: ")
-    answer = fresh.do(MANAGER, "--config", "/etc/citadel-test.conf", "status", ok=False)
-    assert answer.code == 78 and answer.err.startswith("citadel-restart-manager: /etc/citadel-test.conf:1: ")
+    fresh.write("/run/citadel-test.conf", "nonsense\n")
+    answer = fresh.do(MANAGER, "--config", "/run/citadel-test.conf", "check", ok=False)
+    assert answer.code == 3 and answer.out.startswith("UNKNOWN: /run/citadel-test.conf:1: ")
+    answer = fresh.do(MANAGER, "--config", "/run/citadel-test.conf", "status", ok=False)
+    assert answer.code == 78 and answer.err.startswith("citadel-restart-manager: /run/citadel-test.conf:1: ")
+    fresh.do("rm", "/run/citadel-test.conf")
 
 
 def test_explain_of_a_healthy_service(fresh):
