@@ -115,6 +115,15 @@ def test_the_gravest_service_leads_and_the_others_follow(tmp_path):
     assert "c.service" not in line, "what is well is not worth a word then"
 
 
+def test_well_again_with_an_open_incident_calls_for_a_pass_and_sends_no_mail(tmp_path):
+    state, service = str(tmp_path / "state"), facts().services[0]
+    healthy = facts()._replace(services=(service._replace(dependencies=()),))
+    Directory(state).write(check.OPEN, ("20261123T180000-1 %s\n20261123T180000-2 b.service\n" % UNIT).encode())
+    code, line, _, findings = checked(tmp_path, lambda wanted: healthy, state=state)
+    assert code == 1 and line.startswith("WARNING: %s is well again, incident 20261123T180000-1 is still open" % UNIT)
+    assert not check.news(code, findings, line, state=state)
+
+
 class Told:
     """What cron hears, minute by minute."""
 

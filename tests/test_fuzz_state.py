@@ -26,7 +26,6 @@ def store(tmp_path):
         for _ in range(5):
             store.count_attempt(UNIT, "start", level=1)
         store.mark_escalated(UNIT)
-        store.set_next_due(UNIT, 300)
         store.mark_pass(UNIT, "gateway.crashed")
         store.append(store.history(UNIT).incident, {"do": "start", "outcome": "ok", "seconds": 1})
     store.begin_maintenance(3600, "new disks", "ada")

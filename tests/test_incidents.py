@@ -139,22 +139,48 @@ def test_a_person_s_reset_gives_a_clean_slate(store):
     assert (after.attempts, after.level, after.escalation) == ((), 0, None)
 
 
-def test_health_and_due_times_are_kept(store, clock):
+def test_health_and_what_was_seen_are_kept(store, clock):
     with store.lock("check"):
         store.open_incident(UNIT, "gateway.hung", "it hangs")
         store.mark_pass(UNIT, "gateway.hung")
         store.mark_pass(UNIT, "gateway.hung")
-        store.set_next_due(UNIT, 300)
         store.mark_escalated(UNIT)
     clock.pass_by(100)
     history = again(store).history(UNIT)
     assert history.seen == {"gateway.hung": 2} and history.healthy_for is None
-    assert (history.next_in, history.last_pass, history.escalation) == (200, 100, (1, 100))
+    assert (history.last_pass, history.escalation) == (100, (1, 100))
     with again(store).lock("check") as late:
         late.mark_pass(UNIT, "")
         clock.pass_by(30)
         late.mark_pass(UNIT, "")
     assert again(store).history(UNIT).healthy_for == 30
+
+
+def test_what_is_seen_is_counted_in_a_row(store):
+    with store.lock("check"):
+        for cause in ("gateway.slow", "", "gateway.slow", "gateway.hung", "gateway.slow", "gateway.slow"):
+            store.mark_pass(UNIT, cause)
+    assert again(store).history(UNIT).seen == {"gateway.slow": 2, "gateway.hung": 0}
+
+
+def test_the_open_incidents_are_listed_for_the_check(store):
+    with store.lock("check"):
+        first = store.open_incident(UNIT, "gateway.hung", "it hangs")
+        assert store.files.read("open") == ("%s %s\n" % (first, UNIT)).encode()
+        second = store.open_incident("b.service", "gateway.crashed", "it crashed")
+        assert store.files.read("open").decode().split() == [first, UNIT, second, "b.service"]
+        store.close_incident(UNIT, "recovered")
+        assert store.files.read("open").decode().split() == [second, "b.service"]
+        store.close_incident("b.service", "recovered")
+    assert store.files.read("open") is None
+
+
+def test_a_list_of_open_incidents_that_is_wrong_is_put_right(store):
+    """Or a check would call for a pass each minute, for ever."""
+    with store.lock("check"):
+        store.files.write("open", b"20261123T180000-1 citadel-gateway.service\n")
+        store.list_open()
+    assert store.files.read("open") is None
 
 
 @pytest.mark.parametrize("well_for, count", [(30, 3), (599, 3), (600, 1)], ids=["flapping", "just short", "long well"])

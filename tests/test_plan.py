@@ -135,10 +135,16 @@ NO_ATTEMPT = [
     pytest.param(found(), History(escalated=True, maintenance="disk swap", **OPEN), "healthy",
                  "resolve:20261123T180000-1", "", id="well again during maintenance, which mutes no message"),
     pytest.param(found(since=2.0), History(**OPEN), "waiting", "", "", id="up for 2 s proves nothing yet"),
-    pytest.param(found(own("crashed")), History(maintenance="disk swap", **OPEN), "stood-down", "", "maintenance",
-                 id="maintenance"),
-    pytest.param(found(PID_1), History(maintenance="disk swap"), "stood-down", "", "maintenance",
+    pytest.param(found(own("crashed")), History(maintenance="disk swap", **OPEN), "stood-down", "escalate:gateway",
+                 "maintenance", id="maintenance: a person is called for what would be treated"),
+    pytest.param(found(own("crashed")), History(maintenance="disk swap", escalated=True, **OPEN), "stood-down", "",
+                 "maintenance", id="... once"),
+    pytest.param(found(PID_1), History(maintenance="disk swap"), "stood-down", "escalate:gateway", "maintenance",
                  id="maintenance, systemd silent"),
+    pytest.param(found(ollama("stopped-by-operator")), History(maintenance="disk swap"), "stood-down", "",
+                 "maintenance", id="maintenance, and a person stopped what it needs"),
+    pytest.param(found(own("crashed", PASSING), condition=RESTARTING), History(maintenance="disk swap"), "stood-down",
+                 "", "maintenance", id="maintenance, and systemd is restarting it"),
     pytest.param(found(own("stopped-by-operator")), History(), "stood-down", "", "person", id="a person stopped it"),
     pytest.param(found(own("stopped-by-operator"), ollama("down"), DISK), History(**OPEN), "stood-down", "", "person",
                  id="a person stopped it, and much else is wrong"),
@@ -213,6 +219,8 @@ def test_noop(finding, history, verdict, steps, veto):
 
 
 DUE = [
+    pytest.param(History(escalated=True, since_escalation=1.0, **OPEN), 0.0,
+                 id="a call that no attempt came before delays none"),
     pytest.param(History(escalated=True, level=4, since_escalation=300.0, **OPEN), 0.0, id="5 min after the call"),
     pytest.param(History(escalated=True, level=4, since_escalation=1200.0, escalation_count=2, **OPEN), 0.0,
                  id="20 min after the second try"),
@@ -252,6 +260,15 @@ def test_the_wait_that_is_foretold_is_the_wait():
                     None if history.since_escalation is None else history.since_escalation + seconds),
                 lost=None if history.lost is None else history.lost + seconds, open_for=60.0 + seconds)).verdict
         assert (later(wait - 1), later(wait)) == ("escalated", "act")
+
+
+def test_a_dependency_that_others_had_treated_is_left_alone():
+    """Three services that share Ollama have a budget each; Ollama has one."""
+    case = found(ollama("down"), own("stopped-with-dependency"))
+    assert "start:ollama" in steps_of(plan(case, History(treated={OLLAMA: 3}, **OPEN)))
+    planned = plan(case, History(treated={OLLAMA: 4}, **OPEN))
+    assert steps_of(planned) == "wait-ready:ollama " + START
+    assert "treated 4 times in 30 min" in planned.steps[0].because
 
 
 def test_a_rung_may_be_tried_more_than_once():

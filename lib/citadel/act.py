@@ -7,7 +7,7 @@ watched: the deadline is ours, and if we die PID 1 finishes what was begun. What
 import os
 from collections import namedtuple
 
-from citadel import cleanup, host, ollama, systemctl
+from citadel import cleanup, drill, host, ollama, systemctl
 from citadel.errors import CitadelError
 from citadel.plan import Step
 from citadel.report import plural, printable, size, span
@@ -53,6 +53,10 @@ def perform(step, context):
 def _reset_failed(step, context, end):
     answer = systemctl.reset_failed(step.target, run=context.run)
     if answer.ok:
+        try:
+            drill.note_reset(context.store.files, step.target, context.store.now())
+        except OSError:
+            return OK, "test-restart will not know of it", {}
         return OK, "", {}
     return FAILED if answer.timed_out or answer.code != 1 else SKIPPED, answer.complaint(), {}
 

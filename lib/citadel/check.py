@@ -3,7 +3,8 @@
 One line in the convention of the Monitoring Plugins: OK 0, WARNING 1, CRITICAL 2, UNKNOWN 3, then `|` and perfdata.
 
     OK        every service runs and answers, and so does what it needs
-    WARNING   on its way up, or systemd is restarting it; a remark (slow, a disk that fills up); stopped by a person
+    WARNING   on its way up, or systemd is restarting it; a remark (slow, a disk that fills up); stopped by a person;
+              well again, while its incident is still open: the recovery pass that this calls for closes it
     CRITICAL  down, hung, in a crash loop, or a dependency is; also while maintenance is on, which mutes actions only
     UNKNOWN   we could not look: systemd does not answer, our settings are wrong
 
@@ -29,6 +30,7 @@ LIMIT = 9.5                 # seconds for all of it, so that a monitor with the 
 LONGEST_CALL = 4.0          # of which one program may take: systemd answers in milliseconds or is stuck for 90 s
 STATE = "/var/lib/citadel-recovery"
 SAID = "check-said"         # what cron was told since all was well; in STATE
+OPEN = "open"               # the open incidents, a line each; in STATE (incidents.py)
 
 
 def check(path=settings.DEFAULT_PATH, must_exist=False, service="", look=None, state=STATE):
@@ -46,6 +48,9 @@ def check(path=settings.DEFAULT_PATH, must_exist=False, service="", look=None, s
     worst = max(codes, key=GRAVITY.index)
     order = sorted(range(len(codes)), key=lambda at: -GRAVITY.index(codes[at]))
     texts = [sentence(findings[at]) for at in order if codes[at] or worst == OK]
+    left_open = to_be_closed(state, [finding.unit for finding, code in zip(findings, codes) if code == OK])
+    if left_open:
+        worst, texts = max(worst, WARNING, key=GRAVITY.index), (texts if worst else []) + left_open
     return worst, line(worst, texts, perfdata(facts, wanted)), facts, findings
 
 
@@ -69,6 +74,23 @@ def stop_note(unit, state):
         return Store(state).stop_note(unit)
     except (CitadelError, OSError):
         return Stop()
+
+
+def to_be_closed(state, units):
+    """A sentence for each incident that is on record as open though its service is well: it came back by itself, or by
+    a person's hand. Nothing for a user who may not read our state."""
+    try:
+        descriptor = os.open(os.path.join(state, OPEN), os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:
+        return []                               # mostly because there is none
+    try:
+        lines = os.read(descriptor, 65536).decode("ascii", "replace").splitlines()
+    except OSError:
+        return []
+    finally:
+        os.close(descriptor)
+    return ["%s is well again, incident %s is still open" % (unit, name)
+            for name, _, unit in (line.partition(" ") for line in lines) if unit in units]
 
 
 def code_of(finding, service):
@@ -123,7 +145,7 @@ def _label(text):
 def news(code, findings, text, state=STATE):
     """Whether cron must hear of it: all is not well, and some cause is new since it last was. Best effort: who cannot
     keep a note (no root) hears of it each time."""
-    if code == OK:
+    if findings and all(finding.well and not finding.others for finding in findings):
         try:
             os.unlink(os.path.join(state, SAID))
         except OSError:

@@ -44,9 +44,14 @@ def recovery_pass(settings, store, trigger, world):
     """Looks at every service and treats those that need it; a Result for each. The caller holds `store.lock`."""
     alerts.send_spooled(settings, store, world.run)
     deadline = commands.Deadline(LONGEST_PASS, clock=time.monotonic)
-    facts, findings = look(settings, store, world)
+    results = []
     done = set()                        # what was repaired for one service need not be repaired for the next
-    return [treat(finding, settings, store, trigger, world, deadline, done) for finding in findings]
+    for finding in look(settings, store, world)[1]:
+        if done:                        # and may have brought this one back already
+            finding = look(settings, store, world, units=(finding.unit,))[1][0]
+        results.append(treat(finding, settings, store, trigger, world, deadline, done))
+    store.list_open()
+    return results
 
 
 def look(settings, store, world, units=None):
@@ -61,8 +66,10 @@ def decide(finding, settings, store, dice, unrecorded=0):
     """The Plan for a Finding, by what is on record; `unrecorded` looks that found this and were not noted."""
     maintenance = store.maintenance()
     limits = limits_of(settings)
+    treated = {cause.target: store.history(cause.target).attempts for cause in finding.pressing_causes
+               if cause.cause.startswith("dependency.")}
     record = recall(store.history(finding.unit), finding.cause, maintenance.reason if maintenance else "",
-                    limits.window)
+                    limits.window, treated)
     return plan(finding, record._replace(seen=record.seen + unrecorded), limits, dice)
 
 
@@ -76,12 +83,12 @@ def treat(finding, settings, store, trigger, world, deadline, done):
     """Attempts, and looks after each, until the service is well, a person was called, or it is somebody else's turn."""
     outcomes, acted = [], False
     while True:
-        first_time = notice(finding, store)
+        first_time = notice(finding, settings, store)
         planned = decide(finding, settings, store, world.dice())
-        if planned.verdict not in (HEALTHY, STOOD_DOWN) and finding.cause:
+        if finding.cause and (planned.steps or planned.verdict not in (HEALTHY, STOOD_DOWN)):
             begin_incident(finding, settings, store, trigger, world)
         tell(finding, planned, store, first_time)
-        if planned.verdict == ACT and not count(finding, planned, settings, store):
+        if planned.verdict == ACT and not count(finding, planned, settings, store, done):
             planned = planned._replace(verdict=ESCALATED, steps=(), because=finding.because + "; " + store.trouble)
         incident = store.history(finding.unit).incident
         outcomes += carry_out(planned, finding, settings, store, world, deadline, done)
@@ -136,10 +143,11 @@ def carry_out(planned, finding, settings, store, world, deadline, done):
 
 # --- the record -------------------------------------------------------------------------------------------------------
 
-def notice(finding, store):
+def notice(finding, settings, store):
     """Notes that a pass has seen this; whether it is news since the service was last well."""
     before = store.history(finding.unit)
-    store.mark_pass(finding.unit, finding.cause or ("" if finding.well else finding.condition))
+    store.mark_pass(finding.unit, finding.cause or ("" if finding.well else finding.condition),
+                    settings.recovery.healthy_forgets)
     return bool(finding.cause) and (before.healthy_for is not None or finding.cause not in before.seen)
 
 
@@ -151,9 +159,13 @@ def begin_incident(finding, settings, store, trigger, world):
         store.amend(incident, bundle=bundle.collect(store, incident, finding.unit, settings, world.run))
 
 
-def count(finding, planned, settings, store):
-    """Counts an attempt before it is made; whether it may be made."""
+def count(finding, planned, settings, store, done):
+    """Counts an attempt before it is made, for the service and for each dependency that it treats; whether it may be
+    made."""
     what = "%s: %s" % (finding.cause, ", ".join(step.do for step in planned.steps))
+    for unit in {step.target for step in planned.steps if step.do in ("start", "restart") and step.target != finding.unit
+                 and (step.do, step.target) not in done}:
+        store.count_attempt(unit, "for %s: %s" % (finding.unit, what), planned.level, settings.recovery.window)
     store.set_level(finding.unit, planned.level)
     if store.history(finding.unit).escalation:
         store.mark_escalated(finding.unit)      # the pause before the attempt after this one grows

@@ -5,7 +5,9 @@ Everything lives below one directory of root's (durable.py tells how it is writt
     lock                     held for the length of a pass; names its holder
     state.json               per service: attempts, level, escalation, the open incident; with a checksum
     incidents/ID.json        one file an incident, from its first symptom to its resolution
+    open                     the open incidents, a line each ("ID UNIT"): what `check` reads where JSON is too dear
     maintenance.json         "hands off until ..."; always expires
+    spool/, firing/          alerts that wait to be taken, and those that last (alerts.py)
     stops/UNIT.json          who stopped the service, noted by its ExecStopPost=
     reserve                  room to write in when the disk is full
 
@@ -35,6 +37,7 @@ from citadel.systemctl import valid_name
 
 DIRECTORY = "/var/lib/citadel-recovery"
 FALLBACK = "/run/citadel-recovery"
+OPEN = "open"
 SCHEMA = 1
 MOST_ATTEMPTS = 200
 MOST_STEPS = 500
@@ -54,11 +57,11 @@ Escalation = namedtuple("Escalation", "count age")
 Escalation.__doc__ = """A person was called in the incident that is open: `age` seconds since the call, or since the
 newest attempt after it; `count` goes on from incident to incident until the service was well for long enough."""
 
-History = namedtuple("History", "attempts level incident escalation healthy_for next_in seen last_pass lost open_for")
-History.__new__.__defaults__ = ((), 0, "", None, None, None, {}, None, None, None)
+History = namedtuple("History", "attempts level incident escalation healthy_for seen last_pass lost open_for")
+History.__new__.__defaults__ = ((), 0, "", None, None, {}, None, None, None)
 History.__doc__ = """What is on record of one service; ages in seconds, None for never.
 
-`attempts` newest first, `next_in` seconds until the next attempt is due (0 and below: due), `seen` passes by cause,
+`attempts` newest first, `seen` passes in a row by cause (0: it was seen, but not by the last pass),
 `lost` the age of a loss of the state: until it is a window old, the attempts that were lost must be taken as made."""
 
 Maintenance = namedtuple("Maintenance", "reason left who since")
@@ -92,6 +95,7 @@ class Store:
         self.files = Directory(directory)
         self.now = now
         self.trouble = ""
+        self.seconds_sending = 0.0      # that were spent in vain on telling Alertmanager (alerts.py)
         self._fallback = Directory(fallback)
         self._most_incidents = most_incidents
         self._locked = False
@@ -111,7 +115,7 @@ class Store:
                 raise LockHeld("another pass holds the lock" + self._holder(descriptor))
             self._sign(descriptor, trigger)
             self._locked, self._state = True, None
-            self.files.sweep("incidents", "stops", "spool")
+            self.files.sweep("incidents", "stops", "spool", "firing")
             self.files.keep_reserve()
             yield self
         finally:
@@ -157,15 +161,13 @@ class Store:
             return None if moment is None else age(Moment(*moment), now)
 
         attempts = [Attempt(since(moment), what, level) for moment, what, level in service["attempts"]]
-        due = service["next_due"]
         escalated = service["escalated"]
         incident = service["incident"]
         return History(
             attempts=tuple(sorted(attempts, key=lambda attempt: attempt.age)), level=service["level"],
             incident=incident, escalation=Escalation(escalated[0], since(escalated[1]))
             if escalated and incident and escalated[2] == incident else None,
-            healthy_for=since(service["healthy_since"]), next_in=due[1] - since(due[0]) if due else None,
-            seen=dict(service["seen"]), last_pass=since(service["last_pass"]), lost=since(state["lost"]),
+            healthy_for=since(service["healthy_since"]), seen=dict(service["seen"]), last_pass=since(service["last_pass"]), lost=since(state["lost"]),
             open_for=since(service["opened"]) if incident else None)
 
     def services(self):
@@ -176,6 +178,7 @@ class Store:
         """Counts an attempt before it is made. Whether it may be made: not when it could be noted nowhere."""
         service = self._service(unit)
         service["attempts"] = (service["attempts"] + [[self._moment(), str(what)[:200], int(level)]])[-MOST_ATTEMPTS:]
+        _tally(service, "attempts")
         return self._save() or self._grant_from_memory(unit, window)
 
     def mark_pass(self, unit, cause, healthy_forgets=600):
@@ -188,10 +191,13 @@ class Store:
             if healthy_since and age(Moment(*healthy_since), self.now()) >= healthy_forgets:
                 service["escalated"] = None
             service["healthy_since"] = None
-            if cause in service["seen"] or len(service["seen"]) < MOST_CAUSES:
-                service["seen"][cause] = service["seen"].get(cause, 0) + 1
         elif service["healthy_since"] is None:
             service["healthy_since"] = self._moment()
+        seen = service["seen"]
+        in_a_row = seen.get(cause, 0) + 1
+        seen.update(dict.fromkeys(seen, 0))
+        if cause and (cause in seen or len(seen) < MOST_CAUSES):
+            seen[cause] = in_a_row
         return self._save()
 
     def set_level(self, unit, level):
@@ -199,14 +205,11 @@ class Store:
         self._service(unit)["level"] = int(level)
         return self._save()
 
-    def set_next_due(self, unit, seconds):
-        """The next attempt is due in so many seconds; None: whenever it is needed."""
-        self._service(unit)["next_due"] = None if seconds is None else [self._moment(), float(seconds)]
-        return self._save()
-
     def mark_escalated(self, unit):
         """A person was called, or an attempt after that is about to be made: the pauses grow with the count."""
         service = self._service(unit)
+        if not (service["escalated"] and service["incident"] and service["escalated"][2] == service["incident"]):
+            _tally(service, "escalations")
         service["escalated"] = [(service["escalated"] or [0])[0] + 1, self._moment(), service["incident"]]
         return self._save()
 
@@ -217,9 +220,15 @@ class Store:
         fresh = _new_service()
         for kept in ("incident", "opened", "last_pass", "healthy_since"):
             fresh[kept] = service[kept]
+        fresh["counts"] = service.get("counts", {})
         service.update(fresh)
         self._save()
         return before
+
+    def counts(self, unit):
+        """What was ever counted of a service: {"attempts": …, "escalations": …, "recovered": …, "escalated": …} and the
+        "seconds" that all its ended incidents lasted; what is not there is 0. No `reset` takes any of it back."""
+        return dict((self._load()["services"].get(unit) or {}).get("counts", {}))
 
     def forget_loss(self):
         """The operator's `reset`: lost state no longer counts as spent."""
@@ -330,6 +339,7 @@ class Store:
         self._prune()
         self._write_incident(document)
         self._save()
+        self.list_open()
         return name
 
     def append(self, name, step):
@@ -356,9 +366,22 @@ class Store:
         document.update(end=clock.stamp(now.wall), outcome=outcome,
                         duration=round(age(Moment(*(service["opened"] or document["opened"])), now), 3))
         self._write_incident(document)
-        service.update(incident="", opened=None, next_due=None, level=0, seen={})
+        _tally(service, "escalated" if service["escalated"] and service["escalated"][2] == name else "recovered")
+        _tally(service, "seconds", document["duration"])
+        service.update(incident="", opened=None, level=0, seen={})
         self._save()
+        self.list_open()
         return document
+
+    def list_open(self):
+        """Brings OPEN up to date. Best effort: a pass does it again at its end."""
+        words = "".join(sorted("%s %s\n" % (service["incident"], unit)
+                               for unit, service in self._load()["services"].items() if service["incident"]))
+        try:
+            if words.encode() != (self.files.read(OPEN) or b""):
+                self.files.write(OPEN, words.encode()) if words else self.files.remove(OPEN)
+        except (OSError, NotPermitted) as error:
+            self.trouble = "%s/%s could not be written: %s" % (self.files.path, OPEN, error)
 
     def incident(self, name):
         """The document of an incident, or None when there is none or it cannot be understood."""
@@ -486,11 +509,16 @@ class Store:
             return Stop()
 
 
+def _tally(service, what, amount=1):
+    counts = service.setdefault("counts", {})       # a state that an older version has written has none
+    counts[what] = round(counts.get(what, 0) + amount, 3)
+
+
 # --- documents: every one that is read is checked before it is believed
 
 def _new_service():
     return {"attempts": [], "level": 0, "incident": "", "opened": None, "escalated": None, "healthy_since": None,
-            "next_due": None, "seen": {}, "last_pass": None}
+            "seen": {}, "last_pass": None}
 
 
 def _new_incident(name, unit, opened):
@@ -533,10 +561,6 @@ def _check_state(state):
         for name in ("opened", "healthy_since", "last_pass"):
             if service[name] is not None:
                 _moment_in(service[name])
-        if service["next_due"] is not None:
-            _moment_in(service["next_due"][0])
-            if not _is_number(service["next_due"][1]):
-                raise ValueError("a due time that is no number")
         if service["escalated"] is not None:
             _whole(service["escalated"][0]), _moment_in(service["escalated"][1]), _string(service["escalated"][2])
         if service["incident"] and not _is_incident_id(service["incident"]):
@@ -544,6 +568,9 @@ def _check_state(state):
         _whole(service["level"])
         for cause, count in service["seen"].items():
             _string(cause), _whole(count)
+        for what, count in service.get("counts", {}).items():
+            if not _is_number(count) or count < 0:
+                raise ValueError("%s is not a count" % _string(what))
 
 
 def _understood_incident(data, name):

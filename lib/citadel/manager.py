@@ -472,6 +472,9 @@ def reset(call):
         if answer.ok:
             _note_reset(call, drill, unit.name)
         held = call.store.forget(unit.name)
+        for name in call.service.depends:           # what was tried with them, for whichever service
+            for one in call.settings.dependencies[name].units:
+                call.store.forget(one)
         call.store.forget_loss()
         trouble = call.store.trouble
     cleared = [text for wanted, text in (

@@ -50,8 +50,8 @@ come; `gives_up_in`: seconds until a person is called if nothing helps, None if 
 rung that an attempt stands on, for the record. `counts`: it is an attempt, to be counted before it is made."""
 
 History = namedtuple("History", "attempts level tries escalated escalation_count since_escalation maintenance incident "
-                                "healthy_for lost seen open_for")
-History.__new__.__defaults__ = ((), 0, 0, False, 0, None, "", "", None, None, 1, 0.0)
+                                "healthy_for lost seen open_for treated")
+History.__new__.__defaults__ = ((), 0, 0, False, 0, None, "", "", None, None, 1, 0.0, {})
 History.__doc__ = """What is on record of one service; ages in seconds.
 
 `attempts`: the age of each attempt, whatever its cause and incident. `level`: the highest rung tried in this incident,
@@ -59,7 +59,8 @@ History.__doc__ = """What is on record of one service; ages in seconds.
 was called, kept over incidents until the service was well for `healthy_forgets`; `since_escalation`: since the call, or
 the newest of these attempts. `maintenance`: its reason, or "". `incident`: the id of the open one, or "".
 `healthy_for`: how long the service was well when last it was. `lost`: the age of a loss of this record, or None.
-`seen`: passes that found this cause in this incident, this one included. `open_for`: since the incident began."""
+`seen`: passes in a row that found this cause, this one included. `open_for`: since the incident began.
+`treated`: how often, in the window, each dependency's unit was treated, for whichever of the services that need it."""
 
 Limits = namedtuple("Limits", "budget window backoff jitter restart_sec healthy_forgets verify per_level")
 Limits.__new__.__defaults__ = (5, 1800, (300, 600, 1200, 2400, 3600), 0.1, 5, 600, 120, 1)
@@ -86,8 +87,9 @@ def limits_of(settings):
                   per_level=recovery.attempts_per_level)
 
 
-def recall(record, cause="", maintenance="", window=1800):
-    """incidents.History, the record as it is kept, as this module reads it."""
+def recall(record, cause="", maintenance="", window=1800, treated=None):
+    """incidents.History, the record as it is kept, as this module reads it. `treated`: dependency unit to its attempts
+    on record."""
     # The pauses outlive an incident, the call for a person does not.
     called = bool(record.escalation and record.open_for is not None and record.escalation.age <= record.open_for)
     in_incident = [one for one in record.attempts if record.open_for is not None and one.age <= record.open_for]
@@ -96,7 +98,9 @@ def recall(record, cause="", maintenance="", window=1800):
                    sum(1 for one in in_incident if one.level == record.level), called,
                    max(0, record.escalation.count - 1) if record.escalation else 0,
                    record.escalation.age if record.escalation else None, maintenance, record.incident,
-                   record.healthy_for, lost, record.seen.get(cause, 0), record.open_for or 0.0)
+                   record.healthy_for, lost, record.seen.get(cause, 0), record.open_for or 0.0,
+                   {unit: sum(1 for one in attempts if one.age < window)
+                    for unit, attempts in (treated or {}).items()})
 
 
 class Case(namedtuple("Case", "finding history limits dice")):
@@ -172,10 +176,14 @@ def is_it_well(case):
 
 
 def is_it_in_maintenance(case):
+    """Actions are muted, alerts are not: a person is called, once, for what would otherwise be treated or escalated."""
     if not case.history.maintenance:
         return None
-    return case.is_planned(STOOD_DOWN, "maintenance is on (%s); found: %s" % (
-        case.history.maintenance, case.finding.because), veto="in maintenance nothing is touched")
+    otherwise = plan(case.finding, case.history._replace(maintenance=""), case.limits, case.dice)
+    because = "maintenance is on (%s); found: %s" % (case.history.maintenance, case.finding.because)
+    call = otherwise.verdict in (ACT, ESCALATED) and not case.history.escalated
+    return case.is_planned(STOOD_DOWN, because, veto="in maintenance nothing is touched",
+                           steps=(_step("escalate", case.finding.unit, because),) if call else ())
 
 
 def does_a_person_want_it_down(case):
@@ -248,8 +256,9 @@ def is_it_confirmed(case):
 
 
 def is_it_due(case):
-    """RestartSec between two attempts; after a person was called, the growing pauses."""
-    if case.history.escalated:
+    """RestartSec between two attempts; after a person was called, the growing pauses. A call that no attempt came
+    before (a veto, maintenance) delays none: its cause is gone now."""
+    if case.history.escalated and case.history.level:
         left = case.pause - (case.history.since_escalation or 0.0)
         if left > 0:
             return case.is_planned(ESCALATED, "%s; a person was called, and the next attempt comes in %s" % (
@@ -349,6 +358,11 @@ def _repairs(case):
     steps = []
     for cause in case.finding.pressing_causes:
         kind, unit = _kind(cause), cause.target
+        if kind in ("hung", "down") and case.history.treated.get(unit, 0) >= case.allowance:
+            # Services that share it have budgets of their own; together they must not storm it.
+            steps.append(_step("wait-ready", unit, "%s; it was treated %s in %s already, and is left alone now" % (
+                cause.because, plural(case.history.treated[unit], "time"), span(case.limits.window))))
+            continue
         ready = _step("wait-ready", unit, "started is not ready: what needs it would fail on it")
         if kind in ("loading", "refusing-writes") or (kind == "down" and cause.manner == PASSING):
             # A restart would begin the loading anew, lose what redis cannot save, or get in systemd's way.
