@@ -4,6 +4,7 @@ import json
 import os
 import socket
 import struct
+import time
 from collections import namedtuple
 
 import pytest
@@ -13,19 +14,20 @@ from citadel.clock import Now
 from citadel.commands import Answer, run as run_program
 from citadel.incidents import Store
 from citadel.plan import Step
+from test_alertmanager import Receiver
 
 UNIT = "citadel-gateway.service"
 NOW = Now(1.8e9, 50000.0, 50000.0, "boot-a")
-Section = namedtuple("Section", "wall command timeout")
-Settings = namedtuple("Settings", "recovery hook")
+Section = namedtuple("Section", "wall command timeout urls credentials")
+Settings = namedtuple("Settings", "recovery hook alertmanager")
 Finding = namedtuple("Finding", "unit cause because")
 FINDING = Finding(UNIT, "port.taken", "port 8002 is held by PID 7, nc")
 STEP = Step("escalate", UNIT, "port 8002 is held by PID 7, nc", 60)
 
 
-def settings(wall=False, command="", timeout=5):
-    section = Section(wall, command, timeout)
-    return Settings(section, section)
+def settings(wall=False, command="", timeout=5, urls=()):
+    section = Section(wall, command, timeout, urls, "")
+    return Settings(section, section, section)
 
 
 @pytest.fixture
@@ -205,6 +207,178 @@ def test_no_text_begins_a_field_of_its_own(journald, text):
     assert entry["MESSAGE"].encode("utf-8", "backslashreplace") == text.encode("utf-8", "backslashreplace")
     assert entry["PRIORITY"] == "5" and entry["MESSAGE_ID"] == alerts.EVENTS["step"][0]
     assert entry["CITADEL_CAUSE"] == "gateway.crashed"
+
+
+# --- Alertmanager
+
+GOOD = "HTTP/1.1 200 OK\r\n\r\n"
+
+
+@pytest.fixture
+def receivers():
+    """Real listeners in Alertmanager's place; what each answers can be changed while it runs."""
+    made = []
+
+    def make(answer=GOOD):
+        one = Receiver(lambda connection, over: connection.sendall(one.answer.encode()) if one.answer
+                       else over.wait(30))
+        one.answer = answer
+        made.append(one)
+        return one
+    yield make
+    for one in made:
+        one.close()
+
+
+def posted(receiver):
+    """(kind, incident) of all that was sent to it, a list for each POST."""
+    return [[("resolved" if "endsAt" in alert else "firing", alert["annotations"]["incident"]) for alert in body]
+            for _, body in receiver.heard]
+
+
+def later(store, seconds):
+    store.now = lambda: NOW._replace(wall=NOW.wall + seconds)
+    return store.now()
+
+
+def over(store, to, now, because="it answers"):
+    document = store.close_incident(UNIT, "recovered")
+    return alerts.resolve(STEP._replace(do="resolve", because=because), document, to, store, now)
+
+
+def test_every_alertmanager_is_told_and_one_that_takes_it_is_enough(store, journald, receivers):
+    up, broken = receivers(), receivers("HTTP/1.1 500 E\r\n\r\n")
+    to, incident = settings(urls=(up.url, broken.url)), opened(store)
+    outcome = alerts.escalate(STEP, FINDING, incident, to, store, NOW)
+    assert (outcome.outcome, outcome.detail) == ("ok", "told: journal; alertmanager")
+    assert posted(up) == posted(broken) == [[("firing", incident)]] and alerts.spooled(store) == 0
+
+
+def test_what_fires_is_sent_again_by_each_pass_until_it_is_resolved(store, journald, receivers):
+    up = receivers()
+    to, incident = settings(urls=(up.url,)), opened(store)
+    alerts.escalate(STEP, FINDING, incident, to, store, NOW)
+    for _ in range(2):
+        alerts.send_spooled(to, store)
+    over(store, to, later(store, 90))
+    alerts.send_spooled(to, store)
+    assert posted(up) == [[("firing", incident)]] * 3 + [[("resolved", incident)]], "and not once more after its end"
+    bodies = [body[0] for _, body in up.heard]
+    assert len({json.dumps([body["labels"], body["startsAt"]], sort_keys=True) for body in bodies}) == 1
+    assert bodies[-1]["endsAt"] == "2027-01-15T08:01:30Z"
+
+
+def test_it_is_resolved_by_the_labels_that_it_fired_with(store, journald, receivers):
+    """The incident began with another cause than the one for which a person was called."""
+    up = receivers()
+    to = settings(urls=(up.url,))
+    incident = store.open_incident(UNIT, "gateway.crashed", "exit 3")
+    store.open_incident(UNIT, "port.taken", "by a stranger")
+    alerts.escalate(STEP, FINDING, incident, to, store, NOW)
+    over(store, to, later(store, 90))
+    fired, ended = [body[0] for _, body in up.heard]
+    assert fired["labels"]["cause"] == "port.taken" and fired["labels"] == ended["labels"]
+
+
+def test_after_an_outage_nothing_is_lost_and_nothing_ends_before_it_was_heard(store, journald, receivers):
+    """Two incidents begin and end while nobody listens; then each is told in its order, a pass apart."""
+    down = receivers("HTTP/1.1 503 Busy\r\n\r\n")
+    to, incidents = settings(urls=(down.url,)), []
+    for seconds in (0, 1000):
+        now = later(store, seconds)
+        incidents.append(opened(store))
+        outcome = alerts.escalate(STEP, FINDING, incidents[-1], to, store, now)
+        assert "alertmanager: %s: HTTP 503 Busy; it will be sent again" % down.url in outcome.detail
+        over(store, to, later(store, seconds + 60))
+    assert alerts.spooled(store) == 4
+    down.answer, before = GOOD, len(down.heard)
+    left = []
+    for _ in range(6):
+        alerts.send_spooled(to, store)
+        left.append(alerts.spooled(store))
+    first, second = incidents
+    assert posted(down)[before:] == [[("firing", first)], [("resolved", first)], [("firing", second)],
+                                     [("resolved", second)]]
+    assert left == [3, 2, 1, 0, 0, 0]
+
+
+def test_the_spool_survives_a_reboot(store, journald, receivers, tmp_path):
+    down = receivers("HTTP/1.1 503 Busy\r\n\r\n")
+    to, incident = settings(urls=(down.url,)), opened(store)
+    alerts.escalate(STEP, FINDING, incident, to, store, NOW)
+    again = Store(str(tmp_path / "state"), lambda: Now(NOW.wall + 60, 5.0, 5.0, "boot-b"), fallback=str(tmp_path / "r"))
+    down.answer, before = GOOD, len(down.heard)
+    alerts.send_spooled(to, again)
+    assert posted(down)[before:] == [[("firing", incident)]] and alerts.spooled(again) == 0
+
+
+def test_each_receiver_takes_it_once(store, journald, hook, receivers):
+    down = receivers("HTTP/1.1 503 Busy\r\n\r\n")
+    to, incident = settings(command=hook.command, urls=(down.url,)), opened(store)
+    assert "; hook; it will be sent again" in alerts.escalate(STEP, FINDING, incident, to, store, NOW).detail
+    hook.break_it()
+    down.answer, before = GOOD, len(down.heard)
+    alerts.send_spooled(to, store)
+    assert alerts.spooled(store) == 0 and len(hook.heard()) == 1
+    assert posted(down)[before:] == [[("firing", incident)]]
+
+
+def test_a_hook_that_is_late_gets_the_older_one_first(store, journald, hook):
+    to, incident = settings(command=hook.command), opened(store)
+    hook.break_it()
+    alerts.escalate(STEP, FINDING, incident, to, store, NOW)
+    hook.mend()
+    over(store, to, later(store, 90))
+    assert [one["kind"] for one in hook.heard()] == ["firing", "resolved"] and alerts.spooled(store) == 0
+
+
+def test_one_pass_waits_for_all_alertmanagers_five_seconds_and_no_more(store, journald, receivers, monkeypatch):
+    monkeypatch.setattr(alerts, "ALERTMANAGER", 0.5)
+    silent = [receivers("") for _ in range(3)]
+    to = settings(urls=tuple(one.url for one in silent))
+    began = time.monotonic()
+    for number in range(1, 5):
+        alerts.escalate(STEP, FINDING, "20270115T080000-%d" % number, to, store, NOW)
+    alerts.send_spooled(to, store)
+    assert 0.4 < time.monotonic() - began < 1.5 and alerts.spooled(store) >= 4
+
+
+def test_a_full_spool_does_not_keep_the_newest_from_being_sent(store, journald, receivers, monkeypatch):
+    monkeypatch.setattr(alerts, "MOST_SPOOLED", 0)
+    up = receivers()
+    incident = opened(store)
+    outcome = alerts.escalate(STEP, FINDING, incident, settings(urls=(up.url,)), store, NOW)
+    assert outcome.detail == "told: journal; alertmanager" and posted(up) == [[("firing", incident)]]
+
+
+def test_a_receiver_that_left_the_settings_is_waited_for_no_more(store, journald, hook, receivers):
+    down = receivers("HTTP/1.1 503 Busy\r\n\r\n")
+    hook.break_it()
+    alerts.escalate(STEP, FINDING, opened(store), settings(command=hook.command, urls=(down.url,)), store, NOW)
+    assert alerts.spooled(store) == 1
+    alerts.send_spooled(settings(command=hook.command), store)
+    assert alerts.letters_in(store)[0].waiting == ["hook"]
+    alerts.send_spooled(settings(), store)
+    assert alerts.spooled(store) == 0
+
+
+def test_what_fires_ends_when_its_incident_is_lost(store, journald, receivers):
+    up = receivers()
+    to, incident = settings(urls=(up.url,)), opened(store)
+    alerts.escalate(STEP, FINDING, incident, to, store, NOW)
+    store._state["services"].clear()
+    later(store, 600)
+    for _ in range(2):
+        alerts.send_spooled(to, store)
+    assert posted(up) == [[("firing", incident)], [("resolved", incident)]]
+
+
+def test_an_alert_that_version_1_0_has_kept_goes_to_the_hook(store, journald, hook, receivers):
+    alert = alerts.Alert("firing", UNIT, "port.taken", "x", "", "20270115T080000-1", "h", 1.0, None, "critical")
+    store.files.write("spool/20270115T080000-1-firing.json", json.dumps(dict(alert._asdict(), schema=1)).encode())
+    up = receivers()
+    alerts.send_spooled(settings(command=hook.command, urls=(up.url,)), store)
+    assert len(hook.heard()) == 1 and up.heard == [] and alerts.spooled(store) == 0
 
 
 # --- what root does not run

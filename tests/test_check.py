@@ -3,10 +3,12 @@ import os
 import pytest
 
 from citadel import check, diagnose, settings
+from citadel.clock import Now
 from citadel.diagnose import Cause, Finding
 from citadel.durable import Directory
 from citadel.errors import CannotLook
-from citadel.facts import Dependency, Facts, Host, Probe, Service, Unit
+from citadel.facts import Dependency, Facts, Host, Installed, Probe, Problem, Service, Unit
+from citadel.incidents import Store
 
 UNIT = "citadel-gateway.service"
 GOOD = Probe(target="http://127.0.0.1:8002/health", outcome="ok", status=200, seconds=0.012)
@@ -122,6 +124,61 @@ def test_well_again_with_an_open_incident_calls_for_a_pass_and_sends_no_mail(tmp
     code, line, _, findings = checked(tmp_path, lambda wanted: healthy, state=state)
     assert code == 1 and line.startswith("WARNING: %s is well again, incident 20261123T180000-1 is still open" % UNIT)
     assert not check.news(code, findings, line, state=state)
+
+
+NOW = Now(1000000.0, 5000.0, 5000.0, "b")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="the note is root's")
+@pytest.mark.parametrize("noted, installed, words", [
+    pytest.param("4990.0", 0.0, "", id="ten seconds ago"),
+    pytest.param("4600.0", 0.0, "has not been run for 6 min", id="not since"),
+    pytest.param("", 0.0, "has not been run for 1 h", id="never since the boot"),
+    pytest.param("", 999900.0, "", id="installed just now"),
+    pytest.param("9000.0", 0.0, "has not been run for 1 h", id="not since the boot before this one"),
+    pytest.param("4800", 2000000.0, "", id="the clock was stepped back since the installation"),
+])
+def test_the_scheduled_check_has_not_run(tmp_path, noted, installed, words):
+    if noted:
+        (tmp_path / check.HEARTBEAT).write_text(noted)
+    told = " ".join(check.missed_checks(str(tmp_path), NOW, installed))
+    assert words in told and bool(told) == bool(words)
+
+
+def test_a_scheduled_check_notes_that_it_ran_and_any_other_reads_it(tmp_path):
+    installed = Host(monotonic=1000.0, installed=Installed("cron", since=1.0), recovery=Unit(name="citadel-recovery.service"))
+    service = facts().services[0]
+    healthy = Facts(installed, (service._replace(dependencies=()),))
+    state = str(tmp_path)
+    assert checked(tmp_path, lambda wanted: healthy, state=state, scheduled=True, now=lambda: NOW)[0] == 0
+    assert (tmp_path / check.HEARTBEAT).read_text().strip() == "5000.0"
+    late = NOW._replace(boottime=6000.0)
+    code, line, _, _ = checked(tmp_path, lambda wanted: healthy, state=state, now=lambda: late)
+    if os.geteuid() == 0:
+        assert code == 2 and "has not been run for 16 min" in line
+    assert checked(tmp_path, lambda wanted: healthy, state=state, scheduled=True, now=lambda: late)[0] == 0
+
+
+def test_an_incident_that_no_pass_looks_at(tmp_path):
+    state, moments = str(tmp_path / "state"), [NOW]
+    store = Store(state, now=lambda: moments[0], fallback=str(tmp_path / "run"))
+    with store.lock("check"):
+        name = store.open_incident(UNIT, "gateway.hung", "it hangs")
+        store.mark_pass(UNIT, "gateway.hung")
+    assert check.left_alone(state, NOW._replace(wall=NOW.wall + 800, boottime=5800.0)) == []
+    told = check.left_alone(state, NOW._replace(wall=NOW.wall + 1200, boottime=6200.0))
+    assert told == ["incident %s of %s is open, and no recovery pass has looked at it for 20 min" % (name, UNIT)]
+
+
+def test_a_changed_unit_file_is_critical_and_told_once(tmp_path):
+    problem = Problem("/usr/local/lib/systemd/system/" + UNIT, 7, "", "is not as it was installed")
+    remark = Cause("unit.changed", "%s:7 is not as it was installed" % problem.file, problem.file, False)
+    service = facts().services[0]
+    edited = Facts(Host(monotonic=1000.0, installed=Installed("none", changed=(problem,))), (service._replace(
+        dependencies=()),))
+    code, line, _, findings = checked(tmp_path, lambda wanted: edited, state=str(tmp_path))
+    assert code == 2 and line.count(UNIT + ":7 is not as it was installed (unit.changed)") == 1
+    assert findings[0].others == (remark,)
 
 
 class Told:

@@ -5,8 +5,8 @@ import pytest
 from citadel import diagnose as doctor
 from citadel.diagnose import ACTIVE, DEAF, DOWN, FROZEN, PASSING, RESTARTING, RUNNING, SERVING, STARTING, STOPPING
 from citadel.diagnose import UNKNOWN, Marks, diagnose
-from citadel.facts import (Dependency, Disk, Facts, Holder, Host, Job, Line, Memory, Probe, Problem, Service, Stop,
-                           Unit)
+from citadel.facts import (Dependency, Disk, Facts, Holder, Host, Installed, Job, Line, Memory, Probe, Problem,
+                           Service, Stop, Unit)
 from citadel.settings import parse
 
 NOW = 10000.0
@@ -52,6 +52,10 @@ def service(state=None, answer="ok", dependencies=None, **more):
 def host(**changes):
     return Host(**dict(dict(name="h", boot_id="b", monotonic=NOW, disks=(disk(),), memory=Memory(
         total=32 * GIB, available=16 * GIB, pressure=0.0)), **changes))
+
+
+def edited(path):
+    return host(installed=Installed(changed=(Problem(path, 3, "", "is not as it was installed"),)))
 
 
 def disk(free=50 * GIB, total=100 * GIB, inodes=1000000, inodes_free=900000, path="/", **more):
@@ -287,7 +291,7 @@ REMARKS = [
     pytest.param(service(), host(disks=(disk(inodes_free=20000),)), "disk.inodes", id="inodes that run out"),
     pytest.param(service(), host(disks=(disk(read_only=True),)), "disk.readonly", id="a read-only file system"),
     pytest.param(service(), host(memory=Memory(32 * GIB, 400 << 20)), "memory.low", id="memory that runs low"),
-    pytest.param(service(), host(changed=("/x/y.service",)), "unit.changed", id="a unit file not as installed"),
+    pytest.param(service(), edited("/x/y.service"), "unit.changed", id="a unit file not as installed"),
     pytest.param(service(unit(need_reload=True)), None, "unit.changed", id="a unit file newer than what systemd read"),
     pytest.param(service(oom_kills=1), None, "gateway.oom", id="a worker was killed for memory and respawned"),
     pytest.param(service(dependencies=(ollama(), redis(Unit(name=REDIS, load="not-found", active="inactive")))), None,
@@ -313,7 +317,7 @@ TOGETHER = [
                  id="the disk is full, therefore redis refuses, therefore it crashes"),
     pytest.param(service(gone(result="oom-kill"), "refused"), host(memory=Memory(32 * GIB, 1 << 20)),
                  ["memory.low", "gateway.oom"], id="the host's memory before the kill"),
-    pytest.param(service(EXITED_EARLY, "refused", settings=(YAML_PROBLEM,)), host(changed=("/x.service",)),
+    pytest.param(service(EXITED_EARLY, "refused", settings=(YAML_PROBLEM,)), edited("/x.service"),
                  ["config.invalid", "gateway.crashed", "unit.changed"], id="a changed unit file is the last to blame"),
     pytest.param(service(gone(exec_code="killed", exec_status=9), "refused", settings=(YAML_PROBLEM,)), None,
                  ["gateway.crashed", "config.invalid"], id="settings do not kill with SIGKILL"),
@@ -448,3 +452,30 @@ def test_empty_facts_are_survived():
                 finding = examine(Service(unit=Unit(active=active), probe=Probe(outcome=answer), dependencies=(
                     Dependency(unit=Unit(active=active), probe=Probe(outcome=answer)),)), on)
                 assert finding.because
+
+
+RECOVERY, TIMER = unit("citadel-recovery.service", active="inactive"), unit("citadel-health.timer")
+ARMED = unit(on_failure=("citadel-recovery.service",))
+BY_CRON, BY_TIMER = Installed("cron", units=(GATEWAY,)), Installed("timer", units=(GATEWAY,))
+
+
+@pytest.mark.parametrize("state, changes, words", [
+    pytest.param(ARMED, dict(installed=BY_CRON, recovery=RECOVERY), (), id="all is there"),
+    pytest.param(ARMED, dict(installed=BY_TIMER, recovery=RECOVERY, timer=TIMER), (), id="all is there, by timer"),
+    pytest.param(unit(), {}, (), id="nothing was installed: nothing to say"),
+    pytest.param(unit(), dict(installed=BY_CRON, unanswered="silent"), (), id="systemd was not heard"),
+    pytest.param(ARMED, dict(installed=Installed("none", units=(GATEWAY,), cron=False), recovery=RECOVERY), (),
+                 id="no schedule was wanted"),
+    pytest.param(ARMED, dict(installed=BY_CRON._replace(cron=False), recovery=RECOVERY), ("cron.d",),
+                 id="the cron file is gone"),
+    pytest.param(ARMED, dict(installed=BY_TIMER, recovery=RECOVERY, timer=TIMER._replace(active="inactive")),
+                 ("citadel-health.timer is inactive",), id="the timer is stopped"),
+    pytest.param(ARMED, dict(installed=BY_CRON, recovery=RECOVERY._replace(load="masked")), ("is masked",),
+                 id="the recovery unit is masked"),
+    pytest.param(unit(), dict(installed=BY_CRON, recovery=RECOVERY), ("no OnFailure=",), id="OnFailure= is gone"),
+    pytest.param(unit("mine.service"), dict(installed=BY_CRON, recovery=RECOVERY), (),
+                 id="a unit that is not ours may do without OnFailure="),
+])
+def test_who_watches_the_healer(state, changes, words):
+    told = doctor.unguarded(Facts(host(**changes), (service(state),)))
+    assert len(told) == len(words) and all(word in text for word, text in zip(words, told))

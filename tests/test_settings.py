@@ -466,3 +466,35 @@ def test_what_is_not_plain_utf8_is_named(conf, content, line, why):
     assert caught.value.line == line
     assert why in str(caught.value)
     assert [problem.line for problem in settings.check_file(str(conf))] == [line]
+
+
+# --- where alerts and metrics go
+
+@pytest.mark.parametrize("url, value", [
+    ("http://127.0.0.1:9093", "http://127.0.0.1:9093"), ("http://localhost:9093/", "http://127.0.0.1:9093"),
+    ("https://Alerts.example/am/", "https://alerts.example/am"), ("http://[::1]:9093", "http://[::1]:9093")])
+def test_an_alertmanager(url, value):
+    assert settings.parse("[alertmanager]\nurls = %s\n" % url, "x").alertmanager.urls == (value,)
+
+
+@pytest.mark.parametrize("url, why", [
+    ("alerts:9093", "does not begin with http:// or https://"), ("ftp://alerts", "does not begin with"),
+    ("http://", "names no host"), ("http://:9093", "names no host"), ("http://alerts:0", "is not a port"),
+    ("http://me:secret@alerts", "no place for secrets"), ("http://alerts/?x=1", "only a prefix"),
+    ("http://alerts/../x", "only a prefix"), ("http://0.0.0.0:9093", "an address to listen on"),
+    ("http://-oops", "neither a host's name nor an address"), ("http://a http://a", "is there twice")])
+def test_no_alertmanager(url, why):
+    with pytest.raises(SettingsError) as raised:
+        settings.parse("[alertmanager]\nurls = %s\n" % url, "citadel.conf")
+    assert str(raised.value).startswith("citadel.conf:2: urls: ") and why in str(raised.value)
+    assert "secret" not in str(raised.value).replace("secrets", "")
+
+
+@pytest.mark.parametrize("text, value", [("", ""), ("/var/lib/x/", "/var/lib/x"), ("-/var/lib/x", "-/var/lib/x")])
+def test_a_directory_for_metrics(text, value):
+    assert settings.parse("[metrics]\ndirectory = %s\n" % text, "x").metrics.directory == value
+
+
+@pytest.mark.parametrize("text", ["textfiles", "-textfiles", "--/x", "/a/../b", "/a /b"])
+def test_no_directory_for_metrics(text):
+    assert [one.key for one in problems("[metrics]\ndirectory = %s\n" % text)] == ["directory"]

@@ -1,10 +1,15 @@
-"""Telling a person: the journal, every terminal, and the hook of the settings.
+"""Telling a person: the journal, every terminal, Alertmanager, and the hook of the settings.
 
 One escalation an incident, one resolution. An alert is put into the spool before it is sent, and leaves it when every
-receiver that can lose it (the hook) has taken it; so a crash of ours between sending and noting it sends it a second
-time, never not at all. A receiver knows a second copy by `incident` and `kind`.
+receiver that can lose it (RECEIVERS) has taken it; so a crash of ours between sending and noting it sends it a second
+time, never not at all. The hook knows a second copy by `incident` and `kind`, Alertmanager by labels and `startsAt`.
 
-The journal and wall(1) are told once, at the time: an hour-old line on a terminal helps nobody.
+Every means is used, whatever came of the one before: that Alertmanager took an alert is not yet a person who has heard
+of it. What cannot keep us waiting goes first. The journal and wall(1) are told once, at the time: an hour-old line on
+a terminal helps nobody.
+
+What fires is kept in firing/ as well, and sent to Alertmanager again by each pass (the health check calls for one each
+minute while an incident is open), since there an alert that is not sent again ends by itself.
 """
 
 import os
@@ -23,7 +28,9 @@ from citadel.report import printable, span
 
 JOURNAL = "/run/systemd/journal/socket"
 IDENTIFIER = "citadel-recovery"
+RECEIVERS = ("alertmanager", "hook")
 MOST_SPOOLED = 100
+ALERTMANAGER = 5.0                      # seconds that one pass may spend on all Alertmanagers together, come what may
 RETRYING = 60                           # seconds that one pass may spend on alerts of earlier ones
 WALL = 5                                # seconds; wall(1) forks for a terminal that does not take the text
 CRIT, WARNING, NOTICE = 2, 4, 5
@@ -62,6 +69,9 @@ Alert = namedtuple("Alert", "kind unit cause because advice incident host starte
 Alert.__doc__ = """What a person is told: `kind` firing|resolved; `started` and `ended` in seconds since 1970, `ended`
 None while it lasts. The identity is (incident, kind); nothing that changes from one look to the next is part of it."""
 
+Letter = namedtuple("Letter", "name alert waiting")
+Letter.__doc__ = "An alert in the spool: its file, and which of the RECEIVERS have not taken it yet."
+
 
 def escalate(step, finding, incident, settings, store, now, run=run_program):
     """Tells a person that this incident is theirs; the step's Outcome. Failed only when nobody could be told."""
@@ -72,15 +82,18 @@ def escalate(step, finding, incident, settings, store, now, run=run_program):
 
 
 def resolve(step, document, settings, store, now, run=run_program):
-    """Tells whoever was called that the incident is over; `document` is the incident, closed or about to be."""
+    """Tells whoever was called that the incident is over; `document` is the incident, closed or about to be. It ends
+    what was said to fire, in the same words, or Alertmanager would not know which of its alerts is meant."""
     cause = document["causes"][0].get("cause", "") if document["causes"] else ""
     lasted = document["duration"]
     if lasted is None:
         lasted = age(Moment(*document["opened"]), now)
     because = "%s; it took %s" % (step.because, span(lasted))
-    alert = Alert("resolved", document["unit"], cause, because, "", document["id"],
-                  os.uname().nodename, document["opened"][0], now.wall, "critical")
-    return _tell(step, alert, settings, store, now, run)
+    fired = firing(store).get(document["id"])
+    alert = (fired or Alert("", document["unit"], cause, "", "", document["id"], os.uname().nodename,
+                            document["opened"][0], None, "critical"))
+    return _tell(step, alert._replace(kind="resolved", because=because, advice="", ended=now.wall), settings, store,
+                 now, run)
 
 
 def advice(cause, unit):
@@ -91,30 +104,38 @@ def advice(cause, unit):
 
 def _tell(step, alert, settings, store, now, run):
     began = time.monotonic()
-    spooled_as = _spool(alert, store) if settings.hook.command else ""
-    words, waiting = [], bool(spooled_as)
-    for name, send in (("journal", _to_journal), ("wall", _to_terminals), ("hook", _to_hook)):
-        why = send(alert, settings, run)
-        if why is not None:
-            words.append("%s: %s" % (name, printable(why, 160)) if why else name)
-        if name == "hook" and why == "":
-            waiting = False
-            store.files.remove(spooled_as)
-    told = any(word in ("journal", "wall", "hook") for word in words)
+    receivers = [name for name, wanted in (("alertmanager", settings.alertmanager.urls),
+                                           ("hook", settings.hook.command)) if wanted]
+    letter = Letter("spool/%s-%s.json" % (alert.incident or "none", alert.kind), alert, receivers)
+    kept = bool(receivers) and _spool(letter, store)
+    _note_firing(alert, store)
+    refused = {"journal": _to_journal(alert), "wall": _to_terminals(alert, settings, run)}
+    if "alertmanager" in receivers:
+        taken, why = send_to_alertmanagers(settings, store, now, run, letter)
+        refused["alertmanager"] = "" if letter.name in taken else why or "what it was not told before goes first"
+    if "hook" in receivers:
+        send_to_hook(settings, store, run, but=letter.name)
+        refused["hook"] = _to_hook(alert, settings, run)
+    waiting = [name for name in receivers if refused[name]]
+    if kept:
+        _note_waiting(letter, waiting, store)
+    words = ["%s: %s" % (name, printable(why, 160)) if why else name
+             for name, why in refused.items() if why is not None]
+    told = "" in refused.values()
     if waiting:
-        words.append("it will be sent again" if store.files.read(spooled_as) is not None else
+        words.append("it will be sent again" if kept else
                      "it could not be kept for later: " + (store.trouble or "the spool is full"))
     document = store.incident(alert.incident) if alert.incident else None
     if document is not None:
-        note = {"at": clock.stamp(now.wall), "told": words, "waiting": waiting}
+        note = {"at": clock.stamp(now.wall), "told": words, "waiting": bool(waiting)}
         store.amend(alert.incident, alerts=dict(document["alerts"], **{alert.kind: note}))
     return Outcome(step, OK if told else FAILED, time.monotonic() - began,
-                   "told: " + "; ".join(words) if words else "nobody could be told", {"waiting": waiting})
+                   "told: " + "; ".join(words) if words else "nobody could be told", {"waiting": bool(waiting)})
 
 
 # --- who is told: each says why it failed, "" when it took the alert, None when it is not wanted
 
-def _to_journal(alert, settings, run):
+def _to_journal(alert):
     text = "%s: %s%s" % (alert.unit, alert.because, ". To do: " + alert.advice if alert.advice else "")
     return "" if journal(alert.kind, text, unit=alert.unit, cause=alert.cause,
                          verdict="escalated" if alert.kind == "firing" else "recovered",
@@ -140,6 +161,50 @@ def _to_hook(alert, settings, run):
         return why
     answer = run([settings.hook.command], settings.hook.timeout, stdin=to_json(as_data(alert)))
     return "" if answer.ok else answer.complaint()
+
+
+def send_to_alertmanagers(settings, store, now, run=run_program, letter=None):
+    """Sends every Alertmanager what they have not taken yet (`letter` too, were the spool full), and again what still
+    fires; what one of them takes counts as taken, as they are one cluster or alike. (names of the letters that were
+    taken, why none was).
+
+    Of alerts with the same labels only the oldest goes, the rest with the next passes, a minute apart: an alert that
+    begins and ends in one message is never notified by Alertmanager, and an older end would end a newer beginning.
+    """
+    from citadel import alertmanager
+
+    letters = [one for one in letters_in(store) if "alertmanager" in one.waiting]
+    if letter and letter.name not in [one.name for one in letters]:
+        letters.append(letter)
+    oldest = {}
+    for one in letters + [Letter("", alert, ()) for _, alert in sorted(firing(store).items())]:
+        oldest.setdefault(to_json(alertmanager.labels(one.alert)), one)
+    left = ALERTMANAGER - store.seconds_sending
+    if not oldest or left < 0.1:
+        return [], "their time in this pass is used up" if oldest else ""
+    began = time.monotonic()
+    answers = alertmanager.tell(settings.alertmanager.urls, [
+        alertmanager.as_posted(one.alert, now.wall) for one in oldest.values()], left,
+        settings.alertmanager.credentials, run)
+    why = alertmanager.summary(answers)
+    if why:                             # who is slow to answer is not asked until the time is up once more
+        store.seconds_sending += time.monotonic() - began
+        return [], why
+    for one in oldest.values():
+        if one.name:
+            _note_waiting(one, [name for name in one.waiting if name != "alertmanager"], store)
+    return [one.name for one in oldest.values() if one.name], ""
+
+
+def send_to_hook(settings, store, run=run_program, but=""):
+    """Gives the hook what it has not taken yet, oldest first, until it refuses one or RETRYING is over; `but`: the
+    letter that is not its turn yet."""
+    end = time.monotonic() + RETRYING
+    for letter in letters_in(store):
+        if "hook" in letter.waiting and letter.name != but:
+            if time.monotonic() >= end or _to_hook(letter.alert, settings, run):
+                break
+            _note_waiting(letter, [name for name in letter.waiting if name != "hook"], store)
 
 
 def as_data(alert):
@@ -176,19 +241,70 @@ def untrusted(path, uid=0):
 
 # --- the spool
 
-def _spool(alert, store):
-    """Keeps an alert until it is taken; its name. When the spool is full those in it stay, for they tell how it began,
-    and the new one is only counted."""
-    name = "spool/%s-%s.json" % (alert.incident or "none", alert.kind)
+def _spool(letter, store):
+    """Keeps an alert until it is taken; whether it is kept. When the spool is full those in it stay, for they tell how
+    it began, and the new one is only counted."""
     try:
         if spooled(store) < MOST_SPOOLED:
-            store.files.write(name, to_json(dict(alert._asdict(), schema=1)))
-        else:
-            store.files.write("spool/dropped", b"%d\n" % (dropped(store) + 1))
-            store.trouble = "the spool is full, %d alerts were dropped" % dropped(store)
+            store.files.write(letter.name, _letter_as_json(letter))
+            return True
+        store.files.write("spool/dropped", b"%d\n" % (dropped(store) + 1))
+        store.trouble = "the spool is full, %d alerts were dropped" % dropped(store)
     except (OSError, CitadelError) as error:
         store.trouble = "an alert could not be kept for later: %s" % error
-    return name
+    return False
+
+
+def _letter_as_json(letter):
+    return to_json(dict(letter.alert._asdict(), schema=1, waiting=list(letter.waiting)))
+
+
+def _note_waiting(letter, waiting, store):
+    """Who has still to take it; nobody: it leaves the spool."""
+    if waiting and list(waiting) != list(letter.waiting):
+        try:
+            store.files.write(letter.name, _letter_as_json(letter._replace(waiting=waiting)))
+        except (OSError, CitadelError) as error:
+            store.trouble = "an alert may be sent a second time: %s" % error
+    elif not waiting:
+        store.files.remove(letter.name)
+
+
+def letters_in(store):
+    """What waits, oldest first. What cannot be understood is set aside."""
+    letters = []
+    for entry in store.files.names("spool"):
+        name = "spool/" + entry
+        if entry.endswith(".json"):
+            try:
+                document = from_json(store.files.read(name, 65536) or b"")
+                letters.append(Letter(name, _alert_in(document), _waiting_in(document)))
+            except (OSError, ValueError):
+                store.files.set_aside(name)
+    return letters
+
+
+def _note_firing(alert, store):
+    name = "firing/%s.json" % alert.incident
+    if alert.kind == "resolved":
+        store.files.remove(name)
+    elif alert.incident:
+        try:
+            store.files.write(name, to_json(dict(alert._asdict(), schema=1)))
+        except (OSError, CitadelError) as error:
+            store.trouble = "an alert will not be sent again while it lasts: %s" % error
+
+
+def firing(store):
+    """The alerts that were raised and not yet resolved, by their incidents."""
+    found = {}
+    for entry in store.files.names("firing"):
+        try:
+            alert = _alert_in(from_json(store.files.read("firing/" + entry, 65536) or b""))
+            found[alert.incident] = alert
+        except (OSError, ValueError):
+            store.files.remove("firing/" + entry)
+    return found
 
 
 def spooled(store):
@@ -206,29 +322,39 @@ def dropped(store):
 
 
 def send_spooled(settings, store, run=run_program):
-    """Sends what waits, oldest first, until one is refused or RETRYING is over; how many went out. Without a hook in
-    the settings nobody is left to tell, and they go."""
-    end, sent = time.monotonic() + RETRYING, 0
-    for entry in store.files.names("spool"):
-        name = "spool/" + entry
-        if not entry.endswith(".json"):
-            continue
-        if time.monotonic() >= end:
-            break
-        try:
-            alert = _alert_in(store.files.read(name, 65536) or b"")
-        except (OSError, ValueError):
-            store.files.set_aside(name)
-            continue
-        if _to_hook(alert, settings, run):
-            break
-        store.files.remove(name)
-        sent += 1
-    return sent
+    """Sends what waits, oldest first, until one is refused or RETRYING is over; how many left the spool. A receiver
+    that is in the settings no more has nothing to wait for."""
+    _end_what_is_over(store)
+    letters = letters_in(store)
+    for letter in letters:
+        _note_waiting(letter, [name for name in letter.waiting if (
+            settings.alertmanager.urls if name == "alertmanager" else settings.hook.command)], store)
+    if settings.alertmanager.urls:
+        send_to_alertmanagers(settings, store, store.now(), run)
+    send_to_hook(settings, store, run)
+    return len(letters) - spooled(store)
 
 
-def _alert_in(data):
-    document = from_json(data)
+def _end_what_is_over(store):
+    """An alert whose incident is open no more, since the record was lost or we died while closing it: nobody else will
+    ever resolve it."""
+    for incident, alert in firing(store).items():
+        if store.history(alert.unit).incident == incident:
+            continue
+        over = alert._replace(kind="resolved", because="its incident is on record as open no more", advice="",
+                              ended=store.now().wall)
+        if _spool(Letter("spool/%s-resolved.json" % incident, over, RECEIVERS), store):
+            store.files.remove("firing/%s.json" % incident)
+
+
+def _waiting_in(document):
+    waiting = document.get("waiting", ["hook"])         # as 1.0 kept it
+    if not isinstance(waiting, list) or set(map(str, waiting)) - set(RECEIVERS):
+        raise ValueError("not a list of receivers")
+    return waiting
+
+
+def _alert_in(document):
     if not isinstance(document, dict) or set(Alert._fields) - set(document):
         raise ValueError("not an alert")
     alert = Alert(**{field: document[field] for field in Alert._fields})

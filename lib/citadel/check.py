@@ -4,8 +4,10 @@ One line in the convention of the Monitoring Plugins: OK 0, WARNING 1, CRITICAL 
 
     OK        every service runs and answers, and so does what it needs
     WARNING   on its way up, or systemd is restarting it; a remark (slow, a disk that fills up); stopped by a person;
-              well again, while its incident is still open: the recovery pass that this calls for closes it
-    CRITICAL  down, hung, in a crash loop, or a dependency is; also while maintenance is on, which mutes actions only
+              well again, while its incident is still open: the recovery pass that this calls for closes it; an
+              alert that waits to be sent; metrics that cannot be written
+    CRITICAL  down, hung, in a crash loop, or a dependency is; also while maintenance is on, which mutes actions only;
+              or all is well, but recovery would not come: who watches the healer is this check (`unguarded`)
     UNKNOWN   we could not look: systemd does not answer, our settings are wrong
 
 `--quiet` says nothing when all is well, and a problem once: cron mails what it hears. The exit code is told each time,
@@ -17,7 +19,7 @@ This path is measured in milliseconds: nothing heavy is imported before somethin
 
 import os
 
-from citadel import commands, diagnose, observe, probes, settings
+from citadel import clock, commands, diagnose, metrics, observe, probes, settings
 from citadel.errors import CitadelError, UsageError
 from citadel.facts import Stop
 from citadel.report import printable
@@ -31,11 +33,15 @@ LONGEST_CALL = 4.0          # of which one program may take: systemd answers in 
 STATE = "/var/lib/citadel-recovery"
 SAID = "check-said"         # what cron was told since all was well; in STATE
 OPEN = "open"               # the open incidents, a line each; in STATE (incidents.py)
+HEARTBEAT = "last-check"    # when cron or the timer last ran this; in STATE
+MISSED = 300                # seconds without a scheduled check that are no hiccup of a busy host any more
+LEFT_ALONE = 900            # seconds for which an incident may be open without a pass; one takes up to 9 min
 
 
-def check(path=settings.DEFAULT_PATH, must_exist=False, service="", look=None, state=STATE):
+def check(path=settings.DEFAULT_PATH, must_exist=False, service="", look=None, state=STATE, scheduled=False,
+          now=clock.now):
     """The code, the line, and what was found: (code, line, facts, findings). `look(settings)` gives the facts;
-    `service` narrows it to one of the settings' services."""
+    `service` narrows it to one of the settings' services; `scheduled`: cron or the timer asks, nobody else."""
     try:
         wanted = settings.read(path, must_exist=must_exist)
         if service:
@@ -48,10 +54,15 @@ def check(path=settings.DEFAULT_PATH, must_exist=False, service="", look=None, s
     worst = max(codes, key=GRAVITY.index)
     order = sorted(range(len(codes)), key=lambda at: -GRAVITY.index(codes[at]))
     texts = [sentence(findings[at]) for at in order if codes[at] or worst == OK]
-    left_open = to_be_closed(state, [finding.unit for finding, code in zip(findings, codes) if code == OK])
-    if left_open:
-        worst, texts = max(worst, WARNING, key=GRAVITY.index), (texts if worst else []) + left_open
-    return worst, line(worst, texts, perfdata(facts, wanted)), facts, findings
+    moment = now()
+    unguarded = unguarded_against(facts, state, moment, scheduled)
+    mild = to_be_closed(state, [finding.unit for finding, code in zip(findings, codes) if code == OK])
+    if look is None and not service and not must_exist:         # else it was a question about something else
+        mild += not_told(wanted, facts, findings, state, moment)
+    if unguarded or mild:
+        texts = (texts if worst else []) + unguarded + mild
+        worst = max(worst, CRITICAL if unguarded else WARNING, key=GRAVITY.index)
+    return worst, line(worst, list(dict.fromkeys(texts)), perfdata(facts, wanted)), facts, findings
 
 
 def look_within(seconds, state):
@@ -76,21 +87,98 @@ def stop_note(unit, state):
         return Stop()
 
 
+def unguarded_against(facts, state, moment, scheduled):
+    """A sentence for each reason why recovery might not come: it is not armed, nobody asks for it, or it hangs."""
+    told = list(diagnose.unguarded(facts)) + left_alone(state, moment)
+    if scheduled:
+        note_heartbeat(state, moment)
+    elif facts.host.installed.schedule in ("cron", "timer"):
+        told += missed_checks(state, moment, facts.host.installed.since)
+    return told
+
+
 def to_be_closed(state, units):
     """A sentence for each incident that is on record as open though its service is well: it came back by itself, or by
-    a person's hand. Nothing for a user who may not read our state."""
-    try:
-        descriptor = os.open(os.path.join(state, OPEN), os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    except OSError:
-        return []                               # mostly because there is none
-    try:
-        lines = os.read(descriptor, 65536).decode("ascii", "replace").splitlines()
-    except OSError:
+    a person's hand."""
+    return ["%s is well again, incident %s is still open" % (unit, name)
+            for name, unit in open_incidents(state) if unit in units]
+
+
+def left_alone(state, moment):
+    """A sentence for each open incident that no pass has looked at for too long."""
+    left_open = open_incidents(state)
+    if not left_open:
         return []
+    from citadel.incidents import Store
+    from citadel.report import span
+    store = Store(state, now=lambda: moment)
+    ages = [(min(store.history(unit).last_pass or 0.0, moment.boottime), name, unit) for name, unit in left_open]
+    return ["incident %s of %s is open, and no recovery pass has looked at it for %s" % (name, unit, span(age))
+            for age, name, unit in ages if age > LEFT_ALONE]
+
+
+def open_incidents(state):
+    """(id, unit) of the incidents on record as open; none for a user who may not read our state."""
+    return [tuple(line.split(" ", 1)) for line in _note(state, OPEN).splitlines() if " " in line]
+
+
+def note_heartbeat(state, moment):
+    """Notes that a scheduled check ran. Best effort, and without fsync: a minute later it is noted anew."""
+    try:
+        descriptor = os.open(os.path.join(state, HEARTBEAT),
+                             os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o600)
+    except OSError:
+        return                                  # no root, no disk: who looks will find the note too old, and say so
+    try:
+        os.write(descriptor, b"%-20.1f\n" % moment.boottime)
+    except OSError:
+        pass
     finally:
         os.close(descriptor)
-    return ["%s is well again, incident %s is still open" % (unit, name)
-            for name, _, unit in (line.partition(" ") for line in lines) if unit in units]
+
+
+def missed_checks(state, moment, installed_at):
+    """A sentence when the scheduled check has not run for too long: cron is dead, its line is commented out, ..."""
+    if os.geteuid():
+        return []                               # the note is root's
+    try:
+        age = moment.boottime - float(_note(state, HEARTBEAT))
+    except ValueError:
+        age = moment.boottime
+    if age < 0:                                 # noted before this boot
+        age = moment.boottime
+    since_installed = moment.wall - installed_at
+    age = min(age, since_installed) if since_installed > 0 else age
+    if age <= MISSED:
+        return []
+    from citadel.report import span
+    return ["the health check has not been run for %s: look at cron, or at citadel-health.timer" % span(age)]
+
+
+def _note(state, name):
+    """The text of one of our small notes, "" for none, and for a user who may not read our state."""
+    try:
+        descriptor = os.open(os.path.join(state, name), os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:
+        return ""
+    try:
+        return os.read(descriptor, 65536).decode("ascii", "replace")
+    except OSError:
+        return ""
+    finally:
+        os.close(descriptor)
+
+
+def not_told(wanted, facts, findings, state, moment):
+    """Writes the metrics, as root; a sentence where that is not possible, and one for alerts that wait: the recovery
+    pass that a warning calls for sends them."""
+    if os.geteuid():
+        why = metrics.complaint(wanted.metrics.directory)
+    else:
+        why = metrics.after_check(wanted, facts, findings, state, moment.wall)
+    waiting = metrics.spooled(state)
+    return ([why] if why else []) + (["%d alert%s to be sent" % (
+        waiting, " waits" if waiting == 1 else "s wait")] if waiting else [])
 
 
 def code_of(finding, service):

@@ -91,6 +91,25 @@ def diagnose(facts, marks=Marks()):
     return tuple(_examine(service, facts.host, marks) for service in facts.services)
 
 
+def unguarded(facts):
+    """A sentence for each thing that would keep recovery from coming when it is needed: who watches the healer."""
+    host, ours = facts.host, facts.host.installed
+    told = ["%s (unit.changed)" % _as_installed(one) for one in ours.changed]
+    if not ours.schedule or host.unanswered:
+        return tuple(told)
+    if ours.schedule == "cron" and not ours.cron:
+        told.append("/etc/cron.d/citadel is gone: nobody runs the health check")
+    if ours.schedule == "timer" and host.timer is not None and host.timer.active != "active":
+        told.append("%s is %s: nobody runs the health check" % (host.timer.name, host.timer.active))
+    if host.recovery is not None and host.recovery.load != "loaded":
+        told.append("%s is %s: nothing repairs" % (host.recovery.name, host.recovery.load))
+    told += ["%s has no OnFailure=%s: a failure of it calls nobody" % (unit.name, host.recovery.name)
+             for unit in (service.unit for service in facts.services)
+             if host.recovery is not None and unit.name in ours.units and unit.load == "loaded"
+             and host.recovery.name not in unit.on_failure]
+    return tuple(told)
+
+
 def marks_of(settings):
     """The Marks that the settings ask for."""
     starts = {service.unit: service.start_timeout for service in settings.services}
@@ -199,11 +218,8 @@ def _settings(seen):
     whose own log names the file. A service that answers, was killed or ran for hours has lived with them, whatever we
     think of them; then they are a remark."""
     service = seen.service
-    own = [Cause("config.invalid", "%s: %s" % (_place(problem), printable(problem.why)), problem.file,
-                 _to_blame(problem, seen)) for problem in service.settings]
-    ours = [Cause("config.invalid", "%s: %s" % (_place(problem), printable(problem.why)), problem.file, False)
-            for problem in seen.host.settings]
-    return own + ours
+    return [Cause("config.invalid", "%s: %s" % (_place(problem), printable(problem.why)), problem.file,
+                  _to_blame(problem, seen)) for problem in service.settings]
 
 
 def _disks(seen):
@@ -277,13 +293,16 @@ def _service(seen):
 
 def _unit_files(seen):
     """A unit file that is not as installed, but loads, may be a person's good reason: named, and no more."""
-    causes = [Cause("unit.changed", "%s is not as it was installed" % printable(path), path, False)
-              for path in seen.host.changed]
+    causes = [Cause("unit.changed", _as_installed(one), one.file, False) for one in seen.host.installed.changed]
     unit = seen.service.unit
     if unit.need_reload:
         causes.append(Cause("unit.changed", "%s has changed on disk since systemd read it; `systemctl daemon-reload` "
                             "is due" % (unit.fragment or unit.name), unit.fragment or unit.name, False))
     return causes
+
+
+def _as_installed(problem):
+    return "%s%s %s" % (printable(problem.file), ":%d" % problem.line if problem.line else "", problem.why)
 
 
 # The precedence.

@@ -29,7 +29,7 @@ Unit = _record(
     `job` the type of the job now queued (start|stop|restart|...), `freezer` running|freezing|frozen.""",
     name="", load="loaded", unit_file="enabled", active="active", sub="running", result="success",
     main_pid=0, control_group="", exec_code="", exec_status=0, restarts=0, invocation="", job="", freezer="running",
-    need_reload=False, fragment="", drop_ins=(), exec_start="", environment="",
+    need_reload=False, fragment="", drop_ins=(), on_failure=(), exec_start="", environment="",
     memory=None, memory_max=None, tasks=None, restart="", restart_sec=None, start_burst=None, start_interval=None,
     state_change=0.0, active_enter=0.0, active_exit=0.0, inactive_enter=0.0, inactive_exit=0.0)
 
@@ -81,6 +81,13 @@ Memory = _record(
 Problem = _record(
     "Problem", "Something wrong in a file that we read: `file:line: key: why`.", file="", line=0, key="", why="")
 
+Installed = _record(
+    "Installed",
+    """What install.py left, and what became of it: `schedule` cron|timer|none, "" for nothing installed (or nothing
+    that this user may see); `since` in seconds since 1970; whether the `cron` file is there; our own `units`;
+    `changed`, a Problem for each unit file that is not as it was.""",
+    schedule="", since=0.0, cron=True, units=(), changed=())
+
 Dependency = _record(
     "Dependency",
     "A dependency by its name in the settings; `wanted` are the unit names asked for when none of them exists.",
@@ -96,8 +103,9 @@ Service = _record(
 Host = _record(
     "Host",
     """What all services share. `unanswered` says why systemd could not be asked ("" when it answered);
-    `changed` are our installed unit files that differ from their checksums; `settings` problems in citadel.conf.""",
+    `installed` is what we ourselves rest on, `recovery` our recovery unit and `timer` that of the health check, both
+    as systemd has them (None: not asked for).""",
     name="", boot_id="", monotonic=0.0, systemd="", state="running", unanswered="", disks=(), memory=Memory(),
-    changed=(), settings=(), clock_stepped=0.0)
+    installed=Installed(), recovery=None, timer=None)
 
 Facts = _record("Facts", "Everything one look brought home.", host=Host(), services=())

@@ -16,7 +16,7 @@ import sys
 import time
 from collections import namedtuple
 
-from citadel import __version__, act, alerts, bundle, clock, commands, gate, probes, report, stops, systemctl
+from citadel import __version__, act, alerts, bundle, clock, commands, gate, metrics, probes, report, stops, systemctl
 from citadel import settings as settings_file
 from citadel.diagnose import diagnose, marks_of
 from citadel.errors import CANNOT_LOOK, OK, STILL_WRONG, UsageError
@@ -42,15 +42,20 @@ Result.__doc__ = "What a pass came to for one service; `steps` are act.Outcomes 
 
 def recovery_pass(settings, store, trigger, world):
     """Looks at every service and treats those that need it; a Result for each. The caller holds `store.lock`."""
-    alerts.send_spooled(settings, store, world.run)
     deadline = commands.Deadline(LONGEST_PASS, clock=time.monotonic)
     results = []
     done = set()                        # what was repaired for one service need not be repaired for the next
-    for finding in look(settings, store, world)[1]:
+    facts, findings = look(settings, store, world)
+    for finding in findings:
         if done:                        # and may have brought this one back already
             finding = look(settings, store, world, units=(finding.unit,))[1][0]
         results.append(treat(finding, settings, store, trigger, world, deadline, done))
     store.list_open()
+    alerts.send_spooled(settings, store, world.run)     # after the recovery: no receiver may delay it
+    if settings.metrics.directory:
+        if not all(finding.well for finding in findings):       # then it may have changed since
+            facts, findings = look(settings, store, world)
+        metrics.after_pass(settings, facts, findings, store, world.now().wall)
     return results
 
 

@@ -99,7 +99,7 @@ def check(call):
 def tell_check(out, quiet, config=None, service=""):
     """The health check's line on `out`; its code. With `quiet`, only what cron has not heard yet."""
     from citadel import check as health
-    code, line, _, findings = health.check(config or settings_file.DEFAULT_PATH, bool(config), service)
+    code, line, _, findings = health.check(config or settings_file.DEFAULT_PATH, bool(config), service, scheduled=quiet)
     if not quiet or health.news(code, findings, line):
         out.write(line + "\n")
         out.flush()

@@ -8,18 +8,19 @@ follow: the journal, the port's holder, the processes, the settings of the gatew
 import os
 import time
 
-from citadel import clock, commands, gateway_settings, host, integrity, journalctl, probes, systemctl
+from citadel import clock, commands, gateway_settings, host, installed, journalctl, probes, systemctl
 from citadel.errors import CannotLook
 from citadel.facts import Dependency, Facts, Host, PidFile, Probe, Service, Stop, Unit
 from citadel.settings import address
 
 LINES = 30
 CONFIRM_AFTER = 1.0                     # seconds between a probe that got no answer and the question put again
+RECOVERY, TIMER = "citadel-recovery.service", "citadel-health.timer"
 WHAT_IT_RUNS = ("ExecStart", "Environment")
 
 
 def observe(settings, run=commands.run, ask=probes.ask, now=clock.now, stop_note=lambda unit: Stop(),
-            changed_files=integrity.changed_units, pause=time.sleep):
+            installation=installed.look, pause=time.sleep):
     """Looks at every service in `settings` and all that it leans on.
 
     Never raises for a host in trouble: a systemd that does not answer is `Host.unanswered`, and the probes are asked
@@ -27,8 +28,9 @@ def observe(settings, run=commands.run, ask=probes.ask, now=clock.now, stop_note
     `settings.recovery.probe_timeout` for all probes together, twice where the first try found no answer.
     """
     unanswered, state, units = "", "", {}
+    ours = installation()
     try:
-        units = _ask_systemd(settings, run)
+        units = _ask_systemd(settings, ours, run)
     except CannotLook as error:
         unanswered = str(error)
     answers = _probe_all(settings, ask, pause)
@@ -47,14 +49,17 @@ def observe(settings, run=commands.run, ask=probes.ask, now=clock.now, stop_note
     return Facts(
         host=Host(name=os.uname().nodename, boot_id=moment.boot_id, monotonic=moment.monotonic, state=state,
                   unanswered=unanswered, disks=host.disks(settings.disk.paths),
-                  memory=host.memory(biggest=bool(trouble)), changed=changed_files() if trouble else ()),
+                  memory=host.memory(biggest=bool(trouble)), installed=ours,
+                  recovery=units.get(RECOVERY), timer=units.get(TIMER)),
         services=services)
 
 
-def _ask_systemd(settings, run):
+def _ask_systemd(settings, ours, run):
     names = [service.unit for service in settings.services]
     for dependency in settings.dependencies.values():
         names += [name for name in dependency.units if name not in names]
+    names += [RECOVERY] if ours.schedule else []
+    names += [TIMER] if ours.schedule == "timer" else []
     return systemctl.units(names, run=run)
 
 

@@ -31,6 +31,7 @@ MOST_PROBLEMS = 50      # a file with more is no settings file; nobody reads on,
 
 _DIGITS = frozenset("0123456789")
 _DEPENDENCY_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyz0123456789-_")
+_HOST_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyz0123456789-._")
 _URL_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._~:/?[]@!$&'()*+,;=%")
 _SECONDS = {"ms": 0.001, "s": 1, "sec": 1, "m": 60, "min": 60, "h": 3600, "d": 86400, "": 1}
 _SIZES = {"": 1, "K": 1024, "M": 1024 ** 2, "G": 1024 ** 3, "T": 1024 ** 4}
@@ -300,6 +301,25 @@ def address(url):
     return host.strip("[]"), int(port)
 
 
+def receiver(url):
+    """http://HOST[:PORT][/PREFIX] or https://...: where alerts are sent. Its host may be a name."""
+    scheme, host, port, rest = _split_url(url, ("http", "https"))
+    if "?" in rest or any(part in (".", "..") for part in rest.split("/")):
+        raise ValueError("%s: only a prefix may follow the port; /api/v2/alerts is added to it" % _text(url))
+    host = "127.0.0.1" if host == "localhost" else host
+    if host in ("0.0.0.0", "::"):
+        raise ValueError("%s: %s is an address to listen on, not one to ask" % (_text(url), host))
+    if not is_address(host) and (set(host) - _HOST_CHARACTERS or host[0] in "-." or len(host) > 253):
+        raise ValueError("%s: %s is neither a host's name nor an address" % (_text(url), _text(host)))
+    return "%s://%s%s%s" % (scheme, "[%s]" % host if ":" in host else host, ":%d" % port if port else "",
+                            rest.rstrip("/"))
+
+
+def textfile_directory(word):
+    """An absolute path; a "-" before it: used where it exists."""
+    return "-" + path(word[1:]) if word.startswith("-") else path(word)
+
+
 def each(reader, fewest=0):
     """A list of such values, separated by spaces; none of them twice."""
     def read_each(text):
@@ -428,7 +448,18 @@ SETTINGS = (
         "stdin. Owned by root and writable by nobody else, no arguments. Empty: none."),
     Row("hook", "timeout", "30s", duration(1, 300),
         "It is given so long, then killed with all that it started."),
+
+    Row("alertmanager", "urls", "", each(receiver),
+        "The Alertmanagers that are told (API v2), all of them each time: http://HOST:PORT or https://HOST:PORT, and a "
+        "prefix where there is one. An address by number needs no name service. Empty: none."),
+    Row("alertmanager", "credentials", "", maybe(path, ""),
+        "A file that only root can read, with one line: `bearer TOKEN` or `basic USER:PASSWORD`. Empty: none."),
+
+    Row("metrics", "directory", "-/var/lib/prometheus/node-exporter", maybe(textfile_directory, ""),
+        "Where node_exporter's textfile collector reads *.prom; only root may be able to write there. With a - before "
+        "it, it is no fault that it does not exist. Empty: no metrics."),
 )
+
 
 def comment(row):
     """What the shipped file says about a setting."""
@@ -458,7 +489,7 @@ for _row in SETTINGS:
 ServiceSettings = namedtuple("ServiceSettings", ["unit"] + list(_ROWS["service"]))
 DependencySettings = namedtuple("DependencySettings", ["name"] + [
     "units" if name == "unit" else name for name in _ROWS["dependency"]])
-_SINGLE = ("recovery", "cleanup", "disk", "memory", "hook")
+_SINGLE = ("recovery", "cleanup", "disk", "memory", "hook", "alertmanager", "metrics")
 
 
 class Section:
@@ -484,7 +515,8 @@ class Section:
         return dict(self.__dict__)
 
 
-class Settings(namedtuple("Settings", "file services dependencies recovery cleanup disk memory hook")):
+class Settings(namedtuple("Settings", "file services dependencies recovery cleanup disk memory hook "
+                                      "alertmanager metrics")):
     """All settings: `services` a tuple of ServiceSettings in the file's order, `dependencies` a dict of
     DependencySettings by name, the rest one Section each."""
 
@@ -569,11 +601,10 @@ def _refuse(path, status, owners, forbidden_mode):
         raise NotPermitted("%s is not a regular file" % path)
     if owners is not None and status.st_uid not in owners:
         raise NotPermitted("%s belongs to uid %d; %s must not trust it" % (path, status.st_uid, _whose(owners)))
-    writers = [who for bit, who in ((0o020, "its group"), (0o002, "everybody"))
-               if status.st_mode & forbidden_mode & bit]
-    if writers:
-        raise NotPermitted("%s is writable by %s; %s must not trust it" % (
-            path, " and ".join(writers), _whose(owners)))
+    for what, bits, so in (("writable", (0o020, 0o002), "must not trust it"), ("readable", (0o040, 0o004), "alone may")):
+        others = [who for bit, who in zip(bits, ("its group", "everybody")) if status.st_mode & forbidden_mode & bit]
+        if others:
+            raise NotPermitted("%s is %s by %s; %s %s" % (path, what, " and ".join(others), _whose(owners), so))
     if status.st_nlink != 1:
         raise NotPermitted("%s has %d names (hard links); only a file with one is trusted" % (path, status.st_nlink))
 

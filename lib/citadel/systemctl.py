@@ -16,7 +16,7 @@ TIMEOUT = 10
 PROPERTIES = (
     "Id", "LoadState", "UnitFileState", "ActiveState", "SubState", "Result", "MainPID", "ControlGroup", "ExecMainCode",
     "ExecMainStatus", "NRestarts", "InvocationID", "Job", "FreezerState", "NeedDaemonReload", "FragmentPath",
-    "DropInPaths", "MemoryCurrent", "MemoryMax", "TasksCurrent", "Restart", "RestartUSec", "StartLimitBurst",
+    "DropInPaths", "OnFailure", "MemoryCurrent", "MemoryMax", "TasksCurrent", "Restart", "RestartUSec", "StartLimitBurst",
     "StartLimitIntervalUSec", "StateChangeTimestampMonotonic", "ActiveEnterTimestampMonotonic",
     "ActiveExitTimestampMonotonic", "InactiveEnterTimestampMonotonic", "InactiveExitTimestampMonotonic")
 
@@ -74,13 +74,14 @@ def read_unit(name, block):
     by an alias, it bears its own name: jobs and the journal know no other."""
     word = block.get
     return Unit(
-        name=word("Id") or name, load=word("LoadState", ""), unit_file=word("UnitFileState", ""), active=word("ActiveState", ""),
-        sub=word("SubState", ""), result=word("Result", ""), main_pid=_whole(word("MainPID")) or 0,
+        name=word("Id") or name, load=word("LoadState", ""), unit_file=word("UnitFileState", ""),
+        active=word("ActiveState", ""), sub=word("SubState", ""), result=word("Result", ""), main_pid=_whole(word("MainPID")) or 0,
         control_group=word("ControlGroup", ""), exec_code=_EXEC_CODES.get(word("ExecMainCode", ""), ""),
         exec_status=_whole(word("ExecMainStatus")) or 0, restarts=_whole(word("NRestarts")) or 0,
         invocation=word("InvocationID", ""), job=_job_type(word("Job", "")), freezer=word("FreezerState", "running"),
         need_reload=word("NeedDaemonReload") == "yes", fragment=word("FragmentPath", ""),
-        drop_ins=tuple(word("DropInPaths", "").split()), exec_start=word("ExecStart", ""),
+        drop_ins=tuple(word("DropInPaths", "").split()), on_failure=tuple(word("OnFailure", "").split()),
+        exec_start=word("ExecStart", ""),
         environment=word("Environment", ""), memory=_whole(word("MemoryCurrent")), memory_max=_whole(word("MemoryMax")),
         tasks=_whole(word("TasksCurrent")), restart=word("Restart", ""), restart_sec=seconds(word("RestartUSec", "")),
         start_burst=_whole(word("StartLimitBurst")), start_interval=seconds(word("StartLimitIntervalUSec", "")),

@@ -34,11 +34,11 @@ def built(name, cache):
 
 def command(name, cache):
     """The argv that makes a root in `directory(name, cache)` + ".new"."""
-    mirror = os.environ.get("CITADEL_TESTS_MIRROR") or _mirror()
+    source = os.environ.get("CITADEL_TESTS_MIRROR") or mirror()
     argv = ["mmdebstrap", "--variant=minbase", "--include=" + ",".join(PACKAGES)]
     if name == "sid":       # a mirror that keeps still for a while serves a Release file past its Valid-Until
         argv.append("--aptopt=Acquire::Check-Valid-Until \"false\"")
-    return argv + [name, directory(name, cache) + ".new"] + ([mirror] if mirror else [])
+    return argv + [name, directory(name, cache) + ".new"] + ([source] if source else [])
 
 
 def prepare(name, cache):
@@ -68,7 +68,7 @@ def _stamp(name, cache):
     return directory(name, cache) + ".packages"
 
 
-def _mirror():
+def mirror():
     """The mirror that this host itself uses for its release; "" leaves the choice to mmdebstrap."""
     answer = subprocess.run(["apt-get", "indextargets", "--format", "$(LABEL) $(SUITE) $(REPO_URI)",
                              "Created-By: Packages"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)

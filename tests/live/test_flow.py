@@ -8,7 +8,8 @@ failure -> wait RestartSec -> dependencies ready? -> restart -> running
 import pytest
 
 from host import GATEWAY, OLLAMA, RECOVERY
-from test_recovery import ALERT, CONF, SETTINGS, START_TIMEOUT, crash_loop, mend_uvicorn, processes
+from injections import CONF, crash_loop, mend_uvicorn, processes
+from test_recovery import ALERT, SETTINGS, START_TIMEOUT
 
 EXITED = "98e322203f7a4ed290d09fe03c09fe15"         # MESSAGE_IDs of systemd's own: sd-messages(3)
 SCHEDULED = "5eb03494b6584870a536b337290809b3"

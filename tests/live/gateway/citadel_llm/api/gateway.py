@@ -1,8 +1,8 @@
 """A small real `citadel_llm.api.gateway:app` for the live tests: ASGI, nothing but the standard library.
 
 Its log goes to standard output, which the unit appends to the application log. It answers /health as MOOD tells it
-to: `ok` (or no file) 200, `error` 500, `slow` 200 after SLOW seconds, `hang` never. A PID after the word limits it to
-the life of that main process. MOOD is read at each request, so a test changes it while the gateway runs.
+to: `ok` (or no file) 200, `error` 500, `slow` 200 after SLOW seconds, `lazy` after LAZY, `drip` 200 and then a byte a
+second without an end, `hang` never. A PID after the word limits it to the life of that main process. MOOD is read at each request, so a test changes it while the gateway runs.
 """
 
 import asyncio
@@ -11,7 +11,7 @@ import os
 import sys
 
 MOOD = "/srv/gateway-mood"
-SLOW = 8
+SLOW, LAZY = 8, 4
 FOREVER = 10 ** 6
 
 logging.basicConfig(stream=sys.stdout, level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
@@ -42,8 +42,18 @@ async def answer(path, send):
     if mood == "error":
         log.error("worker %d is told to be ill", os.getpid())
         return await respond(send, 500, b'{"status": "error"}\n')
-    await asyncio.sleep({"slow": SLOW, "hang": FOREVER}.get(mood, 0))
+    if mood == "drip":
+        return await drip(send)
+    await asyncio.sleep({"slow": SLOW, "lazy": LAZY, "hang": FOREVER}.get(mood, 0))
     await respond(send, 200, b'{"status": "ok"}\n')
+
+
+async def drip(send):
+    """An answer that never ends."""
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"application/json")]})
+    while True:
+        await send({"type": "http.response.body", "body": b" ", "more_body": True})
+        await asyncio.sleep(1)
 
 
 async def respond(send, status, body):

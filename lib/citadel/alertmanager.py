@@ -1,0 +1,270 @@
+"""Alertmanager, API v2: tells all of them, side by side, within one deadline.
+
+`tell` posts a list of alerts to every URL. Whatever an Alertmanager, or who stands in its place, does to keep us
+waiting (no answer, drips, endless headers, endless bodies, a TLS handshake that stalls) ends at the deadline. No
+redirect is followed and no proxy is asked, so neither the alerts nor the credentials go where nobody has sent them.
+
+A host's name is looked up by getent(1), which can be killed; getaddrinfo(3) cannot. An address by number needs neither.
+"""
+
+import base64
+import errno
+import json
+import os
+import select
+import socket
+import time
+from collections import namedtuple
+
+from citadel import clock
+from citadel.commands import run as run_program
+from citadel.errors import CitadelError, NotPermitted
+from citadel.report import plural, printable, span
+from citadel.settings import is_address, read_trusted
+
+PATH = "/api/v2/alerts"
+NAME = "CitadelEscalated"               # the label alertname
+LOOKUP = 2.0                            # seconds for all names together
+ENOUGH = 16 * 1024                      # bytes of an answer
+_CHUNK = 4096
+
+Place = namedtuple("Place", "scheme host port prefix")
+Place.__doc__ = "A URL that settings.receiver has read."
+
+
+# --- what is said -----------------------------------------------------------------------------------------------------
+
+def labels(alert):
+    """What makes an alert the same one from one sending to the next; nothing in it changes while it lasts."""
+    return {"alertname": NAME, "unit": printable(alert.unit), "cause": printable(alert.cause),
+            "host": printable(alert.host), "severity": alert.severity}
+
+
+def as_posted(alert, now):
+    """An alerts.Alert as Alertmanager takes it; `now` in seconds since 1970. Without `endsAt` it fires until its
+    resolve_timeout after the last sending. Alertmanager refuses times that are not in order, which a stepped clock
+    may have left us with."""
+    began = min(alert.started, now)
+    posted = {"labels": labels(alert), "startsAt": clock.stamp(began), "annotations": {
+        "summary": printable("%s %s on %s" % (alert.unit, "needs a person" if alert.kind == "firing" else
+                                              "is well again", alert.host), 300),
+        "description": printable(alert.because, 1000), "advice": printable(alert.advice, 300),
+        "incident": printable(alert.incident)}}
+    if alert.kind == "resolved":
+        posted["endsAt"] = clock.stamp(max(began, min(alert.ended or now, now)))
+    return posted
+
+
+def authorization(path):
+    """The value of the Authorization field that a credentials file asks for, "" without one. CitadelError says why it
+    cannot be had; no word of the file is in it."""
+    if not path:
+        return ""
+    data = read_trusted(path, owners=(0, os.geteuid()), forbidden_mode=0o077)
+    if data is None:
+        raise NotPermitted("%s: no such file" % path)
+    kind, _, secret = data.decode("utf-8", "replace").strip().partition(" ")
+    secret = secret.strip()
+    if kind.lower() not in ("bearer", "basic") or not secret or not all(" " < one <= "~" for one in secret):
+        raise NotPermitted("%s does not hold `bearer TOKEN` or `basic USER:PASSWORD`" % path)
+    if kind.lower() == "basic":
+        if ":" not in secret:
+            raise NotPermitted("%s: `basic` is followed by USER:PASSWORD" % path)
+        secret = base64.b64encode(secret.encode("ascii")).decode("ascii")
+    return kind.capitalize() + " " + secret
+
+
+# --- saying it --------------------------------------------------------------------------------------------------------
+
+def tell(urls, posted, seconds, credentials="", run=run_program, monotonic=time.monotonic):
+    """Posts the list `posted` to every URL within `seconds`: {url: why it was not taken, "" where it was}."""
+    end = monotonic() + seconds
+    try:
+        authorized = authorization(credentials)
+    except CitadelError as error:
+        return dict.fromkeys(urls, str(error))
+    body = json.dumps(posted, sort_keys=True).encode("ascii")
+    places = {url: read_place(url) for url in urls}
+    known = look_up({place.host for place in places.values()}, end, run, monotonic)
+    exchanges = {url: _Exchange(place, known.get(place.host, ()), _request(place, body, authorized))
+                 for url, place in places.items()}
+    try:
+        _converse(list(exchanges.values()), end, monotonic)
+        for exchange in exchanges.values():
+            exchange.give_up(seconds)
+    finally:
+        for exchange in exchanges.values():
+            exchange.close()
+    return {url: exchange.why for url, exchange in exchanges.items()}
+
+
+def read_place(url):
+    """The Place of a URL in the settings."""
+    scheme, _, rest = url.partition("://")
+    host, slash, prefix = rest.partition("/")
+    port = 443 if scheme == "https" else 80
+    if not host.endswith("]") and ":" in host:
+        host, _, digits = host.rpartition(":")
+        port = int(digits)
+    return Place(scheme, host.strip("[]"), port, slash + prefix)
+
+
+def look_up(hosts, end, run, monotonic=time.monotonic):
+    """{host: [address, …]}; a name that is not known in time has none."""
+    found = {host: [host] for host in hosts if is_address(host)}
+    end = min(end, monotonic() + LOOKUP)
+    for name in sorted(hosts - set(found)):
+        answer = run(["getent", "ahosts", name], max(0.05, end - monotonic()))
+        words = [line.split()[0] for line in answer.out.splitlines() if line.strip()]
+        found[name] = list(dict.fromkeys(word for word in words if is_address(word))) if answer.ok else []
+    return found
+
+
+def _request(place, body, authorized):
+    host = "[%s]" % place.host if ":" in place.host else place.host
+    lines = ["POST %s%s HTTP/1.1" % (place.prefix, PATH), "Host: %s:%d" % (host, place.port), "Connection: close",
+             "User-Agent: citadel/1.0", "Content-Type: application/json", "Content-Length: %d" % len(body)]
+    lines += ["Authorization: " + authorized] if authorized else []
+    return "\r\n".join(lines).encode("ascii") + b"\r\n\r\n" + body
+
+
+def _converse(exchanges, end, monotonic):
+    """Turns about, until all have ended or the deadline has come; one chunk a turn, so that none keeps the others
+    waiting."""
+    waiting = [(one, events) for one, events in ((one, one.begin()) for one in exchanges) if events]
+    while waiting and monotonic() < end:
+        poll = select.poll()
+        for exchange, events in waiting:
+            poll.register(exchange.socket, events)
+        ready = {descriptor for descriptor, _ in poll.poll(max(0.0, end - monotonic()) * 1000)}
+        waiting = [(one, events if one.socket.fileno() not in ready else one.go_on()) for one, events in waiting]
+        waiting = [(one, events) for one, events in waiting if events]
+
+
+class _Exchange:
+    """One POST. `begin` and `go_on` give the poll events that it waits for, 0 at its end; then `why` says why it was
+    not taken, "" when it was."""
+
+    def __init__(self, place, addresses, request):
+        self.socket, self.why = None, "the name %s is not known" % place.host
+        self._place, self._addresses, self._request = place, list(addresses), request
+        self._heard, self._step, self._ended = b"", None, False
+
+    def begin(self):
+        """Connects to the next of its addresses."""
+        while self._addresses:
+            self.close()
+            address = self._addresses.pop(0)
+            try:
+                self.socket = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_STREAM)
+                self.socket.setblocking(False)
+                code = self.socket.connect_ex((address, self._place.port))
+            except OSError as error:
+                code = error.errno
+            if code in (0, errno.EINPROGRESS):
+                self._step = self._connected
+                return select.POLLOUT
+            self.why = os.strerror(code)
+        self._ended = True
+        return 0
+
+    def go_on(self):
+        try:
+            return self._step()
+        except BlockingIOError:
+            return select.POLLOUT if self._request else select.POLLIN
+        except OSError as error:
+            # By name, since ssl is only imported for https.
+            wanted = {"SSLWantReadError": select.POLLIN, "SSLWantWriteError": select.POLLOUT}
+            return wanted.get(type(error).__name__) or self._end(printable(
+                getattr(error, "verify_message", "") or error.strerror or str(error), 160))
+
+    def give_up(self, seconds):
+        """The deadline has come."""
+        if not self._ended:
+            answer = read_answer(self._heard, True) if self._heard else None
+            self.why = answer if answer is not None else "no answer within %s" % span(round(seconds, 1))
+
+    def close(self):
+        if self.socket is not None:
+            self.socket.close()
+
+    def _connected(self):
+        code = self.socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        if code:
+            self.why = os.strerror(code)
+            return self.begin()
+        if self._place.scheme == "https":
+            import ssl
+            self.socket = ssl.create_default_context().wrap_socket(
+                self.socket, server_hostname=self._place.host, do_handshake_on_connect=False)
+            self._step = self._shake_hands
+        else:
+            self._step = self._send
+        return self._step()
+
+    def _shake_hands(self):
+        self.socket.do_handshake()
+        self._step = self._send
+        return self._send()
+
+    def _send(self):
+        while self._request:
+            self._request = self._request[self.socket.send(self._request):]
+        self._step = self._receive
+        return select.POLLIN
+
+    def _receive(self):
+        chunk = self.socket.recv(_CHUNK)
+        self._heard += chunk
+        answer = read_answer(self._heard, not chunk or len(self._heard) >= ENOUGH)
+        if answer is not None:
+            return self._end(answer)
+        pending = getattr(self.socket, "pending", None)         # what TLS has read already, poll does not see
+        return self._receive() if pending and pending() else select.POLLIN
+
+    def _end(self, why):
+        self.why, self._ended = why, True
+        return 0
+
+
+def read_answer(heard, at_end):
+    """Why an HTTP answer is no success, "" when it is one, None while it is not known. Interim answers (1xx) are passed
+    over; the status of the real one is all that it takes."""
+    nothing = "the connection was closed without an answer"
+    while True:
+        if heard[:7] != b"HTTP/1."[:len(heard[:7])]:
+            return "it answers, but not in HTTP"
+        line, newline, _ = heard.partition(b"\n")
+        head, blank, body = heard.partition(b"\r\n\r\n")
+        code = line[9:12]
+        if not newline:
+            return nothing if at_end else None
+        if not (line[8:9] == b" " and len(code) == 3 and code.isdigit()):
+            return "its answer has no status"
+        if not code.startswith(b"1"):
+            break
+        nothing = "it sends interim answers only"
+        if not blank:
+            return nothing if at_end else None
+        heard = body
+    if code.startswith(b"2"):
+        return ""
+    if not at_end and not blank:
+        return None
+    words = "HTTP " + line[9:].decode("utf-8", "replace").strip()
+    if code.startswith(b"3"):
+        return printable(words + ", and redirects are not followed", 160)
+    if not at_end and not body.strip():
+        return None
+    said = body.strip().decode("utf-8", "replace").partition("\n")[0]
+    return printable(words + (": " + said if said else ""), 160)
+
+
+def summary(answers):
+    """What came of `tell` in a few words, "" when at least one has taken it."""
+    failed = {url: why for url, why in answers.items() if why}
+    if not answers or len(failed) < len(answers):
+        return ""
+    words = "; ".join("%s: %s" % (printable(url, 80), why) for url, why in sorted(failed.items()))
+    return words if len(failed) < 3 else "none of %s took it: %s" % (plural(len(failed), "Alertmanager"), words)

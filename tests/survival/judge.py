@@ -1,0 +1,151 @@
+"""Who survived a fault: one rule for every contestant, from what a stranger can see.
+
+Pure. A stranger sees the gateway's HTTP status and the PID of its main process twice a second, and what a person is
+told. Nothing of how a contestant works, what it writes about itself or thinks it has done.
+
+    recovers    200 from one and the same process for longer than RestartSec, within the bound, with nobody's help
+    escalates   no machine can mend it: exactly one call for a person, with the right cause; once the cause is removed
+                the service comes back by itself within `bound_after`
+    decided     a person wanted it so: nothing is done, and nobody is called
+"""
+
+from collections import namedtuple
+
+RECOVERS, ESCALATES, DECIDED = "recovers", "escalates", "decided"
+
+STABLE = 6.0            # seconds; RestartSec is 5
+BEFORE_CURE = 3.0       # seconds between the call for a person and the cure, in which a second call would be seen
+GIVEN_UP = 25.0         # seconds without any change, where nobody watches: nothing more will come
+
+Sample = namedtuple("Sample", "at status pid")
+Sample.__doc__ = "One look: seconds since the fault, HTTP status (0: no full answer in 3 s), main PID (0: none)."
+
+Call = namedtuple("Call", "at source key cause text")
+Call.__doc__ = """Somebody was told that something is wrong. `source` is the way it came by; `key` what makes two calls
+the same one; `cause` what was named."""
+
+Rule = namedtuple("Rule", "kind bound causes bound_after watch stays may_call")
+Rule.__new__.__defaults__ = ((), 90, 25, "down", False)
+Rule.__doc__ = """What a row expects. `causes`: any of which is the right one (empty: whatever it is). `watch`: seconds
+for which nothing may be done. `stays`: "down", or "same" for one process that must neither end nor be replaced.
+`may_call`: a call for a person is no fault here."""
+
+Timeline = namedtuple("Timeline", "samples calls cured")
+Timeline.__new__.__defaults__ = ((), (), None)
+
+Verdict = namedtuple("Verdict", "survived seconds why")
+Verdict.__doc__ = """`seconds` from the fault (where a person had to come: from the cure) to the first good answer of
+the run that lasted; None where none was due. `why` is a sentence."""
+
+
+def judge(rule, timeline, now, watched=True):
+    """The Verdict, or None while it is open. `now` in seconds since the fault; `watched`: whether anybody looks after
+    the service at all, so that a state without change may still end."""
+    trouble = _trouble_with_calls(rule, timeline)
+    if trouble:
+        return Verdict(False, None, trouble)
+    if rule.kind == DECIDED:
+        return _decided(rule, timeline, now)
+    if rule.kind == ESCALATES and timeline.cured is None:
+        if timeline.calls:
+            return None
+        if now > rule.bound or (not watched and _unchanged(timeline, now) > GIVEN_UP):
+            return Verdict(False, None, "nobody was told within %.0f s; %s" % (now, seen(timeline)))
+        return None
+    start, bound = (timeline.cured, rule.bound_after) if rule.kind == ESCALATES else (0.0, rule.bound)
+    return _recovered(timeline, now, start, bound, watched)
+
+
+def is_cure_due(rule, timeline, now):
+    """Whether the person who was called comes now."""
+    return (rule.kind == ESCALATES and timeline.cured is None and bool(timeline.calls)
+            and now - timeline.calls[0].at >= BEFORE_CURE)
+
+
+def seen(timeline):
+    """The last look in words."""
+    if not timeline.samples:
+        return "nothing was seen"
+    last = timeline.samples[-1]
+    if not last.pid:
+        return "the gateway is down" + (", and a stranger answers %d" % last.status if last.status else "")
+    if not last.status:
+        return "the gateway runs and does not answer"
+    return "the gateway answers %d" % last.status if last.status != 200 else "the gateway answers"
+
+
+def healthy_since(samples):
+    """When the run of good looks began that lasts until the last one, all of one process; None when it is ill."""
+    since, pid = None, samples[-1].pid if samples else 0
+    for sample in reversed(samples):
+        if sample.status != 200 or not sample.pid or sample.pid != pid:
+            break
+        since = sample.at
+    return since
+
+
+def _recovered(timeline, now, start, bound, watched):
+    samples = [sample for sample in timeline.samples if sample.at >= start]
+    since = healthy_since(samples)
+    helped = "" if timeline.cured is None else " of the cure"
+    if since is not None and since - start <= bound:
+        if samples[-1].at - since >= STABLE:
+            restarts = len({sample.pid for sample in samples if sample.pid} - {samples[-1].pid})
+            return Verdict(True, since - start, "back%s%s" % (
+                " after the cure" if helped else "", ", after %d more tries" % restarts if restarts > 1 else ""))
+        return None
+    if now - start > bound + STABLE or (not watched and since is None and _unchanged(timeline, now) > GIVEN_UP):
+        return Verdict(False, None, "not back within %.0f s%s; %s" % (min(now - start, bound), helped, seen(timeline)))
+    return None
+
+
+def _decided(rule, timeline, now):
+    first = timeline.samples[0].pid if timeline.samples else 0
+    for sample in timeline.samples:
+        if rule.stays == "down" and (sample.pid or sample.status == 200):
+            return Verdict(False, None, "started after %.0f s, against the person who had decided" % sample.at)
+        if rule.stays == "same" and sample.pid != first:
+            return Verdict(False, None, "its process was ended or replaced after %.0f s, against the person who had "
+                                        "decided" % sample.at)
+    if now < rule.watch:
+        return None
+    return Verdict(True, None, "left alone for %.0f s" % now)
+
+
+def _trouble_with_calls(rule, timeline):
+    """What is wrong with the calls so far, or ""."""
+    calls = loudest(timeline.calls)
+    if not calls:
+        return ""
+    if rule.kind != ESCALATES and not rule.may_call:
+        return "a person was called for nothing (%s) after %.0f s: %s" % (
+            calls[0].cause or "no cause", calls[0].at, calls[0].text[:160])
+    keys = [call.key for call in calls]
+    twice = next((call for call in calls if keys.count(call.key) > 1), None)
+    if twice:
+        return "called %d times for the same incident (%s)" % (
+            keys.count(twice.key), ", ".join("%s at %.0f s" % (call.cause, call.at) for call in calls
+                                             if call.key == twice.key))
+    wrong = [call for call in calls if rule.causes and call.cause not in rule.causes]
+    if rule.kind == ESCALATES and len(wrong) == len(calls):
+        return "a person was told %s instead of %s: %s" % (wrong[0].cause or "no cause", " or ".join(rule.causes),
+                                                           wrong[0].text[:160])
+    return ""
+
+
+def loudest(calls):
+    """The calls of the way that brought most of them: one that came by journal and by pager is one."""
+    by_source = {}
+    for call in calls:
+        by_source.setdefault(call.source, []).append(call)
+    return max(by_source.values(), key=len) if by_source else []
+
+
+def _unchanged(timeline, now):
+    """Seconds since a look last differed from the one before."""
+    last, changed = None, 0.0
+    for sample in timeline.samples:
+        if last is not None and (sample.status, sample.pid) != last:
+            changed = sample.at
+        last = (sample.status, sample.pid)
+    return now - max(changed, timeline.cured or 0.0)

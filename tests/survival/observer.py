@@ -1,0 +1,192 @@
+"""What a stranger sees of a machine: from outside, without asking the systemd or any program in it.
+
+Threads of ours stand in the machine's network namespace (setns(2) is of the thread that calls it). One asks /health
+twice a second and looks up the gateway's main process in its cgroup; two others are what a person carries: a pager
+(one JSON document a connection) and a mailbox (SMTP).
+"""
+
+import ctypes
+import json
+import os
+import re
+import socket
+import threading
+import time
+
+from survival.judge import Call, Sample
+
+PAUSE = 0.5
+PATIENCE = 3.0                  # seconds that an answer may take, all of it
+PAGER, MAIL = 9099, 2525
+CLONE_NEWNET = 0x40000000
+_GATEWAY = "/sys/fs/cgroup/system.slice/citadel-gateway.service/"
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+class Observer:
+    """Watches from `begin` on; `samples` and `calls` count their seconds from there."""
+
+    def __init__(self, leader):
+        self.leader, self.samples, self.calls = leader, [], []
+        self._began, self._lock, self._ended = time.monotonic(), threading.Lock(), False
+        for work in (self._look, self._page, self._receive_mail):
+            threading.Thread(target=self._in_the_machine, args=(work,), daemon=True).start()
+
+    def forget_calls(self):
+        """Before a fault is made; a call may come before all of it is."""
+        with self._lock:
+            self.calls = []
+
+    def begin(self):
+        """The fault is made: forgets what was seen before, and counts from now."""
+        with self._lock:
+            self._began, self.samples = time.monotonic(), []
+            self.calls = [call._replace(at=0.0) for call in self.calls]
+
+    def now(self):
+        return time.monotonic() - self._began
+
+    def seen(self):
+        """(samples, calls) so far."""
+        with self._lock:
+            return tuple(self.samples), tuple(self.calls)
+
+    def called(self, source, key, cause, text):
+        with self._lock:
+            self.calls.append(Call(self.now(), source, key, cause, text))
+
+    def end(self):
+        self._ended = True
+
+    def _in_the_machine(self, work):
+        descriptor = os.open("/proc/%d/ns/net" % self.leader, os.O_RDONLY)
+        if _libc.setns(descriptor, CLONE_NEWNET) != 0:
+            raise OSError(ctypes.get_errno(), "setns")
+        os.close(descriptor)
+        work()
+
+    # --- the gateway
+
+    def _look(self):
+        while not self._ended:
+            began = time.monotonic()
+            pid, status = main_pid(self.leader), http_status()
+            with self._lock:
+                if began >= self._began:
+                    self.samples.append(Sample(time.monotonic() - self._began, status, pid))
+            time.sleep(PAUSE)
+
+    # --- what a person carries
+
+    def _page(self):
+        for connection in self._connections(PAGER):
+            text = b"".join(iter(lambda: connection.recv(65536), b"")).decode("utf-8", "replace")
+            try:
+                alert = json.loads(text)
+            except ValueError:
+                alert = {"kind": "firing", "cause": "", "because": text}
+            if alert.get("kind") == "firing":
+                self.called("pager", "", alert.get("cause", ""), alert.get("because", ""))
+
+    def _receive_mail(self):
+        for connection in self._connections(MAIL):
+            with connection.makefile("rw", encoding="utf-8", errors="replace", newline="\r\n") as conversation:
+                subject = _take_a_mail(conversation)
+            self.mail(subject)
+
+    def mail(self, subject):
+        """A mail by Monit: `monit alert -- EVENT SERVICE`. What is over, or was done, is no call."""
+        match = re.match(r"monit alert --\s+(.*?)\s+(\S+)$", subject or "")
+        if not match:
+            return
+        event, service = match.groups()
+        if not re.search(r"succeeded|Exists|changed|Instance|recovered|Action done|ok$", event):
+            self.called("mail", "%s %s" % (service, event), "%s: %s" % (service, event), subject)
+
+    def _connections(self, port):
+        listener = socket.socket()
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(("127.0.0.1", port))
+        listener.listen(50)
+        while not self._ended:
+            connection = listener.accept()[0]
+            connection.settimeout(10)
+            try:
+                yield connection
+            except (OSError, ValueError):
+                continue
+            finally:
+                connection.close()
+
+
+def _take_a_mail(conversation):
+    """The server's part of RFC 5321, and the mail's subject."""
+    def say(text):
+        conversation.write(text + "\r\n")
+        conversation.flush()
+    subject, within = "", False
+    say("220 survival")
+    for line in conversation:
+        line = line.rstrip("\r\n")
+        word = line[:4].upper()
+        if within:
+            if line == ".":
+                within = False
+                say("250 taken")
+            elif line.lower().startswith("subject:"):
+                subject = line[8:].strip()
+        elif word == "DATA":
+            within = True
+            say("354 go on")
+        elif word == "QUIT":
+            say("221 bye")
+            return subject
+        else:
+            say("250 survival")
+    return subject
+
+
+def http_status(address=("127.0.0.1", 8002), path="/health", patience=PATIENCE):
+    """The status of one GET whose answer arrives whole within `patience` seconds, else 0."""
+    end, data = time.monotonic() + patience, b""
+    try:
+        with socket.create_connection(address, patience) as connection:
+            connection.sendall(("GET %s HTTP/1.1\r\nHost: gateway\r\nConnection: close\r\n\r\n" % path).encode())
+            while True:
+                connection.settimeout(max(0.01, end - time.monotonic()))
+                piece = connection.recv(65536)
+                data += piece
+                if time.monotonic() > end:
+                    return 0
+                head, blank, body = data.partition(b"\r\n\r\n")
+                length = re.search(rb"(?i)content-length:\s*(\d+)", head)
+                if blank and length and len(body) >= int(length.group(1)):
+                    break
+                if not piece:
+                    if blank and not length:
+                        break
+                    return 0
+        return int(data.split()[1])
+    except (OSError, ValueError, IndexError):
+        return 0
+
+
+def main_pid(leader):
+    """The main process of the gateway's unit, as a PID of ours: a uvicorn in its cgroup whose parent is the machine's
+    PID 1. Its ExecStartPre= and ExecStopPost= are none."""
+    try:
+        with open("/proc/%d/root%scgroup.procs" % (leader, _GATEWAY)) as file:
+            pids = file.read().split()
+    except OSError:
+        return 0
+    for pid in pids:
+        try:
+            with open("/proc/%s/stat" % pid) as file:
+                parent = int(file.read().rpartition(")")[2].split()[1])
+            with open("/proc/%s/cmdline" % pid, "rb") as file:
+                command = file.read()
+        except (OSError, ValueError, IndexError):
+            continue
+        if parent == leader and b"uvicorn" in command and b"citadel-recovery-handler" not in command:
+            return int(pid)
+    return 0

@@ -1,0 +1,110 @@
+"""Outcomes to a table: for a terminal, as Markdown, as JSON. Pure."""
+
+import json
+from collections import namedtuple
+
+Outcome = namedtuple("Outcome", "root systemd contestant row survived seconds why took")
+Outcome.__doc__ = """What came of one row: `survived` None where it does not apply, `seconds` to recovery, `why` a
+sentence, `took` the seconds that the row lasted in all."""
+
+
+def survived_all(outcomes, contestant):
+    """Whether this contestant met every row that it was given; False when it was given none."""
+    own = [one for one in outcomes if one.contestant == contestant and one.survived is not None]
+    return bool(own) and all(one.survived for one in own)
+
+
+def line(outcome):
+    """The progress line of one row."""
+    word = {True: "survived", False: "FAILED", None: "-"}[outcome.survived]
+    return "%-9s %3s  %-8s %-22s %-8s %7s  %s" % (
+        outcome.root.strip("/") or "host", outcome.systemd or "?", outcome.contestant, outcome.row, word,
+        "%.1f s" % outcome.seconds if outcome.seconds is not None else "", outcome.why.splitlines()[0][:300])
+
+
+def cell(outcomes):
+    """One contestant's cell over all roots: how many survived, and in how many seconds at most."""
+    tried = [one for one in outcomes if one.survived is not None]
+    if not tried:
+        return "" if not outcomes else "-"
+    good = [one for one in tried if one.survived]
+    seconds = [one.seconds for one in good if one.seconds is not None]
+    took = " %.0f s" % max(seconds) if seconds else ""
+    if len(good) == len(tried):
+        return "yes" + took
+    if not good:
+        return "no"
+    return "%d/%d%s (not: %s)" % (len(good), len(tried), took, " ".join(
+        sorted({_root(one) for one in tried if not one.survived})))
+
+
+def totals(outcomes, contestant):
+    """(survived, tried) rows of a contestant, over all roots."""
+    tried = [one for one in outcomes if one.contestant == contestant and one.survived is not None]
+    return sum(one.survived for one in tried), len(tried)
+
+
+def text(outcomes, rows, contestants, head):
+    """The table for a terminal, and each failure in a sentence beneath."""
+    widths = [max([len(row.name) for row in rows] + [5])] + [24] * len(contestants)
+    lines = [head, "", _columns(["fault"] + list(contestants), widths)]
+    for row in rows:
+        cells = [cell(_of(outcomes, row, name)) for name in contestants]
+        lines.append(_columns([row.name] + cells, widths))
+    lines.append(_columns(["survived"] + ["%d of %d" % totals(outcomes, name) for name in contestants], widths))
+    failures = [one for one in outcomes if one.survived is False and one.contestant == "citadel"]
+    lines += [""] + ["%s, %s: %s" % (one.row, _root(one), one.why.splitlines()[0]) for one in failures]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def markdown(outcomes, rows, contestants, titles, head):
+    """The whole table as Markdown."""
+    lines = [head, "", "| fault | what happens | " + " | ".join(titles[name] for name in contestants) + " |",
+             "|---|---|" + "---|" * len(contestants)]
+    group = None
+    for row in rows:
+        if row.group != group:
+            group = row.group
+            lines.append("| **%s** | |%s" % (group, " |" * len(contestants)))
+        what = row.what + (" (%s)" % row.shortened if row.shortened else "")
+        lines.append("| %s | %s; %s | %s |" % (row.name, _plain(what), expected(row), " | ".join(
+            cell(_of(outcomes, row, name)) for name in contestants)))
+    lines.append("| | **survived** | %s |" % " | ".join(
+        "**%d of %d**" % totals(outcomes, name) for name in contestants))
+    failed = [one for one in outcomes if one.survived is False]
+    if failed:
+        lines += ["", "What went wrong:", ""]
+        lines += ["- %s, %s, %s: %s" % (one.row, one.contestant, _root(one), _plain(one.why.splitlines()[0]))
+                  for one in failed]
+    return "\n".join(lines) + "\n"
+
+
+def expected(row):
+    """What the row asks for, in words."""
+    rule = row.rule
+    if rule.kind == "recovers":
+        return "well again within %d s" % rule.bound
+    if rule.kind == "decided":
+        return "left alone"
+    return "one call for a person within %d s (%s), back within %d s of the cure" % (
+        rule.bound, " or ".join(rule.causes), rule.bound_after)
+
+
+def as_json(outcomes, head):
+    return json.dumps({"schema": 1, "head": head, "outcomes": [one._asdict() for one in outcomes]}, indent=1) + "\n"
+
+
+def _of(outcomes, row, contestant):
+    return [one for one in outcomes if one.row == row.name and one.contestant == contestant]
+
+
+def _root(outcome):
+    return str(outcome.systemd or outcome.root)
+
+
+def _columns(words, widths):
+    return "  ".join(word.ljust(width) for word, width in zip(words, widths)).rstrip()
+
+
+def _plain(words):
+    return words.replace("|", "/").replace("\n", " ")

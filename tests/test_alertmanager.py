@@ -1,0 +1,270 @@
+"""Alertmanager: what is said, in which words, and that nobody who should listen can keep us waiting."""
+
+import json
+import os
+import socket
+import threading
+import time
+
+import pytest
+
+from citadel import alertmanager
+from citadel.alerts import Alert
+from citadel.commands import Answer
+
+ALERT = Alert("firing", "citadel-gateway.service", "port.taken", "port 8002 is held by PID 7, nc", "stop that process",
+              "20270115T080000-1", "web1", 1.8e9, None, "critical")
+TAKEN = b"HTTP/1.1 200 OK\r\nContent-Length: 20\r\n\r\n{\"status\":\"success\"}"
+
+
+class Receiver:
+    """A real listener on loopback that does to each caller what `behave(connection)` does."""
+
+    def __init__(self, behave):
+        self.heard, self._behave = [], behave
+        self._listener = socket.socket()
+        self._listener.bind(("127.0.0.1", 0))
+        self._listener.listen(5)
+        self.over = threading.Event()
+        self.url = "http://127.0.0.1:%d" % self._listener.getsockname()[1]
+        threading.Thread(target=self._serve, daemon=True).start()
+
+    def _serve(self):
+        while True:
+            try:
+                connection, _ = self._listener.accept()
+            except OSError:
+                return
+            threading.Thread(target=self._talk, args=(connection,), daemon=True).start()
+
+    def _talk(self, connection):
+        with connection:
+            data = b""
+            while b"\r\n\r\n" not in data:
+                data += connection.recv(65536)
+            head, _, body = data.partition(b"\r\n\r\n")
+            length = int([line.split(b":")[1] for line in head.split(b"\r\n") if line.startswith(b"Content-Length")][0])
+            while len(body) < length:
+                body += connection.recv(65536)
+            self.heard.append((head.decode(), json.loads(body.decode())))
+            try:
+                self._behave(connection, self.over)
+            except OSError:
+                pass                            # the caller has gone
+
+    def close(self):
+        self.over.set()
+        self._listener.close()
+
+
+@pytest.fixture
+def receiver():
+    opened = []
+
+    def make(behave):
+        opened.append(Receiver(behave))
+        return opened[-1]
+    yield make
+    for one in opened:
+        one.close()
+
+
+def says(data):
+    return lambda connection, over: connection.sendall(data)
+
+
+def drips(data, pause=0.05):
+    def drip(connection, over):
+        while not over.wait(pause):
+            connection.sendall(data)
+    return drip
+
+
+def floods(data):
+    def flood(connection, over):
+        while not over.is_set():
+            connection.sendall(data * 1000)
+    return flood
+
+
+def tell(urls, seconds=0.6, **how):
+    return alertmanager.tell(urls, [alertmanager.as_posted(ALERT, 1.8e9 + 60)], seconds, **how)
+
+
+# --- what is said
+
+def test_a_firing_alert():
+    assert alertmanager.as_posted(ALERT, 1.8e9 + 60) == {
+        "labels": {"alertname": "CitadelEscalated", "unit": "citadel-gateway.service", "cause": "port.taken",
+                   "host": "web1", "severity": "critical"},
+        "annotations": {"summary": "citadel-gateway.service needs a person on web1",
+                        "description": "port 8002 is held by PID 7, nc", "advice": "stop that process",
+                        "incident": "20270115T080000-1"},
+        "startsAt": "2027-01-15T08:00:00Z"}
+
+
+def test_a_resolved_alert_has_the_same_labels_and_start():
+    fired = alertmanager.as_posted(ALERT, 1.8e9 + 60)
+    over = alertmanager.as_posted(ALERT._replace(kind="resolved", because="it answers", ended=1.8e9 + 90), 1.8e9 + 120)
+    assert over["endsAt"] == "2027-01-15T08:01:30Z"
+    assert (over["labels"], over["startsAt"]) == (fired["labels"], fired["startsAt"])
+
+
+@pytest.mark.parametrize("started, ended, now, expected", [
+    pytest.param(2e9, None, 1.8e9, ("2027-01-15T08:00:00Z", None), id="the clock was stepped back while it fires"),
+    pytest.param(1.8e9, 1e9, 1.8e9 + 9, ("2027-01-15T08:00:00Z", "2027-01-15T08:00:00Z"), id="it ended before it began"),
+    pytest.param(2e9, 2e9, 1.8e9, ("2027-01-15T08:00:00Z", "2027-01-15T08:00:00Z"), id="stepped back before its end"),
+])
+def test_times_are_in_order_whatever_the_clock_did(started, ended, now, expected):
+    alert = ALERT._replace(kind="resolved" if ended else "firing", started=started, ended=ended)
+    posted = alertmanager.as_posted(alert, now)
+    assert (posted["startsAt"], posted.get("endsAt")) == expected
+
+
+def test_no_text_of_others_gets_through_raw():
+    posted = alertmanager.as_posted(ALERT._replace(because="a\x1b[31m\u202eb\n", host="h\x00"), 1.8e9)
+    assert "\x1b" not in json.dumps(posted, ensure_ascii=False) and "\n" not in posted["annotations"]["description"]
+    assert posted["labels"]["host"] == "h\\x00"
+
+
+# --- saying it
+
+def test_it_is_posted_as_the_api_wants_it(receiver):
+    one = receiver(says(TAKEN))
+    assert tell([one.url + "/am"]) == {one.url + "/am": ""}
+    head, body = one.heard[0]
+    assert head.startswith("POST /am/api/v2/alerts HTTP/1.1\r\nHost: 127.0.0.1:")
+    assert "\r\nContent-Type: application/json\r\n" in head and "Authorization" not in head
+    assert body == [alertmanager.as_posted(ALERT, 1.8e9 + 60)]
+
+
+@pytest.mark.parametrize("behave, why", [
+    pytest.param(says(b"HTTP/1.1 500 Internal Server Error\r\nContent-Length: 5\r\n\r\nsorry"),
+                 "HTTP 500 Internal Server Error: sorry", id="500"),
+    pytest.param(says(b"HTTP/1.1 503 Busy\r\n\r\n"), "HTTP 503 Busy", id="503 without a body"),
+    pytest.param(says(b"HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:1/\r\n\r\n"), "redirects are not followed",
+                 id="a redirect"),
+    pytest.param(says(b""), "closed without an answer", id="no answer at all"),
+    pytest.param(says(b"SSH-2.0-OpenSSH_9\r\n"), "not in HTTP", id="another protocol"),
+    pytest.param(says(b"HTTP/1.1 OK\r\n\r\n"), "no status", id="a broken status line"),
+    pytest.param(lambda connection, over: over.wait(30), "no answer within", id="silence"),
+    pytest.param(drips(b"H"), "not in HTTP", id="drips of nothing known"),
+    pytest.param(drips(b"HTTP/1.1 100 Continue\r\n\r\n"), "", id="endless 100 Continue"),
+    pytest.param(floods(b"HTTP/1.1 100 Continue\r\n\r\n"), "interim answers only", id="a flood of 100 Continue"),
+    pytest.param(floods(b"HTTP/1.1 500 E\r\nX: y\r\n"), "HTTP 500 E", id="endless headers"),
+])
+def test_who_does_not_take_it_is_named_and_keeps_nobody_waiting(receiver, behave, why):
+    bad, good = receiver(behave), receiver(says(TAKEN))
+    started = time.monotonic()
+    answers = tell([bad.url, good.url])
+    assert time.monotonic() - started < 1.5
+    assert answers[good.url] == "" and answers[bad.url] and why in answers[bad.url]
+
+
+@pytest.mark.parametrize("behave", [
+    pytest.param(says(TAKEN), id="at once"),
+    pytest.param(says(b"HTTP/1.1 100 Continue\r\n\r\n" + TAKEN), id="after an interim answer"),
+    pytest.param(says(b"HTTP/1.1 204 No Content\r\n\r\n"), id="204"),
+    pytest.param(lambda connection, over: [connection.sendall(bytes([one])) for one in bytearray(TAKEN)],
+                 id="byte by byte"),
+    pytest.param(floods(b"HTTP/1.1 200 OK\r\n\r\nmore"), id="and never ends"),
+])
+def test_it_is_taken(receiver, behave):
+    assert list(tell([receiver(behave).url]).values()) == [""]
+
+
+def test_the_status_is_told_when_the_rest_drips(receiver):
+    def behave(connection, over):
+        connection.sendall(b"HTTP/1.1 429 Too Many Requests\r\n")
+        drips(b"X: y\r\n")(connection, over)
+    assert list(tell([receiver(behave).url]).values()) == ["HTTP 429 Too Many Requests"]
+
+
+def test_nobody_listens():
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        url = "http://127.0.0.1:%d" % closed.getsockname()[1]
+        assert tell([url]) == {url: "Connection refused"}
+
+
+def test_a_tls_handshake_that_stalls(receiver):
+    url = receiver(says(b"")).url.replace("http:", "https:")
+    started = time.monotonic()
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen(1)
+        other = "https://127.0.0.1:%d" % silent.getsockname()[1]
+        answers = tell([other])
+    assert "no answer within" in answers[other] and time.monotonic() - started < 1.5
+    assert url
+
+
+def test_a_name_is_looked_up_in_bounded_time(receiver):
+    one = receiver(says(TAKEN))
+    port = one.url.rpartition(":")[2]
+    asked = []
+
+    def run(argv, timeout):
+        asked.append((argv, timeout))
+        return Answer(argv, 0, "::1  STREAM am\n127.0.0.1 STREAM\n127.0.0.1 DGRAM\n", "", 0.0, False)
+    url = "http://am.example:" + port
+    assert tell([url], run=run) == {url: ""}, "and the next address is tried where the first one refuses"
+    assert asked[0][0] == ["getent", "ahosts", "am.example"] and asked[0][1] <= 0.6
+    assert one.heard[0][0].split("\r\n")[1] == "Host: am.example:" + port
+
+
+def test_a_name_that_nobody_knows(receiver):
+    one = receiver(says(TAKEN))
+    run = lambda argv, timeout: Answer(argv, 2, "", "", 0.0, False)         # noqa: E731
+    answers = tell(["http://nowhere.invalid:9093", one.url], run=run)
+    assert answers == {"http://nowhere.invalid:9093": "the name nowhere.invalid is not known", one.url: ""}
+
+
+@pytest.mark.parametrize("url, place", [
+    ("http://127.0.0.1:9093", ("http", "127.0.0.1", 9093, "")), ("https://am.example", ("https", "am.example", 443, "")),
+    ("http://[::1]:9093/am", ("http", "::1", 9093, "/am")), ("http://[::1]", ("http", "::1", 80, ""))])
+def test_a_url_is_read(url, place):
+    assert tuple(alertmanager.read_place(url)) == place
+
+
+# --- credentials
+
+@pytest.fixture
+def credentials(tmp_path):
+    def make(text, mode=0o600):
+        path = tmp_path / "credentials"
+        path.write_text(text)
+        path.chmod(mode)
+        return str(path)
+    return make
+
+
+@pytest.mark.parametrize("text, sent", [("bearer s3cret\n", "Bearer s3cret"), ("Basic me:s3cret", "Basic bWU6czNjcmV0")])
+def test_credentials_are_sent(receiver, credentials, text, sent):
+    one = receiver(says(TAKEN))
+    assert list(tell([one.url], credentials=credentials(text)).values()) == [""]
+    assert "\r\nAuthorization: %s\r\n" % sent in one.heard[0][0] + "\r\n"
+
+
+@pytest.mark.parametrize("text, mode, why", [
+    ("s3cret", 0o600, "does not hold"), ("digest s3cret", 0o600, "does not hold"), ("bearer ", 0o600, "does not hold"),
+    ("bearer s3cret\r\nX-Evil: 1", 0o600, "does not hold"), ("basic s3cret", 0o600, "USER:PASSWORD"),
+    ("bearer s3cret", 0o644, "readable by its group and everybody"), ("bearer s3cret", 0o640, "readable by its group"),
+    ("bearer s3cret", 0o620, "writable by its group")])
+def test_credentials_that_are_not_used(receiver, credentials, text, mode, why):
+    one = receiver(says(TAKEN))
+    answers = tell([one.url], credentials=credentials(text, mode))
+    assert why in answers[one.url] and "s3cret" not in answers[one.url] and one.heard == []
+
+
+def test_credentials_that_are_not_there(tmp_path):
+    assert "no such file" in tell(["http://127.0.0.1:1"], credentials=str(tmp_path / "none"))["http://127.0.0.1:1"]
+    os.symlink("/etc/passwd", str(tmp_path / "link"))
+    assert "symbolic link" in tell(["http://127.0.0.1:1"], credentials=str(tmp_path / "link"))["http://127.0.0.1:1"]
+
+
+@pytest.mark.parametrize("answers, words", [
+    ({}, ""), ({"http://a": "", "http://b": "silent"}, ""), ({"http://a": "silent"}, "http://a: silent"),
+    ({"http://%d" % n: "x" for n in range(3)}, "none of 3 Alertmanagers took it: http://0: x; http://1: x; http://2: x")])
+def test_summary(answers, words):
+    assert alertmanager.summary(answers) == words
