@@ -21,6 +21,8 @@ MINORS = range(6, 15)
 PYTEST = ("pytest", "tomli", "typing-extensions")
 PYTEST_BEFORE_3_8 = ("importlib-metadata",)
 PYTEST_FROM_3_7 = ("exceptiongroup",)
+# Unpacked into the cache and run from there; they are neither installed nor started by their packages.
+MONITORING = ("prometheus", "prometheus-alertmanager", "prometheus-node-exporter")
 UVICORN = ("uvicorn", "click", "h11", "typing-extensions")
 
 
@@ -71,6 +73,24 @@ def pytest_for(minor, python=None):
     """A directory that, on PYTHONPATH, gives Python 3.`minor` a pytest; `python` compiles it if there is one here."""
     names = PYTEST + (PYTEST_BEFORE_3_8 if minor < 8 else ()) + (PYTEST_FROM_3_7 if minor > 6 else ())
     return _fetch("pytest", minor, names, python)
+
+
+def monitoring():
+    """A directory with Debian's prometheus, promtool, prometheus-alertmanager, amtool and prometheus-node-exporter in
+    its usr/bin."""
+    directory = os.path.join(CACHE, "monitoring")
+    if not os.path.isdir(directory):
+        fresh = directory + ".new"
+        shutil.rmtree(fresh, ignore_errors=True)
+        os.makedirs(fresh)
+        subprocess.check_call(["apt-get", "-q", "update"], stdout=subprocess.DEVNULL)
+        subprocess.check_call(["apt-get", "-q", "-o", "APT::Sandbox::User=root", "download"] + list(MONITORING),
+                              stdout=subprocess.DEVNULL, cwd=fresh)
+        for package in glob.glob(os.path.join(fresh, "*.deb")):
+            subprocess.check_call(["dpkg-deb", "--extract", package, fresh])
+            os.remove(package)
+        os.rename(fresh, directory)
+    return directory
 
 
 def uvicorn_for(minor):

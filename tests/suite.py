@@ -32,8 +32,8 @@ TABLES = ["tests/test_%s.py" % name for name in (
     "diagnose", "plan", "report", "stops", "moments", "monitor", "restart_settings", "gateway_settings", "settings",
     "installed", "drill")]
 
-# Run by name only (-k): live causes of a recovery pass, which do not pass on every release in one run yet.
-UNSETTLED = ("test_recovery.py", "test_flow.py")
+# Half of a release's live time: a machine of their own, so that the other half need not wait for them.
+FAULTS = ("tests/live/test_recovery.py", "tests/live/test_flow.py")
 
 
 def main(argv):
@@ -73,16 +73,18 @@ def _everything(options):
     names = [name for name in options.root if name != "/"]
     provision.debian_packages(provision.LIVE_PACKAGES + (provision.MATRIX_PACKAGES if names else ()))
     provision.venv()
+    provision.monitoring()
     unbuilt = _build_roots([name for name in names if not roots.built(name, provision.CACHE)])
     pythons = provision.pythons()
     for minor, (_, path, _) in pythons.items():
         provision.pytest_for(minor, path)
     pure = [_pure(minor, *python) for minor, python in sorted(pythons.items())]
     pure += [_pure_in(name) for name in names if name not in unbuilt]
-    live = [_live(name, options.k) if name != "/" or not options.matrix else _live(name, options.k, ON_THIS_HOST)
-            for name in options.root if name not in unbuilt]
+    live = [job for name in options.root if name not in unbuilt for job in (
+        [_live(name, options.k, "live tests", ON_THIS_HOST)] if name == "/" and options.matrix else
+        [_live(name, options.k, "faults", FAULTS),
+         _live(name, options.k, "live tests", ("tests/live",) + tuple("--ignore=" + one for one in FAULTS))])]
     not_run = ["live tests on %s: its root could not be built" % name for name in unbuilt]
-    not_run += [] if options.k else ["tests/live/%s: not settled on every release yet (-k runs it)" % one for one in UNSETTLED]
     if options.matrix and "/" in options.root:
         not_run.append("on this host: all live tests but %s; the matrix has them" % ", ".join(
             os.path.basename(path) for path in ON_THIS_HOST))
@@ -196,14 +198,13 @@ def _pure_in(name):
                {"SYSTEMD_NSPAWN_UNIFIED_HIERARCHY": "1"})
 
 
-def _live(name, words, tests=("tests/live",)):
+def _live(name, words, what, tests):
     root = roots.directory(name, provision.CACHE)
     provision.uvicorn_for(roots.python_minor(root))
-    title = "live tests, " + ("this host" if name == "/" else next(
+    title = what + ", " + ("this host" if name == "/" else next(
         "%s (systemd %s)" % (release.title, release.systemd) for release in roots.RELEASES if release.name == name))
     return Job(title, [provision.venv(), "-B", os.path.join(HERE, "live", "isolated.py"), "-q", "-ra", "--tb=short",
-                       "-p", "no:cacheprovider", "--durations=10", "--root=" + name] + list(tests) + words
-               + ([] if words else ["--ignore=tests/live/" + one for one in UNSETTLED]))
+                       "-p", "no:cacheprovider", "--durations=10", "--root=" + name] + list(tests) + words)
 
 
 def _missing_pythons(found):

@@ -166,7 +166,8 @@ def test_no_process_outside_the_unit_is_ever_killed(pid, group, why):
     pytest.param({0: DEAD, 3: RUNNING}, {0: "ok"}, "ok", "the same run", 8, 9.5, id="started along by a dependency"),
     pytest.param({0: QUEUED, 20: RUNNING}, {0: "ok"}, "ok", "the same run", 25, 27, id="its job waits"),
     pytest.param({number * 0.8: dict(RUNNING, InvocationID="r%d" % number, RestartUSec="100ms")
-                  for number in range(200)}, {0: "ok"}, "failed", "runs in that time", 120, 121, id="a fast crash loop with a short RestartSec"),
+                  for number in range(200)}, {0: "ok"}, "failed", "runs in that time", 120, 121,
+                 id="a fast crash loop with a short RestartSec"),
     pytest.param({0: RUNNING}, {0: "timeout"}, "failed", "it says timeout", 120, 125.5, id="never answers"),
     pytest.param({0: dict(RUNNING, FreezerState="frozen")}, {0: "ok"}, "failed", "frozen", 120, 121, id="frozen"),
     pytest.param({number * 3: dict(RUNNING, InvocationID="r%d" % number) for number in range(50)}, {0: "ok"}, "failed",

@@ -146,9 +146,9 @@ def test_the_scheduled_check_has_not_run(tmp_path, noted, installed, words):
 
 
 def test_a_scheduled_check_notes_that_it_ran_and_any_other_reads_it(tmp_path):
-    installed = Host(monotonic=1000.0, installed=Installed("cron", since=1.0), recovery=Unit(name="citadel-recovery.service"))
-    service = facts().services[0]
-    healthy = Facts(installed, (service._replace(dependencies=()),))
+    installed, service = Installed("cron", since=1.0), facts().services[0]
+    healthy = Facts(Host(monotonic=1000.0, installed=installed, recovery=Unit(name="citadel-recovery.service")),
+                    (service._replace(dependencies=()),))
     state = str(tmp_path)
     assert checked(tmp_path, lambda wanted: healthy, state=state, scheduled=True, now=lambda: NOW)[0] == 0
     assert (tmp_path / check.HEARTBEAT).read_text().strip() == "5000.0"

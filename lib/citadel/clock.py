@@ -7,7 +7,7 @@ clock that was stepped back to 2001 kept a naive cooldown waiting for 25 years (
 import time
 from collections import namedtuple
 
-CLOCK_BOOTTIME = 7                      # time.CLOCK_BOOTTIME needs Python 3.7; the number is Linux' own (clock_gettime(2))
+CLOCK_BOOTTIME = 7                      # time.CLOCK_BOOTTIME needs Python 3.7; the number is Linux' (clock_gettime(2))
 
 Now = namedtuple("Now", "wall monotonic boottime boot_id")
 Now.__doc__ = "One moment: seconds since 1970, of CLOCK_MONOTONIC (systemd's stamps) and of CLOCK_BOOTTIME (ours)."

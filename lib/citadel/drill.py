@@ -59,8 +59,8 @@ def starts(moments):
 
 def note_reset(files, unit, now):
     """Notes that the unit's start counter was cleared just now: PID 1 neither says so in the journal nor shows the
-    counter. `files` is a durable.Directory, `now` clock.now()'s answer. OSError when it could not be noted; a drill then
-    counts too many starts, which errs on the safe side."""
+    counter. `files` is a durable.Directory, `now` clock.now()'s answer. OSError when it could not be noted; a drill
+    then counts too many starts, which errs on the safe side."""
     files.write("resets/%s.json" % unit, to_json({"boot_id": now.boot_id, "monotonic": now.monotonic}))
 
 

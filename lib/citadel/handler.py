@@ -168,8 +168,8 @@ def count(finding, planned, settings, store, done):
     """Counts an attempt before it is made, for the service and for each dependency that it treats; whether it may be
     made."""
     what = "%s: %s" % (finding.cause, ", ".join(step.do for step in planned.steps))
-    for unit in {step.target for step in planned.steps if step.do in ("start", "restart") and step.target != finding.unit
-                 and (step.do, step.target) not in done}:
+    for unit in {step.target for step in planned.steps if step.do in ("start", "restart")
+                 and step.target != finding.unit and (step.do, step.target) not in done}:
         store.count_attempt(unit, "for %s: %s" % (finding.unit, what), planned.level, settings.recovery.window)
     store.set_level(finding.unit, planned.level)
     if store.history(finding.unit).escalation:
@@ -238,8 +238,8 @@ def report_results(results, trigger, as_json, world, out):
         out.write("%s: %s%s: %s\n" % (result.unit, result.verdict, " (%s)" % result.cause if result.cause else "",
                                       report.printable(result.because, 600)))
         for one in map(outcome_as_data, result.steps):
-            out.write("  %s %s: %s\n" % (one["do"], one["target"], report.printable(
-                "%s, %s" % (one["outcome"], one["detail"]) if one.get("detail") else one.get("outcome", one["because"]))))
+            words = one.get("outcome", one["because"]) + (", " + one["detail"] if one.get("detail") else "")
+            out.write("  %s %s: %s\n" % (one["do"], one["target"], report.printable(words)))
 
 
 def outcome_as_data(outcome):

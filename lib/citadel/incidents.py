@@ -167,7 +167,8 @@ class Store:
             attempts=tuple(sorted(attempts, key=lambda attempt: attempt.age)), level=service["level"],
             incident=incident, escalation=Escalation(escalated[0], since(escalated[1]))
             if escalated and incident and escalated[2] == incident else None,
-            healthy_for=since(service["healthy_since"]), seen=dict(service["seen"]), last_pass=since(service["last_pass"]), lost=since(state["lost"]),
+            healthy_for=since(service["healthy_since"]), seen=dict(service["seen"]),
+            last_pass=since(service["last_pass"]), lost=since(state["lost"]),
             open_for=since(service["opened"]) if incident else None)
 
     def services(self):

@@ -4,7 +4,8 @@ The journal is evidence, not truth: with journald stopped, rotated or unreadable
 known" (an empty tuple, an empty Job) and never an error. Queries select by indexed fields (a unit's invocation, PID 1
 as the sender), which costs 4 ms in a journal of a million entries, where `-u` or `-b` read on for seconds.
 
-PID 1's own lines carry UNIT= and INVOCATION_ID=, the application's carry _SYSTEMD_INVOCATION_ID= (systemd.journal-fields(7)).
+PID 1's own lines carry UNIT= and INVOCATION_ID=, the application's carry _SYSTEMD_INVOCATION_ID=
+(systemd.journal-fields(7)).
 Only fields that begin with `_` are journald's word; an application can forge the others, so PID 1's are asked for with
 _PID=1.
 """

@@ -16,8 +16,8 @@ TIMEOUT = 10
 PROPERTIES = (
     "Id", "LoadState", "UnitFileState", "ActiveState", "SubState", "Result", "MainPID", "ControlGroup", "ExecMainCode",
     "ExecMainStatus", "NRestarts", "InvocationID", "Job", "FreezerState", "NeedDaemonReload", "FragmentPath",
-    "DropInPaths", "OnFailure", "MemoryCurrent", "MemoryMax", "TasksCurrent", "Restart", "RestartUSec", "StartLimitBurst",
-    "StartLimitIntervalUSec", "StateChangeTimestampMonotonic", "ActiveEnterTimestampMonotonic",
+    "DropInPaths", "OnFailure", "MemoryCurrent", "MemoryMax", "TasksCurrent", "Restart", "RestartUSec",
+    "StartLimitBurst", "StartLimitIntervalUSec", "StateChangeTimestampMonotonic", "ActiveEnterTimestampMonotonic",
     "ActiveExitTimestampMonotonic", "InactiveEnterTimestampMonotonic", "InactiveExitTimestampMonotonic")
 
 _EXEC_CODES = {"1": "exited", "2": "killed", "3": "dumped"}     # CLD_* of siginfo, waitid(2)
@@ -75,7 +75,8 @@ def read_unit(name, block):
     word = block.get
     return Unit(
         name=word("Id") or name, load=word("LoadState", ""), unit_file=word("UnitFileState", ""),
-        active=word("ActiveState", ""), sub=word("SubState", ""), result=word("Result", ""), main_pid=_whole(word("MainPID")) or 0,
+        active=word("ActiveState", ""), sub=word("SubState", ""), result=word("Result", ""),
+        main_pid=_whole(word("MainPID")) or 0,
         control_group=word("ControlGroup", ""), exec_code=_EXEC_CODES.get(word("ExecMainCode", ""), ""),
         exec_status=_whole(word("ExecMainStatus")) or 0, restarts=_whole(word("NRestarts")) or 0,
         invocation=word("InvocationID", ""), job=_job_type(word("Job", "")), freezer=word("FreezerState", "running"),

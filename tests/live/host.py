@@ -127,7 +127,7 @@ class Host:
         return uptime - int(self.show(unit, "ActiveEnterTimestampMonotonic")) / 1e6
 
     def restart_gap(self):
-        """Seconds that systemd let pass between the end of the gateway's last main process and the start of this one."""
+        """Seconds that systemd let pass between the end of the gateway's last main process and this one's start."""
         started = int(self.show(GATEWAY, "ExecMainStartTimestampMonotonic"))
         entries = self.entries("UNIT=" + GATEWAY, "MESSAGE_ID=98e322203f7a4ed290d09fe03c09fe15")     # process exited
         ended = max(int(entry["__MONOTONIC_TIMESTAMP"]) for entry in entries
@@ -200,7 +200,8 @@ def furnish(machine):
     machine.write("/etc/systemd/system/" + OLLAMA, OLLAMA_UNIT)
     machine.write("/opt/citadel/config/production.yaml", PRODUCTION)
     machine.write("/usr/local/bin/test-uvicorn", "#!/opt/citadel/venv/bin/python3\n"
-                  "import sys\nfrom uvicorn.main import main\nif __name__ == '__main__':\n    sys.exit(main())\n", 0o755)
+                  "import sys\nfrom uvicorn.main import main\nif __name__ == '__main__':\n    sys.exit(main())\n",
+                  0o755)
 
 
 def install_gateway(machine):
@@ -214,7 +215,8 @@ def install_gateway(machine):
                 place = os.path.join(source, name)
                 (shutil.copytree if os.path.isdir(place) else shutil.copy)(place, os.path.join(site, name))
     os.rename(machine.path("/usr/local/bin/test-uvicorn"), machine.path("/opt/citadel/venv/bin/uvicorn"))
-    for words in (["chmod", "-R", "go+rX", "/opt/citadel/venv"], ["python3", "-m", "compileall", "-q", site[site.index("/opt"):]],
+    for words in (["chmod", "-R", "go+rX", "/opt/citadel/venv"],
+                  ["python3", "-m", "compileall", "-q", site[site.index("/opt"):]],
                   ["systemd-sysusers"], ["systemctl", "daemon-reload"],
                   ["systemctl", "enable", "--now", OLLAMA]):
         answer = machine.run(words, 120)

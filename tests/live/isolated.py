@@ -1,4 +1,4 @@
-"""Runs pytest with its words, isolated: what it mounts, starts and writes ends with it (citadel.rehearsal.isolation)."""
+"""Runs pytest with its words, isolated: what it mounts, starts and writes ends with it (rehearsal/isolation.py)."""
 
 import os
 import sys

@@ -125,6 +125,21 @@ def test_it_comes_back_when_a_dependency_does(host, fault, request):
     assert host.show(OLLAMA, "ActiveState") == host.show(REDIS, "ActiveState") == "active"
 
 
+@pytest.mark.parametrize("breakage", [
+    pytest.param("echo 'raise SystemExit(' >>/opt/citadel/lib/citadel/handler.py", id="a file that is no Python"),
+    pytest.param("mv /opt/citadel/lib/citadel/plan.py /root/", id="a file that is missing"),
+    pytest.param("mv /opt/citadel/bin/citadel-recovery-handler /root/", id="no program at all"),
+    pytest.param("chmod o+w /opt/citadel/lib/citadel", id="a tree that root must not trust")])
+def test_a_defect_of_ours_does_not_keep_it_down(host, breakage):
+    """Half an upgrade, say."""
+    host.do("cp", "-a", "/opt/citadel/bin", "/opt/citadel/lib", "/root/")
+    try:
+        host.do("sh", "-c", breakage)
+        host.wait_healthy(not_pid=host.kill(GATEWAY))
+    finally:
+        host.do("sh", "-c", "cd /opt/citadel && rm -rf bin lib && mv /root/bin /root/lib . && rm -f /root/*.py /root/citadel-*")
+
+
 def test_it_outlives_a_crash_of_redis(host):
     """redis-server restarts itself in 100 ms; Requires= takes the gateway along only when redis is stopped."""
     old = host.kill(REDIS)

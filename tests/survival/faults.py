@@ -112,8 +112,9 @@ def deaf(world):
     """A run that ignores SIGTERM and never answers; the next one will be well."""
     world.program(DEAF)
     world.do("systemctl", "restart", GATEWAY)
+    world.wait(lambda: ":8002 " in world.do("ss", "-ltn").out, "a deaf gateway")
     world.its_own_program()
-    world.wait(lambda: world.status() == 0, "a deaf gateway")
+    world.grown_up(GATEWAY)
 
 
 def ill(word):

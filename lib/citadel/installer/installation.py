@@ -14,7 +14,7 @@ from citadel.commands import run as run_program
 from citadel.errors import CannotLook, LockHeld
 from citadel.installer import interpreter as pythons
 from citadel.installer import layout, manifest, preflight, systemd
-from citadel.installer.layout import CRON, GATEWAY, HOME, REDIS_ALIAS, SETTINGS, STATE, SYSUSERS, TIMER, TMPFILES, Item
+from citadel.installer.layout import CATALOG, CRON, GATEWAY, HOME, REDIS_ALIAS, SETTINGS, STATE, SYSUSERS, TIMER, TMPFILES, Item
 from citadel.systemctl import show
 
 Plan = namedtuple("Plan", "writes removals link kept notes manifest")
@@ -196,6 +196,8 @@ def _systemd_steps(host, planned, old, wanted, interrupted):
         steps.append(("create the directories of %s" % TMPFILES, _create_directories))
     if tree.status(layout.CONFIG) is None:
         steps.append(("create %s" % layout.CONFIG, _create_config_directory))
+    if CATALOG in changed or interrupted:
+        steps.append(("journalctl --update-catalog", _update_catalog))
     if host.is_running and (units_changed or interrupted):
         steps.append(("systemctl daemon-reload", _reload))
     known_units = {layout.unit_name(path) for path in old.files}
@@ -244,6 +246,12 @@ def _create_config_directory(host):
 
 def _reload(host):
     return _complaint(systemd.order("/", ["daemon-reload"], host.run, 90), "systemd did not read the new units")
+
+
+def _update_catalog(host):
+    answer = systemd.update_catalog(host.root, host.run)
+    if not answer.ok:                           # without it `journalctl -x` explains nothing, and all else works
+        host.complain("journalctl -x will not explain our entries: %s; ignoring" % answer.complaint())
 
 
 def _enabler(name, now=False):

@@ -20,6 +20,7 @@ SYSUSERS = "/usr/local/lib/sysusers.d/citadel.conf"
 TMPFILES = "/usr/local/lib/tmpfiles.d/citadel.conf"
 CRON = "/etc/cron.d/citadel"
 LOGROTATE = "/etc/logrotate.d/citadel"
+CATALOG = "/usr/local/lib/systemd/catalog/citadel.catalog"      # read there by systemd 247 to 262 (measured)
 TIMER = "citadel-health.timer"
 GATEWAY = "citadel-gateway.service"
 REDIS_ALIAS = UNITS + "/redis-server.service"
@@ -101,6 +102,8 @@ def _place_outside(name, schedule):
         return TMPFILES
     if name == "units/logrotate.d/citadel":
         return LOGROTATE
+    if name == "units/catalog/citadel.catalog":
+        return CATALOG
     if name == "units/cron.d/citadel":
         return CRON if schedule == "cron" else None
     top, _, rest = name.partition("/")
@@ -121,7 +124,7 @@ def is_ours(path):
     """Whether an installation may ever have put a file at `path`: what uninstall will remove at most."""
     if os.path.normpath(path) != path:
         return False
-    if path in (SYSUSERS, TMPFILES, LOGROTATE, CRON, REDIS_ALIAS):
+    if path in (SYSUSERS, TMPFILES, LOGROTATE, CATALOG, CRON, REDIS_ALIAS):
         return True
     if path.startswith(UNITS + "/"):            # our units and their drop-ins, or a drop-in of ours for another's unit
         return unit_name(path).startswith("citadel-") or os.path.basename(path).startswith("citadel-")

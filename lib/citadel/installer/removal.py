@@ -42,6 +42,8 @@ def uninstall(host, source, purge=False, dry_run=False):
         tree.remove(path)
     _remove_byte_code(tree, installed.files)
     _remove_empty_directories(tree, installed, present)
+    if layout.CATALOG in present:
+        systemd.update_catalog(host.root, host.run)
     if host.is_running:
         systemd.order("/", ["daemon-reload"], host.run, 90)
         for name in sorted({layout.unit_name(path) for path in installed.files} - {""}):

@@ -103,6 +103,11 @@ def create_config_directory(root, run=run_program):
     return run(_tmpfiles(root) + ["-"], SECONDS, stdin=("d %s 0750 root %s\n" % (CONFIG, ACCOUNT)).encode())
 
 
+def update_catalog(root, run=run_program):
+    """Makes `journalctl -x` know the catalog files that are there now, or know no more those that are gone."""
+    return run(["journalctl"] + (["--root=" + root] if root != "/" else []) + ["--update-catalog"], SECONDS)
+
+
 def _tmpfiles(root):
     return ["systemd-tmpfiles"] + (["--root=" + root] if root != "/" else []) + ["--create"]
 
