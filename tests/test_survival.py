@@ -43,6 +43,8 @@ VERDICTS = {
         BACK, looks((4, DOWN), (4, (200, 8)), (7, (200, 9))), (), None, 15, (True, 8.0)),
     "one bad look begins anew": (BACK, looks((4, GOOD), (0.5, ILL), (3, GOOD)), (), None, 8, None),
     "a stranger's 200 is none of ours": (BACK, looks((40, (200, 0))), (), None, 40, (False, None)),
+    "what it needs does not answer": (BACK, tuple(one._replace(needs=("redis",)) for one in looks((7, GOOD))), (), None,
+                                      7, None),
     "too late": (BACK, looks((31, DOWN), (7, (200, 8))), (), None, 38, (False, None)),
     "a person was called for what mends itself": (
         BACK, looks((5, DOWN), (7, (200, 8))), (call(3),), None, 12, (False, None)),

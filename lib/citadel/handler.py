@@ -218,7 +218,8 @@ def close(step, finding, settings, store, world):
     history = store.history(finding.unit)
     store.amend(history.incident)       # where its file was lost, or never written for want of room, it is there now
     document = store.incident(history.incident)
-    alerts.journal("healthy", "%s: %s" % (finding.unit, step.because), finding.unit, incident=history.incident)
+    alerts.journal("healthy", "%s: %s" % (finding.unit, step.because), finding.unit,
+                   cause=first_cause(store, history.incident), verdict=HEALTHY, incident=history.incident)
     outcome = act.Outcome(step, act.OK, 0.0, "nobody had been called", {})
     if history.escalation is not None and document is not None:
         outcome = alerts.resolve(step, document, settings, store, world.now(), run=world.run)

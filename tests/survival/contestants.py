@@ -72,6 +72,10 @@ class Contestant:
         """What a person types before work on the gateway."""
         raise NotImplementedError(self.name)
 
+    def kindly(self, rule):
+        """The row's rule, as this contestant is to be judged by it."""
+        return rule
+
     def beat(self, world):
         """Called a few times a second while it looks after the service."""
 
@@ -130,6 +134,10 @@ WantedBy=multi-user.target
 
     def resume(self, world):
         world.do("systemctl", "start", "monit.service")
+
+    def kindly(self, rule):
+        """Its mails tell of each event, so that one is no call for nothing, and any words will do for the cause."""
+        return rule._replace(may_call=True, causes=())
 
     def maintenance(self, world):
         world.do("monit", "-c", "/etc/monitrc", "unmonitor", "gateway")

@@ -57,6 +57,7 @@ def _play(row, world):
     row.inject(world)
     world.observer.begin()
     cured, calls, asked = None, (), 0.0
+    rule = world.contestant.kindly(row.rule)
     while True:
         world.contestant.beat(world)
         samples, told = world.observer.seen()
@@ -64,10 +65,10 @@ def _play(row, world):
             calls, asked = tuple(world.contestant.calls(world)), time.monotonic()
         timeline = judge.Timeline(samples, tuple(sorted(told + calls)), cured)
         now = world.observer.now()
-        verdict = judge.judge(row.rule, timeline, now, world.contestant.watched)
+        verdict = judge.judge(rule, timeline, now, world.contestant.watched)
         if verdict is not None:
             break
-        if judge.is_cure_due(row.rule, timeline, now):
+        if judge.is_cure_due(rule, timeline, now):
             row.cure(world)
             cured = world.observer.now()
         time.sleep(BEAT)

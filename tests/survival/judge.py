@@ -3,7 +3,8 @@
 Pure. A stranger sees the gateway's HTTP status and the PID of its main process twice a second, and what a person is
 told. Nothing of how a contestant works, what it writes about itself or thinks it has done.
 
-    recovers    200 from one and the same process for longer than RestartSec, within the bound, with nobody's help
+    recovers    200 from one and the same process for longer than RestartSec, and good answers from what it needs, within
+                the bound, with nobody's help
     escalates   no machine can mend it: exactly one call for a person, with the right cause; once the cause is removed
                 the service comes back by itself within `bound_after`
     decided     a person wanted it so: nothing is done, and nobody is called
@@ -17,8 +18,10 @@ STABLE = 6.0            # seconds; RestartSec is 5
 BEFORE_CURE = 3.0       # seconds between the call for a person and the cure, in which a second call would be seen
 GIVEN_UP = 25.0         # seconds without any change, where nobody watches: nothing more will come
 
-Sample = namedtuple("Sample", "at status pid")
-Sample.__doc__ = "One look: seconds since the fault, HTTP status (0: no full answer in 3 s), main PID (0: none)."
+Sample = namedtuple("Sample", "at status pid needs")
+Sample.__new__.__defaults__ = ((),)
+Sample.__doc__ = """One look: seconds since the fault, HTTP status (0: no full answer in 3 s), main PID (0: none), and which
+of its dependencies do not answer."""
 
 Call = namedtuple("Call", "at source key cause text")
 Call.__doc__ = """Somebody was told that something is wrong. `source` is the way it came by; `key` what makes two calls
@@ -71,14 +74,15 @@ def seen(timeline):
         return "the gateway is down" + (", and a stranger answers %d" % last.status if last.status else "")
     if not last.status:
         return "the gateway runs and does not answer"
-    return "the gateway answers %d" % last.status if last.status != 200 else "the gateway answers"
+    needs = ", and %s not" % " and ".join(last.needs) if last.needs else ""
+    return ("the gateway answers %d" % last.status if last.status != 200 else "the gateway answers") + needs
 
 
 def healthy_since(samples):
     """When the run of good looks began that lasts until the last one, all of one process; None when it is ill."""
     since, pid = None, samples[-1].pid if samples else 0
     for sample in reversed(samples):
-        if sample.status != 200 or not sample.pid or sample.pid != pid:
+        if sample.status != 200 or not sample.pid or sample.pid != pid or sample.needs:
             break
         since = sample.at
     return since
@@ -145,7 +149,7 @@ def _unchanged(timeline, now):
     """Seconds since a look last differed from the one before."""
     last, changed = None, 0.0
     for sample in timeline.samples:
-        if last is not None and (sample.status, sample.pid) != last:
+        if last is not None and sample[1:] != last:
             changed = sample.at
-        last = (sample.status, sample.pid)
+        last = sample[1:]
     return now - max(changed, timeline.cured or 0.0)

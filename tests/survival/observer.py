@@ -70,10 +70,10 @@ class Observer:
     def _look(self):
         while not self._ended:
             began = time.monotonic()
-            pid, status = main_pid(self.leader), http_status()
+            pid, status, needs = main_pid(self.leader), http_status(), silent_dependencies()
             with self._lock:
                 if began >= self._began:
-                    self.samples.append(Sample(time.monotonic() - self._began, status, pid))
+                    self.samples.append(Sample(time.monotonic() - self._began, status, pid, needs))
             time.sleep(PAUSE)
 
     # --- what a person carries
@@ -144,6 +144,22 @@ def _take_a_mail(conversation):
         else:
             say("250 survival")
     return subject
+
+
+def silent_dependencies():
+    """Which of Ollama and redis give no good answer."""
+    silent = [] if http_status(("127.0.0.1", 11434), "/api/version", PATIENCE / 2) == 200 else ["ollama"]
+    return tuple(silent + ([] if redis_answers() else ["redis"]))
+
+
+def redis_answers(address=("127.0.0.1", 6379), patience=PATIENCE / 2):
+    """Whether redis says PONG; LOADING and MISCONF are none."""
+    try:
+        with socket.create_connection(address, patience) as connection:
+            connection.sendall(b"PING\r\n")
+            return connection.recv(64).startswith(b"+PONG")
+    except OSError:
+        return False
 
 
 def http_status(address=("127.0.0.1", 8002), path="/health", patience=PATIENCE):

@@ -14,7 +14,8 @@ from citadel.commands import run as run_program
 from citadel.errors import CannotLook, LockHeld
 from citadel.installer import interpreter as pythons
 from citadel.installer import layout, manifest, preflight, systemd
-from citadel.installer.layout import CATALOG, CRON, GATEWAY, HOME, REDIS_ALIAS, SETTINGS, STATE, SYSUSERS, TIMER, TMPFILES, Item
+from citadel.installer.layout import (CATALOG, CRON, GATEWAY, HOME, REDIS_ALIAS, SETTINGS, STATE, SYSUSERS, TIMER,
+                                      TMPFILES, Item)
 from citadel.systemctl import show
 
 Plan = namedtuple("Plan", "writes removals link kept notes manifest")

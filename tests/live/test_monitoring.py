@@ -1,0 +1,442 @@
+"""Beside the real programs: Prometheus scrapes us, its rules fire, Alertmanager is told and told again, and all of it
+ends when the fault does; also where Alertmanager was away meanwhile.
+
+node_exporter, Prometheus, Alertmanager and the receiver of its notifications run in the machine's network, from
+Debian's packages (provision.monitoring). What waits minutes or hours on a real host (`for:`, group_wait) waits a second
+here. A minute of cron is `minute`.
+"""
+
+import json
+import os
+import re
+import subprocess
+import sys
+import urllib.parse
+
+import pytest
+
+import provision
+from citadel import alerts, metrics
+from citadel.commands import run
+from citadel.rehearsal import isolation
+from host import GATEWAY, MANAGER, RECOVERY, TREE
+from test_recovery import CONF, SETTINGS
+
+RULES = os.path.join(TREE, "units", "prometheus", "citadel.rules.yml")
+DASHBOARD = os.path.join(TREE, "units", "grafana", "citadel-dashboard.json")
+TEXTFILES = "/var/lib/prometheus/node-exporter"
+PROMETHEUS, ALERTMANAGER, EXPORTER, NOTIFIED = 9090, 9093, 9100, 9099
+
+PROMETHEUS_YML = """\
+global: {scrape_interval: 1s, evaluation_interval: 1s}
+rule_files: [%s]
+alerting: {alertmanagers: [{static_configs: [{targets: ['127.0.0.1:9093']}]}]}
+scrape_configs: [{job_name: node, static_configs: [{targets: ['127.0.0.1:9100']}]}]
+"""
+ALERTMANAGER_YML = """\
+route: {receiver: test, group_by: ['...'], group_wait: 1s, group_interval: 1s, repeat_interval: 1h}
+receivers: [{name: test, webhook_configs: [{url: 'http://127.0.0.1:9099/', send_resolved: true}]}]
+"""
+# Writes what Alertmanager notifies, a line each.
+LISTENER = """\
+import http.server, json, sys
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_POST(self):
+        for alert in json.loads(self.rfile.read(int(self.headers["Content-Length"])).decode())["alerts"]:
+            print(json.dumps(alert), file=log, flush=True)
+        self.send_response(200)
+        self.end_headers()
+    def log_message(self, *_): pass
+log = open(sys.argv[1], "a")
+http.server.HTTPServer(("127.0.0.1", int(sys.argv[2])), Handler).serve_forever()
+"""
+GET = """\
+import sys, urllib.request
+try:
+    print(urllib.request.urlopen(sys.argv[1], timeout=5).read().decode())
+except OSError as error:
+    sys.exit(str(error))
+"""
+
+
+class Monitoring:
+    """The programs, started and stopped one by one, and the questions put to them."""
+
+    def __init__(self, host, directory):
+        self.host, self.directory = host, str(directory)
+        self.bin = os.path.join(provision.monitoring(), "usr", "bin")
+        self.running = {}
+        self.share = os.path.join(provision.monitoring(), "usr", "share")
+        # Alertmanager wants its templates in /usr/share; this is our own mount namespace, and the host's stays bare.
+        assert isolation.inside()
+        assert run(["mount", "-t", "overlay", "-o", "lowerdir=%s:/usr/share" % self.share, "none", "/usr/share"], 10).ok
+        self.write("prometheus.yml", PROMETHEUS_YML % self.path("rules.yml"))
+        self.write("alertmanager.yml", ALERTMANAGER_YML)
+        with open(RULES) as file:
+            self.write("rules.yml", re.sub(r"for: \S+", "for: 1s", file.read()))
+        self.write("listener.py", LISTENER)
+
+    def path(self, name):
+        return os.path.join(self.directory, name)
+
+    def write(self, name, text):
+        with open(self.path(name), "w") as file:
+            file.write(text)
+
+    def start(self, name, port, *words):
+        """Starts a program of the test host in the machine's network, and waits until it listens."""
+        with open(self.path(name + ".log"), "ab") as log:
+            self.running[name] = subprocess.Popen(
+                ["nsenter", "--target", str(self.host.machine.leader), "--net", "--"] + list(words),
+                stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+        self.host.wait(lambda: self.listens(name, port), name + " to listen", timeout=60)
+
+    def listens(self, name, port):
+        if self.running[name].poll() is not None:
+            with open(self.path(name + ".log")) as log:
+                pytest.fail("%s ended: %s" % (name, log.read()[-2000:]))
+        return ":%d " % port in self.host.do("ss", "-Hltn").out
+
+    def start_exporter(self):
+        self.start("exporter", EXPORTER, self.bin + "/prometheus-node-exporter", "--collector.disable-defaults",
+                   "--collector.textfile", "--web.listen-address=127.0.0.1:%d" % EXPORTER,
+                   "--collector.textfile.directory=" + self.host.machine.path(TEXTFILES))
+
+    def start_prometheus(self):
+        self.start("prometheus", PROMETHEUS, self.bin + "/prometheus", "--config.file=" + self.path("prometheus.yml"),
+                   "--storage.tsdb.path=" + self.path("tsdb"), "--web.listen-address=127.0.0.1:%d" % PROMETHEUS)
+
+    def start_alertmanager(self):
+        self.start("alertmanager", ALERTMANAGER, self.bin + "/prometheus-alertmanager", "--cluster.listen-address=",
+                   "--config.file=" + self.path("alertmanager.yml"), "--storage.path=" + self.path("alertmanager"),
+                   "--web.listen-address=127.0.0.1:%d" % ALERTMANAGER)
+
+    def start_listener(self):
+        self.start("listener", NOTIFIED, sys.executable, self.path("listener.py"), self.path("notified"), str(NOTIFIED))
+
+    def stop(self, name):
+        process = self.running.pop(name)
+        process.terminate()
+        try:
+            process.wait(20)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+    def get(self, port, path, **query):
+        answer = self.host.do("python3", "-IS", "-c", GET, "http://127.0.0.1:%d%s?%s" % (
+            port, path, urllib.parse.urlencode(query)), timeout=30, ok=False)
+        return json.loads(answer.out) if answer.ok else None
+
+    def value(self, expression):
+        """The value of an expression in Prometheus, None where it has none or several."""
+        found = self.get(PROMETHEUS, "/api/v1/query", query=expression)
+        samples = found["data"]["result"] if found else ()
+        return float(samples[0]["value"][1]) if len(samples) == 1 else None
+
+    def rule_fires(self, name):
+        return self.value('ALERTS{alertname="%s",alertstate="firing"}' % name) == 1
+
+    def active(self, name="CitadelEscalated"):
+        """The alerts of that name that Alertmanager holds as active, asked by amtool."""
+        answer = subprocess.run(["nsenter", "--target", str(self.host.machine.leader), "--net", "--",
+                                 self.bin + "/amtool", "--alertmanager.url=http://127.0.0.1:%d" % ALERTMANAGER, "alert",
+                                 "query", "-o", "json", "alertname=" + name], stdout=subprocess.PIPE, check=True)
+        return json.loads(answer.stdout.decode())
+
+    def notified(self, incident):
+        """What was notified of an incident by our own alert, in order: firing, resolved."""
+        try:
+            with open(self.path("notified")) as file:
+                lines = [json.loads(line) for line in file]
+        except FileNotFoundError:
+            return []
+        return [one["status"] for one in lines if one["annotations"].get("incident") == incident]
+
+    def wait(self, condition, what, timeout=60):
+        return self.host.wait(condition, what, timeout)
+
+
+@pytest.fixture(scope="module")
+def monitoring(installed, tmp_path_factory):
+    one = Monitoring(installed, tmp_path_factory.mktemp("monitoring"))
+    installed.do("mkdir", "-p", "-m", "755", TEXTFILES)
+    installed.do("chown", "daemon:", os.path.dirname(TEXTFILES))       # as Debian's package: prometheus, below it root
+    shipped = installed.read(CONF)
+    installed.write(CONF, SETTINGS + "[alertmanager]\nurls = http://127.0.0.1:%d\n" % ALERTMANAGER)
+    one.start_exporter()
+    one.start_listener()
+    one.start_alertmanager()
+    one.start_prometheus()
+    yield one
+    for name in list(one.running):
+        one.stop(name)
+    run(["umount", "/usr/share"], 10)
+    installed.write(CONF, shipped)
+    installed.do("rm", "-rf", os.path.dirname(TEXTFILES))
+
+
+@pytest.fixture
+def well(host, monitoring):
+    """Healthy, with a full budget and no incident open."""
+    host.handler()
+    host.manager("reset")
+    minute(host)
+    monitoring.wait(lambda: monitoring.value("citadel_service_healthy") == 1, "Prometheus to see a healthy service")
+    monitoring.wait(lambda: monitoring.value("citadel_incident_open") == 0, "Prometheus to see no incident")
+    yield host
+    stranger_leaves(host)
+
+
+def minute(host):
+    """What cron does each minute, but waiting for the pass; the check's code."""
+    code = host.manager("check", "--quiet", ok=False).code
+    if code:
+        host.wait(lambda: host.show(RECOVERY, "ActiveState") not in ("activating", "deactivating"), "a pass to end", 300)
+        host.do("systemctl", "start", RECOVERY, timeout=300, ok=False)
+    return code
+
+
+def stranger_comes(host):
+    """Somebody holds the gateway's port, which no restart can help: a person is called."""
+    host.write("/run/systemd/system/%s.d/fault.conf" % GATEWAY, "[Service]\nRestart=no\n")
+    host.do("systemctl", "daemon-reload")
+    host.kill(GATEWAY)
+    host.wait_state(GATEWAY, "failed")
+    host.do("systemd-run", "--unit=stranger", "python3", "-m", "http.server", "8002", "--bind", "127.0.0.1")
+    host.wait(lambda: ":8002 " in host.do("ss", "-Hltn").out, "the stranger to listen")
+
+
+def stranger_leaves(host):
+    host.do("systemctl", "stop", "stranger.service", ok=False)
+    host.do("rm", "-rf", "/run/systemd/system/%s.d" % GATEWAY)
+    host.do("systemctl", "daemon-reload")
+
+
+def mended(host):
+    """The stranger goes, and a person starts the service."""
+    stranger_leaves(host)
+    host.do("systemctl", "reset-failed", GATEWAY)
+    host.do("systemctl", "start", GATEWAY)
+    host.wait_healthy()
+
+
+def incident_of(host):
+    return json.loads(host.manager("history", "--json").out)["incidents"][0]
+
+
+# --- the whole way
+
+def test_fault_metric_rule_alert_recovery_resolved(well, monitoring):
+    host = well
+    recovered = monitoring.value('citadel_recoveries_total{outcome="escalated"}')
+    stranger_comes(host)
+    assert minute(host) == 2
+    incident = incident_of(host)["id"]
+    host.note("from the end of the pass to our alert in Alertmanager", monitoring.wait(
+        lambda: len(monitoring.active()) == 1, "our alert in Alertmanager"))
+    host.note("and to the rule that fires on our metric", monitoring.wait(
+        lambda: monitoring.rule_fires("CitadelIncidentEscalated"), "the rule to fire"))
+    alert = monitoring.active()[0]
+    assert alert["labels"] == {"alertname": "CitadelEscalated", "unit": GATEWAY, "cause": "port.taken",
+                               "host": host.do("uname", "-n").out.strip(), "severity": "critical"}
+    assert "8002" in alert["annotations"]["description"] and alert["annotations"]["incident"] == incident
+    assert monitoring.value("citadel_incident_open") == 1
+    assert monitoring.value('citadel_incident_cause{cause="port.taken"}') == 1
+    started = monitoring.value("citadel_incident_start_timestamp_seconds")
+    assert abs(started - float(host.do("date", "+%s").out)) < 120
+    monitoring.wait(lambda: monitoring.notified(incident) == ["firing"], "Alertmanager's notification")
+    monitoring.wait(lambda: monitoring.active("CitadelIncidentOpen") and monitoring.active("CitadelServiceUnhealthy"),
+                    "Prometheus' own alerts in Alertmanager")
+
+    before = alert["updatedAt"]
+    assert minute(host) == 2
+    monitoring.wait(lambda: monitoring.active()[0]["updatedAt"] > before, "it to be sent again")
+    assert monitoring.active()[0]["startsAt"] == alert["startsAt"] and len(monitoring.active()) == 1
+
+    mended(host)
+    assert minute(host) == 1, "the check asks for the pass that closes the incident"
+    monitoring.wait(lambda: not monitoring.active(), "our alert to be resolved")
+    monitoring.wait(lambda: monitoring.notified(incident) == ["firing", "resolved"], "the all-clear to be notified")
+    monitoring.wait(lambda: monitoring.value("citadel_incident_open") == 0, "the metric to fall")
+    monitoring.wait(lambda: not monitoring.active("CitadelIncidentOpen"), "Prometheus' alert to be resolved, too")
+    assert monitoring.value('citadel_recoveries_total{outcome="escalated"}') == recovered + 1
+    assert minute(host) == 0
+
+
+def test_alertmanager_is_away_during_the_fault(well, monitoring):
+    """It is told when it is back: once, as what lasts still; then of its end."""
+    host = well
+    monitoring.stop("alertmanager")
+    stranger_comes(host)
+    assert minute(host) == 2
+    incident = incident_of(host)["id"]
+    monitoring.wait(lambda: monitoring.value("citadel_alerts_spooled") == 1, "a metric of the alert that waits")
+    assert "1 alert waits to be sent" in host.manager("check", ok=False).out
+    monitoring.start_alertmanager()
+    assert minute(host) == 2
+    monitoring.wait(lambda: monitoring.notified(incident) == ["firing"], "the notification")
+    monitoring.wait(lambda: monitoring.value("citadel_alerts_spooled") == 0, "the spool to be empty")
+    for _ in range(2):
+        minute(host)
+    mended(host)
+    assert minute(host) == 1
+    monitoring.wait(lambda: monitoring.notified(incident) == ["firing", "resolved"], "the all-clear")
+    assert minute(host) == 0
+
+
+def test_alertmanager_is_away_from_beginning_to_end(well, monitoring):
+    """What nobody could hear is told later, in its order, each once."""
+    host = well
+    monitoring.stop("alertmanager")
+    stranger_comes(host)
+    minute(host)
+    incident = incident_of(host)["id"]
+    mended(host)
+    assert minute(host) == 1
+    assert incident_of(host)["end"] and monitoring.notified(incident) == []
+    assert "2 alerts wait to be sent" in host.manager("check", ok=False).out
+    monitoring.start_alertmanager()
+    assert minute(host) == 1
+    monitoring.wait(lambda: monitoring.notified(incident) == ["firing"], "the firing alert to be notified")
+    assert minute(host) == 1
+    monitoring.wait(lambda: monitoring.notified(incident) == ["firing", "resolved"], "the all-clear to be notified")
+    assert minute(host) == 0
+
+
+def test_who_stands_in_alertmanagers_place_and_keeps_silent_costs_five_seconds(well, monitoring):
+    host = well
+    monitoring.stop("alertmanager")
+    monitoring.start("silent", ALERTMANAGER, sys.executable, "-c",
+                     "import socket,time; s=socket.socket(); s.setsockopt(1, 2, 1); s.bind(('127.0.0.1', %d)); "
+                     "s.listen(9); time.sleep(600)" % ALERTMANAGER)
+    try:
+        stranger_comes(host)
+        step = [one for one in json.loads(host.handler("--json").out)["services"][0]["steps"]
+                if one["do"] == "escalate"][0]
+        assert 4.5 < step["seconds"] < 6.5 and "no answer within 5 s; it will be sent again" in step["detail"]
+    finally:
+        monitoring.stop("silent")
+        monitoring.start_alertmanager()
+    mended(host)
+    for _ in range(3):
+        minute(host)
+    assert minute(host) == 0
+
+
+# --- what is shipped
+
+def test_every_panel_of_the_dashboard_shows_something(well, monitoring):
+    """Its queries, with what Grafana would put for its variables, over the time in which the faults above were made."""
+    host = well
+    if not monitoring.value("max_over_time(citadel_incident_cause[1h])"):       # run alone: make one
+        stranger_comes(host)
+        minute(host)
+        monitoring.wait(lambda: monitoring.value("citadel_incident_open") == 1, "an incident in Prometheus")
+        mended(host)
+        minute(host)
+        monitoring.wait(lambda: monitoring.value("citadel_incident_open") == 0, "its end in Prometheus")
+    with open(DASHBOARD) as file:
+        dashboard = json.load(file)
+    now = float(host.do("date", "+%s").out)
+    empty = []
+    for panel in dashboard["panels"]:
+        for target in panel["targets"]:
+            expression = target["expr"]
+            for name, value in (("$__range", "10m"), ("$__rate_interval", "1m"), ("$instance", ".*"), ("$unit", ".*")):
+                expression = expression.replace(name, value)
+            answer = monitoring.get(PROMETHEUS, "/api/v1/query_range", query=expression, start=now - 600, end=now, step=5)
+            if not answer or not any(series["values"] for series in answer["data"]["result"]):
+                empty.append((panel["title"], expression))
+    assert not empty and len(dashboard["panels"]) > 10
+
+
+def test_the_dashboard_names_no_data_source_of_ours_and_only_our_metrics():
+    with open(DASHBOARD) as file:
+        text = file.read()
+    dashboard = json.loads(text)
+    sources = re.findall(r'"uid": "([^"]*)"', text)
+    assert set(sources) == {"citadel", "${datasource}"} and "__inputs" not in dashboard
+    expressions = " ".join(target["expr"] for panel in dashboard["panels"] for target in panel["targets"])
+    names = {name[len("citadel_"):] for name in re.findall(r"citadel_[a-z_]+", expressions)}
+    names = {name.replace("_seconds_sum", "_seconds").replace("_seconds_count", "_seconds") for name in names}
+    assert names <= set(metrics.FAMILIES)
+    assert len({panel["id"] for panel in dashboard["panels"]}) == len(dashboard["panels"])
+
+
+def promtool(*words, stdin=b""):
+    answer = subprocess.run([os.path.join(provision.monitoring(), "usr", "bin", "promtool")] + list(words), input=stdin,
+                            stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    return answer.returncode, answer.stdout.decode()
+
+
+def test_promtool_has_nothing_to_say_against_our_metrics(well, monitoring):
+    both = "".join(well.read("%s/%s" % (TEXTFILES, name)) for name in (metrics.LOOK, metrics.RECORD))
+    assert "citadel_recoveries_total" in both
+    assert promtool("check", "metrics", stdin=both.encode()) == (0, "")
+
+
+def test_promtool_has_nothing_to_say_against_our_rules():
+    assert promtool("check", "rules", "--lint=all", "--lint-fatal", RULES)[0] == 0
+    code, said = promtool("test", "rules", os.path.join(TREE, "tests", "prometheus", "citadel.rules.test.yml"))
+    assert code == 0, said
+
+
+# --- bad input
+
+@pytest.mark.parametrize("make, says", [
+    pytest.param("mkdir -p /srv/textfiles && chown daemon: /srv/textfiles", "belongs to uid 1, not to root", id="another's"),
+    pytest.param("ln -s /tmp /srv/textfiles", "is a symbolic link", id="a link"),
+    pytest.param("true", "does not exist", id="missing"),
+    pytest.param("mkdir /srv/textfiles && mount -t tmpfs -o size=4k,mode=755 full /srv/textfiles && "
+                 "head -c 4096 /dev/zero >/srv/textfiles/zeros", "No space left on device", id="full"),
+])
+def test_a_bad_directory_is_a_warning_and_hurts_no_recovery(well, monitoring, make, says):
+    host, conf = well, well.read(CONF)
+    try:
+        host.do("sh", "-c", make)
+        host.write(CONF, conf + "[metrics]\ndirectory = /srv/textfiles\n")
+        answer = host.manager("check", ok=False)
+        assert answer.code == 1 and answer.out.startswith("WARNING: ") and answer.out.count("\n") == 1
+        assert says in answer.out
+        old = host.kill(GATEWAY)
+        assert host.handler().code in (0, 1)
+        host.wait_healthy(not_pid=old)
+    finally:
+        host.write(CONF, conf)
+        host.do("sh", "-c", "umount /srv/textfiles; rm -rf /srv/textfiles", ok=False)
+
+
+def test_a_url_without_a_scheme_is_refused_by_line(well):
+    host, conf = well, well.read(CONF)
+    try:
+        host.write(CONF, "[alertmanager]\nurls = alerts.example:9093\n")
+        answer = host.handler()
+        assert answer.code == 78 and answer.err.count("\n") == 1
+        assert "%s:2: urls: 'alerts.example:9093' does not begin with http:// or https://" % CONF in answer.err
+        answer = host.manager("check", ok=False)
+        assert answer.code == 3 and answer.out.startswith("UNKNOWN: ") and "urls:" in answer.out
+    finally:
+        host.write(CONF, conf)
+
+
+# --- the journal
+
+def test_the_journal_tells_the_story_and_explains_it(well):
+    host = well
+    stranger_comes(host)
+    minute(host)
+    incident = incident_of(host)["id"]
+    mended(host)
+    minute(host)
+    entries = [one for one in host.entries("CITADEL_INCIDENT=" + incident) if one.get("SYSLOG_IDENTIFIER")]
+    assert {"escalated", "firing", "healthy", "resolved"} <= {one["CITADEL_EVENT"] for one in entries}
+    for one in entries:
+        assert one["MESSAGE_ID"] == alerts.EVENTS[one["CITADEL_EVENT"]][0] and one["CITADEL_UNIT"] == GATEWAY
+        assert one["CITADEL_CAUSE"] == "port.taken"
+        assert one["CITADEL_EVENT"] == "step" or one["CITADEL_VERDICT"]
+    explained = host.do("journalctl", "-x", "--no-pager", "CITADEL_INCIDENT=" + incident).out
+    assert "Subject: A person is needed for %s" % GATEWAY in explained
+    assert "journalctl CITADEL_INCIDENT=%s" % incident in explained
+    listed = host.do("journalctl", "--list-catalog").out
+    assert all(message_id in listed for message_id, _ in alerts.EVENTS.values())
