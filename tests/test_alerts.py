@@ -417,3 +417,35 @@ def test_advice(cause, words):
 def test_every_event_has_an_id_of_its_own():
     ids = [message_id for message_id, _ in alerts.EVENTS.values()]
     assert len(set(ids)) == len(ids) and all(len(one) == 32 and int(one, 16) for one in ids)
+
+
+# --- the journal catalog
+
+CATALOG = os.path.join(os.path.dirname(os.path.abspath(__file__)), os.pardir, "units", "catalog", "citadel.catalog")
+
+
+def catalog():
+    """{message id: (header fields, text)} of the shipped catalog, read as systemd reads it (catalog_import_file)."""
+    with open(CATALOG) as file:
+        entries = file.read().split("\n-- ")[1:]
+    found = {}
+    for entry in entries:
+        head, _, text = entry.partition("\n\n")
+        message_id, *fields = head.split("\n")
+        assert message_id not in found
+        found[message_id] = dict(field.split(": ", 1) for field in fields), text.strip()
+    return found
+
+
+def test_the_catalog_explains_every_event_and_nothing_else():
+    assert set(catalog()) == {message_id for message_id, _ in alerts.EVENTS.values()}
+    for fields, text in catalog().values():
+        assert fields["Subject"] and fields["Defined-By"] == "Citadel" and len(text.splitlines()) > 2
+
+
+def test_the_catalog_names_only_fields_that_an_entry_can_have(journald):
+    alerts.journal("firing", "x", unit=UNIT, cause="port.taken", verdict="escalated", incident="20270115T080000-1")
+    known = set(fields(journald.recv(65536)))
+    with open(CATALOG) as file:
+        used = set(file.read().split("@")[1::2])
+    assert used and used <= known

@@ -144,11 +144,11 @@ def test_health_and_what_was_seen_are_kept(store, clock):
         store.open_incident(UNIT, "gateway.hung", "it hangs")
         store.mark_pass(UNIT, "gateway.hung")
         store.mark_pass(UNIT, "gateway.hung")
-        store.mark_escalated(UNIT)
+        store.mark_escalated(UNIT, "gateway.hung")
     clock.pass_by(100)
     history = again(store).history(UNIT)
     assert history.seen == {"gateway.hung": 2} and history.healthy_for is None
-    assert (history.last_pass, history.escalation) == (100, (1, 100))
+    assert (history.last_pass, history.escalation) == (100, (1, 100, "gateway.hung"))
     with again(store).lock("check") as late:
         late.mark_pass(UNIT, "")
         clock.pass_by(30)

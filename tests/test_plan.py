@@ -1,11 +1,12 @@
 """A finding and a history in, a verdict and steps out."""
 
-from collections import namedtuple
-
 import pytest
 
 from citadel.diagnose import (ACTIVE, DEAF, DOWN, FROZEN, PASSING, RESTARTING, RUNNING, SERVING, STARTING, STOPPING,
                               UNKNOWN, Cause, Finding)
+from citadel.incidents import Attempt as Kept
+from citadel.incidents import Escalation as Called
+from citadel.incidents import History as Record
 from citadel.plan import OWN_RUNG, PATIENCE, History, Limits, limits_of, plan, recall
 from citadel.settings import parse
 
@@ -86,9 +87,9 @@ ATTEMPTS = [
                  id="the last rung holds all that the lower ones do"),
     pytest.param(found(ollama("down"), condition=SERVING), 0, 3, "reset-failed:ollama start:ollama wait-ready:ollama",
                  id="a service that still answers is left alone while its dependency is repaired"),
-    pytest.param(found(redis("down"), condition=STARTING), 0, 3, "reset-failed:redis start:redis wait-ready:redis",
+    pytest.param(found(redis("down"), condition=STARTING), 0, 0, "reset-failed:redis start:redis wait-ready:redis",
                  id="a service at its gate is left alone while what it waits for is repaired"),
-    pytest.param(found(redis("down"), own("crashed", PASSING), condition=RESTARTING), 0, 3,
+    pytest.param(found(redis("down"), own("crashed", PASSING), condition=RESTARTING), 0, 0,
                  "reset-failed:redis start:redis wait-ready:redis",
                  id="a service that systemd restarts is left alone while its dependency is repaired"),
     pytest.param(found(DISK, own("crashed")), 0, 4, "relieve-disk:/var/log " + START,
@@ -262,6 +263,24 @@ def test_the_wait_that_is_foretold_is_the_wait():
         assert (later(wait - 1), later(wait)) == ("escalated", "act")
 
 
+@pytest.mark.parametrize("called_for, verdict", [
+    pytest.param("dependency.ollama.down", "act", id="what a person was called for is mended"),
+    pytest.param("dependency.redis.down", "escalated", id="it is not"),
+    pytest.param("gateway.crash-loop", "escalated", id="another symptom is no mending"),
+])
+def test_no_pause_after_a_person_has_mended_it(called_for, verdict):
+    history = History(escalated=True, since_escalation=20.0, level=3, called_for=called_for, **OPEN)
+    assert plan(found(own("crash-loop"), redis("down")), history).verdict == verdict
+
+
+def test_relief_while_systemd_restarts_it_is_no_try_of_the_rung():
+    """Else a start limit that is hit a moment later would end the ladder without a start of ours."""
+    planned = plan(found(DISK, own("crashed", PASSING), condition=RESTARTING), History(**OPEN))
+    assert steps_of(planned) == "relieve-disk:/var/log" and planned.counts and planned.level == 0
+    after = plan(found(own("crash-loop")), History(attempts=(6.0,), **OPEN))
+    assert after.verdict == "act" and "start:gateway" in steps_of(after)
+
+
 def test_a_dependency_that_others_had_treated_is_left_alone():
     """Three services that share Ollama have a budget each; Ollama has one."""
     case = found(ollama("down"), own("stopped-with-dependency"))
@@ -308,18 +327,15 @@ def test_the_settings_give_the_limits():
     assert limits_of(parse("", "f")) == Limits()
 
 
-Kept = namedtuple("Kept", "age what level")
-Called = namedtuple("Called", "count age")
-Record = namedtuple("Record", "attempts level incident escalation healthy_for next_in seen last_pass lost open_for")
 
 
 def test_the_record_is_recalled():
-    record = Record((Kept(10.0, "x", 2), Kept(50.0, "x", 2), Kept(900.0, "x", 2)), 2, "i", Called(2, 30.0), None, None,
+    record = Record((Kept(10.0, "x", 2), Kept(50.0, "x", 2), Kept(900.0, "x", 2)), 2, "i", Called(2, 30.0, "gateway.slow"), None,
                     {"gateway.slow": 3}, 60.0, 5000.0, 100.0)
     assert recall(record, "gateway.slow", "disk swap") == History(
-        (10.0, 50.0, 900.0), 2, 2, True, 1, 30.0, "disk swap", "i", None, None, 3, 100.0)
+        (10.0, 50.0, 900.0), 2, 2, True, 1, 30.0, "disk swap", "i", None, None, 3, 100.0, {}, "gateway.slow")
 
 
 def test_a_call_in_an_earlier_incident_is_not_this_incidents():
-    record = Record((), 0, "i", Called(1, 500.0), None, None, {}, None, 5.0, 100.0)
+    record = Record((), 0, "i", Called(1, 500.0), None, {}, None, 5.0, 100.0)
     assert not recall(record).escalated and recall(record).lost == 5.0

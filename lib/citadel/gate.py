@@ -8,7 +8,6 @@ The gate stands between the gateway and its life, so it fails only for that one 
 systemd that does not answer: it says so and lets the start go on.
 """
 
-import _signal
 import time
 from collections import namedtuple
 
@@ -39,15 +38,10 @@ def pass_gate(service, settings, stop_note, run=commands.run, ask=probes.ask, cl
 
 
 def _take_back(unit, run, sleep):
-    """Has systemd stop the unit, and waits for the SIGTERM that this sends us. A gate that ended before would let the
-    program start for a moment; one that died of it would leave the unit failed, and call for recovery (seen on 247)."""
-    ended = []
-    _signal.signal(_signal.SIGTERM, lambda number, frame: ended.append(number))
+    """Has systemd stop the unit, and waits for the end that this brings us (the unit's ExecStartPre= sees to it that
+    it is a clean one). A gate that ended before would let the program start for a moment."""
     systemctl.stop(unit, run=run)
-    for _ in range(int(STOP_ARRIVES / PAUSE)):
-        if ended:
-            return
-        sleep(PAUSE)
+    sleep(STOP_ARRIVES)
 
 
 def _wait_for(targets, run, ask, clock, sleep):

@@ -173,7 +173,7 @@ def count(finding, planned, settings, store, done):
         store.count_attempt(unit, "for %s: %s" % (finding.unit, what), planned.level, settings.recovery.window)
     store.set_level(finding.unit, planned.level)
     if store.history(finding.unit).escalation:
-        store.mark_escalated(finding.unit)      # the pause before the attempt after this one grows
+        store.mark_escalated(finding.unit, finding.cause)       # the pause after this one grows
     return store.count_attempt(finding.unit, what, planned.level, settings.recovery.window)
 
 
@@ -208,7 +208,7 @@ def call_a_person(step, finding, settings, store, world):
     not never; what cannot be delivered is spooled and sent later."""
     incident = store.history(finding.unit).incident
     outcome = alerts.escalate(step, finding, incident, settings, store, world.now(), run=world.run)
-    store.mark_escalated(finding.unit)
+    store.mark_escalated(finding.unit, finding.cause)
     store.amend(incident, escalated=clock.stamp(world.now().wall))
     return outcome
 

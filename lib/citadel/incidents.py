@@ -53,9 +53,11 @@ Moment.__doc__ = "When something was noted: clock.Now without CLOCK_MONOTONIC."
 Attempt = namedtuple("Attempt", "age what level")
 Attempt.__doc__ = "One counted attempt, `age` seconds ago."
 
-Escalation = namedtuple("Escalation", "count age")
+Escalation = namedtuple("Escalation", "count age cause")
+Escalation.__new__.__defaults__ = ("",)
 Escalation.__doc__ = """A person was called in the incident that is open: `age` seconds since the call, or since the
-newest attempt after it; `count` goes on from incident to incident until the service was well for long enough."""
+newest attempt after it; `count` goes on from incident to incident until the service was well for long enough; `cause`
+is what was found then."""
 
 History = namedtuple("History", "attempts level incident escalation healthy_for seen last_pass lost open_for")
 History.__new__.__defaults__ = ((), 0, "", None, None, {}, None, None, None)
@@ -165,7 +167,7 @@ class Store:
         incident = service["incident"]
         return History(
             attempts=tuple(sorted(attempts, key=lambda attempt: attempt.age)), level=service["level"],
-            incident=incident, escalation=Escalation(escalated[0], since(escalated[1]))
+            incident=incident, escalation=Escalation(escalated[0], since(escalated[1]), escalated[3])
             if escalated and incident and escalated[2] == incident else None,
             healthy_for=since(service["healthy_since"]), seen=dict(service["seen"]),
             last_pass=since(service["last_pass"]), lost=since(state["lost"]),
@@ -206,12 +208,13 @@ class Store:
         self._service(unit)["level"] = int(level)
         return self._save()
 
-    def mark_escalated(self, unit):
-        """A person was called, or an attempt after that is about to be made: the pauses grow with the count."""
+    def mark_escalated(self, unit, cause=""):
+        """A person was called for `cause`, or an attempt after that is about to be made: the pauses grow with the
+        count."""
         service = self._service(unit)
         if not (service["escalated"] and service["incident"] and service["escalated"][2] == service["incident"]):
             _tally(service, "escalations")
-        service["escalated"] = [(service["escalated"] or [0])[0] + 1, self._moment(), service["incident"]]
+        service["escalated"] = [(service["escalated"] or [0])[0] + 1, self._moment(), service["incident"], cause]
         return self._save()
 
     def forget(self, unit):
@@ -563,7 +566,8 @@ def _check_state(state):
             if service[name] is not None:
                 _moment_in(service[name])
         if service["escalated"] is not None:
-            _whole(service["escalated"][0]), _moment_in(service["escalated"][1]), _string(service["escalated"][2])
+            _whole(service["escalated"][0]), _moment_in(service["escalated"][1])
+            _string(service["escalated"][2]), _string(service["escalated"][3])
         if service["incident"] and not _is_incident_id(service["incident"]):
             raise ValueError("an incident without an id")
         _whole(service["level"])

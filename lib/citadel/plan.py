@@ -50,8 +50,8 @@ come; `gives_up_in`: seconds until a person is called if nothing helps, None if 
 rung that an attempt stands on, for the record. `counts`: it is an attempt, to be counted before it is made."""
 
 History = namedtuple("History", "attempts level tries escalated escalation_count since_escalation maintenance incident "
-                                "healthy_for lost seen open_for treated")
-History.__new__.__defaults__ = ((), 0, 0, False, 0, None, "", "", None, None, 1, 0.0, {})
+                                "healthy_for lost seen open_for treated called_for")
+History.__new__.__defaults__ = ((), 0, 0, False, 0, None, "", "", None, None, 1, 0.0, {}, "")
 History.__doc__ = """What is on record of one service; ages in seconds.
 
 `attempts`: the age of each attempt, whatever its cause and incident. `level`: the highest rung tried in this incident,
@@ -60,7 +60,8 @@ was called, kept over incidents until the service was well for `healthy_forgets`
 the newest of these attempts. `maintenance`: its reason, or "". `incident`: the id of the open one, or "".
 `healthy_for`: how long the service was well when last it was. `lost`: the age of a loss of this record, or None.
 `seen`: passes in a row that found this cause, this one included. `open_for`: since the incident began.
-`treated`: how often, in the window, each dependency's unit was treated, for whichever of the services that need it."""
+`treated`: how often, in the window, each dependency's unit was treated, for whichever of the services that need it.
+`called_for`: the cause that was found when a person was called, or at the newest attempt after that."""
 
 Limits = namedtuple("Limits", "budget window backoff jitter restart_sec healthy_forgets verify per_level")
 Limits.__new__.__defaults__ = (5, 1800, (300, 600, 1200, 2400, 3600), 0.1, 5, 600, 120, 1)
@@ -100,7 +101,8 @@ def recall(record, cause="", maintenance="", window=1800, treated=None):
                    record.escalation.age if record.escalation else None, maintenance, record.incident,
                    record.healthy_for, lost, record.seen.get(cause, 0), record.open_for or 0.0,
                    {unit: sum(1 for one in attempts if one.age < window)
-                    for unit, attempts in (treated or {}).items()})
+                    for unit, attempts in (treated or {}).items()},
+                   record.escalation.cause if called else "")
 
 
 class Case(namedtuple("Case", "finding history limits dice")):
@@ -119,6 +121,13 @@ class Case(namedtuple("Case", "finding history limits dice")):
     def on_its_own(self):
         """The service is on its way, down or up, by systemd's hand; we keep ours off it."""
         return self.finding.condition in (STARTING, STOPPING, RESTARTING)
+
+    @property
+    def was_mended(self):
+        """A person was called for something beneath the service, and that is well now."""
+        called_for = self.history.called_for
+        return bool(called_for) and not called_for.startswith("gateway.") and called_for not in [
+            cause.cause for cause in self.finding.pressing_causes]
 
     @property
     def recent(self):
@@ -256,9 +265,9 @@ def is_it_confirmed(case):
 
 
 def is_it_due(case):
-    """RestartSec between two attempts; after a person was called, the growing pauses. A call that no attempt came
-    before (a veto, maintenance) delays none: its cause is gone now."""
-    if case.history.escalated and case.history.level:
+    """RestartSec between two attempts; after a person was called, the growing pauses. But no pause where no attempt
+    came before the call (a veto, maintenance), nor when what it was about, beneath the service, has been mended."""
+    if case.history.escalated and case.history.level and not case.was_mended:
         left = case.pause - (case.history.since_escalation or 0.0)
         if left > 0:
             return case.is_planned(ESCALATED, "%s; a person was called, and the next attempt comes in %s" % (
@@ -313,7 +322,9 @@ def _attempt(case):
     gives_up_in = attempts_left * (case.limits.verify + case.limits.restart_sec)
     treatment = LADDER[rung] if case.finding.condition == DOWN else LADDER[rung].replace("start", "restart")
     why = "%s; attempt on rung %d of %d: %s" % (case.finding.because, rung, RELIEVE, treatment)
-    return Plan(case.finding.unit, ACT, tuple(steps), why, next_in=0.0, level=rung, counts=True,
+    # What only prepares the ground for systemd's own restart is no try of the rung: if that fails, it comes again.
+    level = case.history.level if case.on_its_own else rung
+    return Plan(case.finding.unit, ACT, tuple(steps), why, next_in=0.0, level=level, counts=True,
                 gives_up_in=0.0 if case.history.escalated else float(gives_up_in))
 
 

@@ -118,8 +118,9 @@ class Host:
         """Waits until the gateway answers from a main process other than `not_pid`; the seconds that it took."""
         return self.wait(lambda: self.pid() not in (0, not_pid) and self.is_healthy(), "a healthy gateway", timeout)
 
-    def wait_state(self, unit, *states):
-        return self.wait(lambda: self.show(unit, "ActiveState") in states, "%s to be %s" % (unit, "/".join(states)))
+    def wait_state(self, unit, *states, timeout=90):
+        return self.wait(lambda: self.show(unit, "ActiveState") in states, "%s to be %s" % (unit, "/".join(states)),
+                         timeout=timeout)
 
     def age(self, unit):
         """Seconds since the unit became active."""

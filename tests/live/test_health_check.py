@@ -134,9 +134,9 @@ def test_check_is_critical_when_nobody_would_come(by_real_cron):
         return answer.out if answer.code == 2 else ""
 
     assert not critical()
-    host.do("mv", "/etc/cron.d/citadel", "/root/")
+    host.do("mv", "/etc/cron.d/citadel", "/root/cron-line")
     assert "/etc/cron.d/citadel is gone" in critical()
-    host.do("mv", "/root/citadel", "/etc/cron.d/")
+    host.do("mv", "/root/cron-line", "/etc/cron.d/citadel")
     host.do("systemctl", "mask", "--runtime", RECOVERY)
     assert RECOVERY + " is masked" in critical()
     host.do("systemctl", "unmask", "--runtime", RECOVERY)

@@ -27,12 +27,6 @@ DASHBOARD = os.path.join(TREE, "units", "grafana", "citadel-dashboard.json")
 TEXTFILES = "/var/lib/prometheus/node-exporter"
 PROMETHEUS, ALERTMANAGER, EXPORTER, NOTIFIED = 9090, 9093, 9100, 9099
 
-PROMETHEUS_YML = """\
-global: {scrape_interval: 1s, evaluation_interval: 1s}
-rule_files: [%s]
-alerting: {alertmanagers: [{static_configs: [{targets: ['127.0.0.1:9093']}]}]}
-scrape_configs: [{job_name: node, static_configs: [{targets: ['127.0.0.1:9100']}]}]
-"""
 ALERTMANAGER_YML = """\
 route: {receiver: test, group_by: ['...'], group_wait: 1s, group_interval: 1s, repeat_interval: 1h}
 receivers: [{name: test, webhook_configs: [{url: 'http://127.0.0.1:9099/', send_resolved: true}]}]
@@ -59,6 +53,13 @@ except OSError as error:
 """
 
 
+def of_readme(kind):
+    """The blocks of that kind in the README's section on monitoring, as a person would copy them."""
+    with open(os.path.join(TREE, "README.md")) as file:
+        section = file.read().partition("\n## Monitoring\n")[2].partition("\n## ")[0]
+    return "".join(text for word, text in re.findall("\n```([a-z]*)\n(.*?)```", section, re.S) if word == kind)
+
+
 class Monitoring:
     """The programs, started and stopped one by one, and the questions put to them."""
 
@@ -70,7 +71,8 @@ class Monitoring:
         # Alertmanager wants its templates in /usr/share; this is our own mount namespace, and the host's stays bare.
         assert isolation.inside()
         assert run(["mount", "-t", "overlay", "-o", "lowerdir=%s:/usr/share" % self.share, "none", "/usr/share"], 10).ok
-        self.write("prometheus.yml", PROMETHEUS_YML % self.path("rules.yml"))
+        self.write("prometheus.yml", "global: {scrape_interval: 1s, evaluation_interval: 1s}\n" + of_readme(
+            "yaml").replace("/opt/citadel/units/prometheus/citadel.rules.yml", self.path("rules.yml")))
         self.write("alertmanager.yml", ALERTMANAGER_YML)
         with open(RULES) as file:
             self.write("rules.yml", re.sub(r"for: \S+", "for: 1s", file.read()))
@@ -163,7 +165,7 @@ def monitoring(installed, tmp_path_factory):
     installed.do("mkdir", "-p", "-m", "755", TEXTFILES)
     installed.do("chown", "daemon:", os.path.dirname(TEXTFILES))       # as Debian's package: prometheus, below it root
     shipped = installed.read(CONF)
-    installed.write(CONF, SETTINGS + "[alertmanager]\nurls = http://127.0.0.1:%d\n" % ALERTMANAGER)
+    installed.write(CONF, SETTINGS + of_readme("ini"))
     one.start_exporter()
     one.start_listener()
     one.start_alertmanager()
@@ -198,13 +200,16 @@ def minute(host):
 
 
 def stranger_comes(host):
-    """Somebody holds the gateway's port, which no restart can help: a person is called."""
+    """Somebody holds the gateway's port, which no restart can help: a person is called. No pass looks before that."""
+    host.do("systemctl", "mask", "--runtime", RECOVERY)
+    host.wait(lambda: host.show(RECOVERY, "ActiveState") != "activating", "a pass to end", 300)
     host.write("/run/systemd/system/%s.d/fault.conf" % GATEWAY, "[Service]\nRestart=no\n")
     host.do("systemctl", "daemon-reload")
     host.kill(GATEWAY)
     host.wait_state(GATEWAY, "failed")
     host.do("systemd-run", "--unit=stranger", "python3", "-m", "http.server", "8002", "--bind", "127.0.0.1")
     host.wait(lambda: ":8002 " in host.do("ss", "-Hltn").out, "the stranger to listen")
+    host.do("systemctl", "unmask", "--runtime", RECOVERY)
 
 
 def stranger_leaves(host):
@@ -420,6 +425,19 @@ def test_a_url_without_a_scheme_is_refused_by_line(well):
         host.write(CONF, conf)
 
 
+# --- Nagios
+
+def test_the_nrpe_command_works_for_nobody_without_arguments(well):
+    command, = [line.partition("=")[2] for line in of_readme("").splitlines() if line.startswith("command[check_citadel]=")]
+    answer = well.do("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", *command.split(), ok=False)
+    assert answer.code == 0 and answer.err == "" and answer.out.count("\n") == 1
+    text, _, perfdata = answer.out.strip().partition(" | ")
+    assert text.startswith("OK: ")
+    for row in perfdata.split():
+        assert re.match(r"[a-z_]+=\d+\.\d+s(;[\d.]*){0,3};0$", row)
+    assert {row.partition("=")[0] for row in perfdata.split()} == {"response", "ollama_response", "redis_response"}
+
+
 # --- the journal
 
 def test_the_journal_tells_the_story_and_explains_it(well):
@@ -435,7 +453,9 @@ def test_the_journal_tells_the_story_and_explains_it(well):
         assert one["MESSAGE_ID"] == alerts.EVENTS[one["CITADEL_EVENT"]][0] and one["CITADEL_UNIT"] == GATEWAY
         assert one["CITADEL_CAUSE"] == "port.taken"
         assert one["CITADEL_EVENT"] == "step" or one["CITADEL_VERDICT"]
-    explained = host.do("journalctl", "-x", "--no-pager", "CITADEL_INCIDENT=" + incident).out
+    typed = [line[2:].replace("20261123T180000-1", incident) for line in of_readme("").splitlines() if line[:2] == "$ "]
+    explained, calls = [host.do("sh", "-c", line).out for line in typed]
+    assert "needs a person" not in calls and "port 8002" in calls
     assert "Subject: A person is needed for %s" % GATEWAY in explained
     assert "journalctl CITADEL_INCIDENT=%s" % incident in explained
     listed = host.do("journalctl", "--list-catalog").out
