@@ -347,6 +347,14 @@ def test_what_a_killed_writer_left_is_swept_and_in_nobody_s_way(directory):
     assert sorted(os.listdir(directory)) == [".other.prom.999999999.tmp", metrics.LOOK]
 
 
+def test_what_is_withdrawn_is_ours_alone(tmp_path, directory):
+    metrics.after_check(with_directory(directory), facts(), WELL, str(tmp_path / "state"), 1.8e9)
+    open(os.path.join(directory, "other.prom"), "w").close()
+    assert metrics.withdraw("-" + directory) == [metrics.LOOK, metrics.RECORD]
+    assert os.listdir(directory) == ["other.prom"]
+    assert metrics.withdraw(directory) == metrics.withdraw(directory + "/none") == []
+
+
 def test_alerts_that_wait_are_counted_without_reading_them(store):
     for number in (1, 2):
         alerts._spool(alerts.Letter("spool/2027011%d-firing.json" % number, alerts.Alert(

@@ -29,6 +29,7 @@ from citadel.report import printable, span
 JOURNAL = "/run/systemd/journal/socket"
 IDENTIFIER = "citadel-recovery"
 RECEIVERS = ("alertmanager", "hook")
+REFUSED = "spool/refused"
 MOST_SPOOLED = 100
 ALERTMANAGER = 5.0                      # seconds that one pass may spend on all Alertmanagers together, come what may
 RETRYING = 60                           # seconds that one pass may spend on alerts of earlier ones
@@ -187,6 +188,7 @@ def send_to_alertmanagers(settings, store, now, run=run_program, letter=None):
         alertmanager.as_posted(one.alert, now.wall) for one in oldest.values()], left,
         settings.alertmanager.credentials, run)
     why = alertmanager.summary(answers)
+    _note_refusal(why, store)
     if why:                             # who is slow to answer is not asked until the time is up once more
         store.seconds_sending += time.monotonic() - began
         return [], why
@@ -253,6 +255,17 @@ def _spool(letter, store):
     except (OSError, CitadelError) as error:
         store.trouble = "an alert could not be kept for later: %s" % error
     return False
+
+
+def _note_refusal(why, store):
+    """For `check` to say: why the Alertmanagers did not take what waits."""
+    if not why:
+        store.files.remove(REFUSED)
+        return
+    try:
+        store.files.write(REFUSED, why.encode("ascii", "backslashreplace"))
+    except (OSError, CitadelError) as error:
+        store.trouble = "%s could not be written: %s" % (REFUSED, error)
 
 
 def _letter_as_json(letter):

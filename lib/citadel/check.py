@@ -177,8 +177,11 @@ def not_told(wanted, facts, findings, state, moment):
     else:
         why = metrics.after_check(wanted, facts, findings, state, moment.wall)
     waiting = metrics.spooled(state)
-    return ([why] if why else []) + (["%d alert%s to be sent" % (
-        waiting, " waits" if waiting == 1 else "s wait")] if waiting else [])
+    if not waiting:
+        return [why] if why else []
+    refused = printable(_note(state, "spool/refused"), 300)             # alerts.py
+    return ([why] if why else []) + ["%d alert%s to be sent%s" % (
+        waiting, " waits" if waiting == 1 else "s wait", " (%s)" % refused if refused else "")]
 
 
 def code_of(finding, service):

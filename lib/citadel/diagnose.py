@@ -634,16 +634,19 @@ def _how_it_ended(unit, lines):
         how = "failed (%s)" % unit.result if unit.result not in ("", "success") else ""
     else:
         how = ""
+    if unit.exec_code == "killed":
+        return how + _said(lines, telling_only=True)        # "startup complete" is no reason to be killed
     return how + _said(lines) if how else _said(lines).lstrip(", ") if unit.active == "failed" else ""
 
 
-def _said(lines):
-    """The last telling line of the program itself; PID 1's own lines about the unit say only what we know."""
+def _said(lines, telling_only=False):
+    """The last telling line of the program itself, or, failing that, its last; PID 1's lines say only what we know."""
     own = [line for line in lines if not _is_systemds(line.text) and line.text.strip()
            and not any(nothing in line.text for nothing in _TELLS_NOTHING)]
     telling = [line for line in own if line.priority <= 3
                or any(word in line.text.lower() for word in _TELLING)]
-    return _quoted((telling or own)[-1].text) if own else ""
+    said = telling or (() if telling_only else own)
+    return _quoted(said[-1].text) if said else ""
 
 
 def _is_systemds(text):

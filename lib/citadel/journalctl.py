@@ -5,9 +5,8 @@ known" (an empty tuple, an empty Job) and never an error. Queries select by inde
 as the sender), which costs 4 ms in a journal of a million entries, where `-u` or `-b` read on for seconds.
 
 PID 1's own lines carry UNIT= and INVOCATION_ID=, the application's carry _SYSTEMD_INVOCATION_ID=
-(systemd.journal-fields(7)).
-Only fields that begin with `_` are journald's word; an application can forge the others, so PID 1's are asked for with
-_PID=1.
+(systemd.journal-fields(7)). Only fields that begin with `_` are journald's word; an application can forge the others,
+so PID 1's are asked for with _PID=1.
 """
 
 from citadel.commands import run as run_program
@@ -15,6 +14,7 @@ from citadel.facts import Job, Line
 from citadel.report import printable
 
 TIMEOUT = 5
+LAST_WORDS, RECENT = 10, 600            # lines, and the seconds for which they may explain an end
 JOB_RESULTS = ("done", "failed", "timeout", "dependency", "canceled", "skipped")
 
 
@@ -28,12 +28,16 @@ def last_job(unit, now, run=run_program):
     return Job(text(entry, "JOB_TYPE"), text(entry, "JOB_RESULT"), _age(entry, now))
 
 
-def last_lines(invocation, count, now, run=run_program):
-    """The newest `count` lines of one run of a unit, PID 1's and its own, oldest first."""
-    if not invocation or set(invocation) - frozenset("0123456789abcdef"):
-        return ()
-    found = _entries(["_SYSTEMD_INVOCATION_ID=" + invocation, "+", "_PID=1", "INVOCATION_ID=" + invocation], count,
-                     ("MESSAGE", "PRIORITY"), run)
+def last_lines(unit, invocation, count, now, run=run_program):
+    """The newest `count` lines of one run of a unit, PID 1's and its own, oldest first. Where the program said nothing
+    in that run (a start that was refused, seen on 257, or one that died at once), what it last said before."""
+    found = ()
+    if invocation and not set(invocation) - frozenset("0123456789abcdef"):
+        found = _entries(["_SYSTEMD_INVOCATION_ID=" + invocation, "+", "_PID=1", "INVOCATION_ID=" + invocation], count,
+                         ("MESSAGE", "PRIORITY", "_PID"), run)
+    if all(text(entry, "_PID") == "1" for entry in found):
+        before = _entries(["_SYSTEMD_UNIT=" + unit], LAST_WORDS, ("MESSAGE", "PRIORITY"), run)
+        found = tuple(entry for entry in before if (_age(entry, now) or 0) < RECENT) + found
     return tuple(Line(priority(entry), _age(entry, now), printable(text(entry, "MESSAGE"))) for entry in found)
 
 

@@ -302,6 +302,24 @@ def sweep(directory):
         os.close(base)
 
 
+def withdraw(directory):
+    """Removes our files from that directory of the settings, when we are uninstalled: a heartbeat that nobody renews
+    would be an alert for ever. The names of those that were there."""
+    gone = []
+    try:
+        base = _open(directory.lstrip("-"))
+    except OSError:
+        return gone
+    for name in (LOOK, RECORD):
+        try:
+            os.unlink(name, dir_fd=base)
+            gone.append(name)
+        except OSError:
+            pass                                        # mostly because it is not there
+    os.close(base)
+    return gone
+
+
 def _open(path):
     """A descriptor of the directory; OSError with a whole sentence when there is none that root may write into. No
     part of the path may be a link: whoever can make one would choose where root writes."""

@@ -119,7 +119,7 @@ def _second_look(service, wanted, settings, jobs, moment, run, stop_note):
         unit=unit,
         dependencies=tuple(_dependency_evidence(dependency, jobs, moment, run) for dependency in service.dependencies),
         last_job=journalctl.last_job(unit.name, moment, run=run),
-        lines=journalctl.last_lines(unit.invocation, LINES, moment, run=run),
+        lines=journalctl.last_lines(unit.name, unit.invocation, LINES, moment, run=run),
         stop=stop_note(unit.name),
         holder=host.holder(service.port, unit.control_group) if service.port else None,
         pid_files=tuple(found for found in (host.pid_file(path, unit.control_group) for path in wanted.pid_files)
@@ -138,7 +138,7 @@ def _dependency_evidence(dependency, jobs, moment, run):
     if _runs_and_answers(unit, dependency.probe):
         return dependency._replace(unit=unit)
     return dependency._replace(unit=unit, last_job=journalctl.last_job(unit.name, moment, run=run),
-                               lines=journalctl.last_lines(unit.invocation, LINES, moment, run=run))
+                               lines=journalctl.last_lines(unit.name, unit.invocation, LINES, moment, run=run))
 
 
 def _settings_problems(wanted, settings, run):

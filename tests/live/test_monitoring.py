@@ -31,6 +31,7 @@ ALERTMANAGER_YML = """\
 route: {receiver: test, group_by: ['...'], group_wait: 1s, group_interval: 1s, repeat_interval: 1h}
 receivers: [{name: test, webhook_configs: [{url: 'http://127.0.0.1:9099/', send_resolved: true}]}]
 """
+S3CRET = "$2y$05$Q2l0YWRlbFRlc3RTYWx0LuY9qw1Dg0tVDtKgWv/Ad3r2/OKMP6e/C"         # its bcrypt
 # Writes what Alertmanager notifies, a line each.
 LISTENER = """\
 import http.server, json, sys
@@ -108,13 +109,23 @@ class Monitoring:
         self.start("prometheus", PROMETHEUS, self.bin + "/prometheus", "--config.file=" + self.path("prometheus.yml"),
                    "--storage.tsdb.path=" + self.path("tsdb"), "--web.listen-address=127.0.0.1:%d" % PROMETHEUS)
 
-    def start_alertmanager(self):
+    def start_alertmanager(self, *words):
         self.start("alertmanager", ALERTMANAGER, self.bin + "/prometheus-alertmanager", "--cluster.listen-address=",
                    "--config.file=" + self.path("alertmanager.yml"), "--storage.path=" + self.path("alertmanager"),
-                   "--web.listen-address=127.0.0.1:%d" % ALERTMANAGER)
+                   "--web.listen-address=127.0.0.1:%d" % ALERTMANAGER, *words)
 
     def start_listener(self):
         self.start("listener", NOTIFIED, sys.executable, self.path("listener.py"), self.path("notified"), str(NOTIFIED))
+
+    def make_certificate(self, name):
+        """A certificate for that name, signed by itself; Alertmanager gets it by web.yml, with a password."""
+        subprocess.run(["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=" + name,
+                        "-addext", "subjectAltName=DNS:" + name, "-keyout", self.path("key.pem"), "-out",
+                        self.path("certificate.pem")], check=True, stderr=subprocess.DEVNULL)
+        self.write("web.yml", "tls_server_config: {cert_file: certificate.pem, key_file: key.pem}\n"
+                   "basic_auth_users: {citadel: %s}\n" % S3CRET)
+        with open(self.path("certificate.pem")) as file:
+            return file.read()
 
     def stop(self, name):
         process = self.running.pop(name)
@@ -329,6 +340,41 @@ def test_who_stands_in_alertmanagers_place_and_keeps_silent_costs_five_seconds(w
     assert minute(host) == 0
 
 
+def test_https_by_name_with_a_password(well, monitoring):
+    """From within the sandbox of the recovery unit: the name is looked up, the certificate is not trusted until the
+    host trusts it, and the password comes from a file that root alone may read."""
+    host, conf = well, well.read(CONF)
+    certificate = monitoring.make_certificate("alerts.example")
+    host.do("sh", "-c", "echo 127.0.0.1 alerts.example >>/etc/hosts")
+    host.write("/etc/citadel-credentials", "basic citadel:s3cret\n", 0o644)
+    host.write(CONF, SETTINGS + "[alertmanager]\nurls = https://alerts.example:%d\n"
+               "credentials = /etc/citadel-credentials\n" % ALERTMANAGER)
+    monitoring.stop("alertmanager")
+    monitoring.start_alertmanager("--web.config.file=" + monitoring.path("web.yml"))
+    try:
+        stranger_comes(host)
+        for step, why in (((), "/etc/citadel-credentials is readable by its group and everybody"),
+                          (("chmod", "600", "/etc/citadel-credentials"), "certificate")):
+            host.do(*step or ("true",))
+            assert minute(host) == 2
+            said = host.manager("check", ok=False).out
+            assert "1 alert waits to be sent (https://alerts.example:%d: " % ALERTMANAGER in said
+            assert why in said and "s3cret" not in said
+        incident = incident_of(host)["id"]
+        assert monitoring.notified(incident) == []
+        host.write("/usr/local/share/ca-certificates/alerts.crt", certificate)
+        host.do("update-ca-certificates")
+        minute(host)
+        monitoring.wait(lambda: monitoring.notified(incident) == ["firing"], "the notification")
+        mended(host)
+        minute(host)
+        monitoring.wait(lambda: monitoring.notified(incident) == ["firing", "resolved"], "the all-clear")
+    finally:
+        host.write(CONF, conf)
+        monitoring.stop("alertmanager")
+        monitoring.start_alertmanager()
+
+
 # --- what is shipped
 
 def test_every_panel_of_the_dashboard_shows_something(well, monitoring):
@@ -423,6 +469,14 @@ def test_a_url_without_a_scheme_is_refused_by_line(well):
         assert answer.code == 3 and answer.out.startswith("UNKNOWN: ") and "urls:" in answer.out
     finally:
         host.write(CONF, conf)
+
+
+def test_the_sandboxed_health_check_writes_them_too(well):
+    """citadel-health.service, where the timer is used: root without the right to write everywhere."""
+    well.do("sh", "-c", "rm -f %s/*.prom" % TEXTFILES)
+    well.do("systemctl", "start", "citadel-health.service")
+    assert well.do("sh", "-c", "stat -c '%%a %%U %%n' %s/*.prom" % TEXTFILES).out.split("\n")[:-1] == [
+        "644 root %s/citadel-record.prom" % TEXTFILES, "644 root %s/citadel.prom" % TEXTFILES]
 
 
 # --- Nagios

@@ -45,7 +45,7 @@ FAULTS = {
     "it crashed, and systemd may not restart it": Fault(
         crash_for_good, "gateway.crashed", "recovered", undo=lambda host: no_drop_in(host, GATEWAY), says="SIGKILL"),
     "it crashed until systemd gave up, and is mended": Fault(
-        crash_loop, "gateway.crash-loop", "recovered", undo=mend_uvicorn, says="exited 3"),
+        crash_loop, "gateway.crash-loop", "recovered", undo=mend_uvicorn, says="exited 3, 'cannot open the model store'"),
     "it crashes whatever we do": Fault(crash_loop, "gateway.crash-loop", "escalated", repair=mend_uvicorn),
     "all its processes are stopped by SIGSTOP": Fault(stop_signal(GATEWAY), "gateway.hung", "recovered", says="SIGSTOP"),
     "its cgroup is frozen": Fault(freeze, "gateway.hung", "recovered", says="frozen"),

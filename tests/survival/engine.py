@@ -8,7 +8,7 @@ from survival import judge, report
 from survival.world import Stage
 
 BEAT = 0.3
-LOOK_FOR_CALLS = 2.0            # seconds between two questions to the journal
+LOOK_FOR_CALLS = 3.0            # seconds between two questions to the journal
 
 
 def run(root, contestant, rows, say, evidence=lambda name, text: None):

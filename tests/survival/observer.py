@@ -51,6 +51,13 @@ class Observer:
         with self._lock:
             return tuple(self.samples), tuple(self.calls)
 
+    def sees_all_well(self):
+        """Whether the newest look, no older than a look may take, found all well."""
+        with self._lock:
+            last = self.samples[-1] if self.samples else None
+            return bool(last and last.status == 200 and last.pid and not last.needs
+                        and time.monotonic() - self._began - last.at < 4 * PAUSE)
+
     def called(self, source, key, cause, text):
         with self._lock:
             self.calls.append(Call(self.now(), source, key, cause, text))

@@ -7,6 +7,7 @@ run again: the manifest goes last.
 import os
 import stat
 
+from citadel import metrics, settings
 from citadel.errors import CitadelError
 from citadel.installer import layout, manifest, systemd
 from citadel.installer.installation import require_lock
@@ -40,6 +41,8 @@ def uninstall(host, source, purge=False, dry_run=False):
     failures = _stop(host, installed, present)
     for path in present:
         tree.remove(path)
+    if host.is_running:
+        _withdraw_metrics(host)
     _remove_byte_code(tree, installed.files)
     _remove_empty_directories(tree, installed, present)
     if layout.CATALOG in present:
@@ -74,6 +77,16 @@ def _installed(host, source):
         wanted = ()
     links = {REDIS_ALIAS: ""} if (host.tree.link_target(REDIS_ALIAS) or "").endswith("/redis.service") else {}
     return manifest.Manifest({item.path: "" for item in wanted}, links)
+
+
+def _withdraw_metrics(host):
+    """From the directory that the settings name; where they cannot be read, from the default one."""
+    try:
+        wanted = settings.parse((host.tree.read(SETTINGS) or b"").decode("utf-8", "replace"), SETTINGS)
+    except CitadelError:
+        wanted = settings.parse("", SETTINGS)
+    for name in metrics.withdraw(wanted.metrics.directory) if wanted.metrics.directory else ():
+        host.say("removed  %s/%s" % (wanted.metrics.directory.lstrip("-"), name))
 
 
 def _stop(host, installed, present):
