@@ -112,7 +112,8 @@ def test_a_resolved_alert_has_the_same_labels_and_start():
 
 @pytest.mark.parametrize("started, ended, now, expected", [
     pytest.param(2e9, None, 1.8e9, ("2027-01-15T08:00:00Z", None), id="the clock was stepped back while it fires"),
-    pytest.param(1.8e9, 1e9, 1.8e9 + 9, ("2027-01-15T08:00:00Z", "2027-01-15T08:00:00Z"), id="it ended before it began"),
+    pytest.param(1.8e9, 1e9, 1.8e9 + 9, ("2027-01-15T08:00:00Z", "2027-01-15T08:00:00Z"),
+                 id="it ended before it began"),
     pytest.param(2e9, 2e9, 1.8e9, ("2027-01-15T08:00:00Z", "2027-01-15T08:00:00Z"), id="stepped back before its end"),
 ])
 def test_times_are_in_order_whatever_the_clock_did(started, ended, now, expected):
@@ -213,6 +214,23 @@ def test_a_name_is_looked_up_in_bounded_time(receiver):
     assert one.heard[0][0].split("\r\n")[1] == "Host: am.example:" + port
 
 
+def test_an_address_that_is_silent_leaves_time_for_the_next(receiver):
+    one = receiver(says(TAKEN))
+    port = int(one.url.rpartition(":")[2])
+    with socket.socket() as full:           # a listener whose queue is full: the kernel drops what comes after
+        full.bind(("127.0.0.2", port))
+        full.listen(0)
+        fillers = [socket.socket() for _ in range(4)]
+        for filler in fillers:
+            filler.setblocking(False)
+            filler.connect_ex(("127.0.0.2", port))
+        run = lambda argv, timeout: Answer(argv, 0, "127.0.0.2 STREAM\n127.0.0.1 STREAM\n", "", 0.0, False)    # noqa: E731
+        url = "http://am.example:%d" % port
+        assert tell([url], run=run) == {url: ""}
+        for filler in fillers:
+            filler.close()
+
+
 def test_a_name_that_nobody_knows(receiver):
     one = receiver(says(TAKEN))
     run = lambda argv, timeout: Answer(argv, 2, "", "", 0.0, False)         # noqa: E731
@@ -221,7 +239,8 @@ def test_a_name_that_nobody_knows(receiver):
 
 
 @pytest.mark.parametrize("url, place", [
-    ("http://127.0.0.1:9093", ("http", "127.0.0.1", 9093, "")), ("https://am.example", ("https", "am.example", 443, "")),
+    ("http://127.0.0.1:9093", ("http", "127.0.0.1", 9093, "")),
+    ("https://am.example", ("https", "am.example", 443, "")),
     ("http://[::1]:9093/am", ("http", "::1", 9093, "/am")), ("http://[::1]", ("http", "::1", 80, ""))])
 def test_a_url_is_read(url, place):
     assert tuple(alertmanager.read_place(url)) == place
@@ -239,7 +258,8 @@ def credentials(tmp_path):
     return make
 
 
-@pytest.mark.parametrize("text, sent", [("bearer s3cret\n", "Bearer s3cret"), ("Basic me:s3cret", "Basic bWU6czNjcmV0")])
+@pytest.mark.parametrize("text, sent", [
+    ("bearer s3cret\n", "Bearer s3cret"), ("Basic me:s3cret", "Basic bWU6czNjcmV0")])
 def test_credentials_are_sent(receiver, credentials, text, sent):
     one = receiver(says(TAKEN))
     assert list(tell([one.url], credentials=credentials(text)).values()) == [""]
@@ -265,6 +285,7 @@ def test_credentials_that_are_not_there(tmp_path):
 
 @pytest.mark.parametrize("answers, words", [
     ({}, ""), ({"http://a": "", "http://b": "silent"}, ""), ({"http://a": "silent"}, "http://a: silent"),
-    ({"http://%d" % n: "x" for n in range(3)}, "none of 3 Alertmanagers took it: http://0: x; http://1: x; http://2: x")])
+    ({"http://%d" % n: "x" for n in range(3)},
+     "none of 3 Alertmanagers took it: http://0: x; http://1: x; http://2: x")])
 def test_summary(answers, words):
     assert alertmanager.summary(answers) == words

@@ -86,7 +86,7 @@ def tell(urls, posted, seconds, credentials="", run=run_program, monotonic=time.
     body = json.dumps(posted, sort_keys=True).encode("ascii")
     places = {url: read_place(url) for url in urls}
     known = look_up({place.host for place in places.values()}, end, run, monotonic)
-    exchanges = {url: _Exchange(place, known.get(place.host, ()), _request(place, body, authorized))
+    exchanges = {url: _Exchange(place, known.get(place.host, ()), _request(place, body, authorized), end, monotonic)
                  for url, place in places.items()}
     try:
         _converse(list(exchanges.values()), end, monotonic)
@@ -136,8 +136,10 @@ def _converse(exchanges, end, monotonic):
         poll = select.poll()
         for exchange, events in waiting:
             poll.register(exchange.socket, events)
-        ready = {descriptor for descriptor, _ in poll.poll(max(0.0, end - monotonic()) * 1000)}
-        waiting = [(one, events if one.socket.fileno() not in ready else one.go_on()) for one, events in waiting]
+        until = min([end] + [one.try_until for one, _ in waiting])
+        ready = {descriptor for descriptor, _ in poll.poll(max(0.0, until - monotonic()) * 1000)}
+        waiting = [(one, one.go_on() if one.socket.fileno() in ready else one.go_on_elsewhere(events))
+                   for one, events in waiting]
         waiting = [(one, events) for one, events in waiting if events]
 
 
@@ -145,15 +147,20 @@ class _Exchange:
     """One POST. `begin` and `go_on` give the poll events that it waits for, 0 at its end; then `why` says why it was
     not taken, "" when it was."""
 
-    def __init__(self, place, addresses, request):
+    def __init__(self, place, addresses, request, end, monotonic):
         self.socket, self.why = None, "the name %s is not known" % place.host
+        self.try_until = self._deadline = end
+        self._monotonic = monotonic
         self._place, self._addresses, self._request = place, list(addresses), request
         self._heard, self._step, self._ended = b"", None, False
 
     def begin(self):
-        """Connects to the next of its addresses."""
+        """Connects to the next of its addresses, each of which may take its share of the time: one that nobody
+        answers at (IPv6 without a way) must not use up that of the next."""
         while self._addresses:
             self.close()
+            now = self._monotonic()
+            self.try_until = now + (self._deadline - now) / len(self._addresses)
             address = self._addresses.pop(0)
             try:
                 self.socket = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_STREAM)
@@ -167,6 +174,10 @@ class _Exchange:
             self.why = os.strerror(code)
         self._ended = True
         return 0
+
+    def go_on_elsewhere(self, events):
+        """Nothing came from this address: is it time for the next one?"""
+        return self.begin() if self._monotonic() >= self.try_until and self._addresses else events
 
     def go_on(self):
         try:
@@ -194,6 +205,7 @@ class _Exchange:
         if code:
             self.why = os.strerror(code)
             return self.begin()
+        self.try_until, self._addresses = self._deadline, []
         if self._place.scheme == "https":
             import ssl
             self.socket = ssl.create_default_context().wrap_socket(

@@ -314,6 +314,8 @@ def firing(store):
     for entry in store.files.names("firing"):
         try:
             alert = _alert_in(from_json(store.files.read("firing/" + entry, 65536) or b""))
+            if entry != alert.incident + ".json":
+                raise ValueError("not what it is called")
             found[alert.incident] = alert
         except (OSError, ValueError):
             store.files.remove("firing/" + entry)

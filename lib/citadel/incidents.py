@@ -230,8 +230,9 @@ class Store:
         return before
 
     def counts(self, unit):
-        """What was ever counted of a service: {"attempts": …, "escalations": …, "recovered": …, "escalated": …} and the
-        "seconds" that all its ended incidents lasted; what is not there is 0. No `reset` takes any of it back."""
+        """What was ever counted of a service: "attempts", "escalations", the incidents that ended ("recovered", or
+        "escalated" where a person was called), and the "seconds" that these lasted. What is not there is 0; no `reset`
+        takes any of it back."""
         return dict((self._load()["services"].get(unit) or {}).get("counts", {}))
 
     def forget_loss(self):

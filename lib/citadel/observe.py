@@ -8,7 +8,7 @@ follow: the journal, the port's holder, the processes, the settings of the gatew
 import os
 import time
 
-from citadel import clock, commands, gateway_settings, host, installed, journalctl, probes, systemctl
+from citadel import clock, commands, host, installed, journalctl, probes, systemctl
 from citadel.errors import CannotLook
 from citadel.facts import Dependency, Facts, Host, PidFile, Probe, Service, Stop, Unit
 from citadel.settings import address
@@ -145,6 +145,7 @@ def _settings_problems(wanted, settings, run):
     """The gateway's own settings against what its unit really starts."""
     if not wanted.settings:
         return ()
+    from citadel import gateway_settings            # a healthy check need not load it
     document = gateway_settings.read(wanted.settings)
     if document is None:
         return ()

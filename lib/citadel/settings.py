@@ -601,7 +601,8 @@ def _refuse(path, status, owners, forbidden_mode):
         raise NotPermitted("%s is not a regular file" % path)
     if owners is not None and status.st_uid not in owners:
         raise NotPermitted("%s belongs to uid %d; %s must not trust it" % (path, status.st_uid, _whose(owners)))
-    for what, bits, so in (("writable", (0o020, 0o002), "must not trust it"), ("readable", (0o040, 0o004), "alone may")):
+    for what, bits, so in (("writable", (0o020, 0o002), "must not trust it"),
+                           ("readable", (0o040, 0o004), "alone may")):
         others = [who for bit, who in zip(bits, ("its group", "everybody")) if status.st_mode & forbidden_mode & bit]
         if others:
             raise NotPermitted("%s is %s by %s; %s %s" % (path, what, " and ".join(others), _whose(owners), so))

@@ -19,7 +19,7 @@ import provision
 from citadel import alerts, metrics
 from citadel.commands import run
 from citadel.rehearsal import isolation
-from host import GATEWAY, MANAGER, RECOVERY, TREE
+from host import GATEWAY, RECOVERY, TREE, install
 from test_recovery import CONF, SETTINGS
 
 RULES = os.path.join(TREE, "units", "prometheus", "citadel.rules.yml")
@@ -119,9 +119,10 @@ class Monitoring:
 
     def make_certificate(self, name):
         """A certificate for that name, signed by itself; Alertmanager gets it by web.yml, with a password."""
-        subprocess.run(["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=" + name,
-                        "-addext", "subjectAltName=DNS:" + name, "-keyout", self.path("key.pem"), "-out",
-                        self.path("certificate.pem")], check=True, stderr=subprocess.DEVNULL)
+        subprocess.run(["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2",
+                        "-subj", "/CN=" + name, "-addext", "subjectAltName=DNS:" + name,
+                        "-keyout", self.path("key.pem"), "-out", self.path("certificate.pem")],
+                       check=True, stderr=subprocess.DEVNULL)
         self.write("web.yml", "tls_server_config: {cert_file: certificate.pem, key_file: key.pem}\n"
                    "basic_auth_users: {citadel: %s}\n" % S3CRET)
         with open(self.path("certificate.pem")) as file:
@@ -205,7 +206,7 @@ def minute(host):
     """What cron does each minute, but waiting for the pass; the check's code."""
     code = host.manager("check", "--quiet", ok=False).code
     if code:
-        host.wait(lambda: host.show(RECOVERY, "ActiveState") not in ("activating", "deactivating"), "a pass to end", 300)
+        host.wait(lambda: host.show(RECOVERY, "ActiveState") != "activating", "a pass to end", 300)
         host.do("systemctl", "start", RECOVERY, timeout=300, ok=False)
     return code
 
@@ -396,7 +397,8 @@ def test_every_panel_of_the_dashboard_shows_something(well, monitoring):
             expression = target["expr"]
             for name, value in (("$__range", "10m"), ("$__rate_interval", "1m"), ("$instance", ".*"), ("$unit", ".*")):
                 expression = expression.replace(name, value)
-            answer = monitoring.get(PROMETHEUS, "/api/v1/query_range", query=expression, start=now - 600, end=now, step=5)
+            answer = monitoring.get(PROMETHEUS, "/api/v1/query_range", query=expression, start=now - 600, end=now,
+                                    step=5)
             if not answer or not any(series["values"] for series in answer["data"]["result"]):
                 empty.append((panel["title"], expression))
     assert not empty and len(dashboard["panels"]) > 10
@@ -436,7 +438,8 @@ def test_promtool_has_nothing_to_say_against_our_rules():
 # --- bad input
 
 @pytest.mark.parametrize("make, says", [
-    pytest.param("mkdir -p /srv/textfiles && chown daemon: /srv/textfiles", "belongs to uid 1, not to root", id="another's"),
+    pytest.param("mkdir -p /srv/textfiles && chown daemon: /srv/textfiles", "belongs to uid 1, not to root",
+                 id="another's"),
     pytest.param("ln -s /tmp /srv/textfiles", "is a symbolic link", id="a link"),
     pytest.param("true", "does not exist", id="missing"),
     pytest.param("mkdir /srv/textfiles && mount -t tmpfs -o size=4k,mode=755 full /srv/textfiles && "
@@ -482,7 +485,7 @@ def test_the_sandboxed_health_check_writes_them_too(well):
 # --- Nagios
 
 def test_the_nrpe_command_works_for_nobody_without_arguments(well):
-    command, = [line.partition("=")[2] for line in of_readme("").splitlines() if line.startswith("command[check_citadel]=")]
+    command, = re.findall(r"^command\[check_citadel\]=(.*)$", of_readme(""), re.M)
     answer = well.do("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", *command.split(), ok=False)
     assert answer.code == 0 and answer.err == "" and answer.out.count("\n") == 1
     text, _, perfdata = answer.out.strip().partition(" | ")
@@ -507,10 +510,24 @@ def test_the_journal_tells_the_story_and_explains_it(well):
         assert one["MESSAGE_ID"] == alerts.EVENTS[one["CITADEL_EVENT"]][0] and one["CITADEL_UNIT"] == GATEWAY
         assert one["CITADEL_CAUSE"] == "port.taken"
         assert one["CITADEL_EVENT"] == "step" or one["CITADEL_VERDICT"]
-    typed = [line[2:].replace("20261123T180000-1", incident) for line in of_readme("").splitlines() if line[:2] == "$ "]
+    typed = [line[2:].replace("20261123T180000-1", incident) for line in of_readme("").splitlines()
+             if line.startswith("$ ")]
     explained, calls = [host.do("sh", "-c", line).out for line in typed]
     assert "needs a person" not in calls and "port 8002" in calls
     assert "Subject: A person is needed for %s" % GATEWAY in explained
     assert "journalctl CITADEL_INCIDENT=%s" % incident in explained
     listed = host.do("journalctl", "--list-catalog").out
     assert all(message_id in listed for message_id, _ in alerts.EVENTS.values())
+
+
+def test_an_uninstallation_takes_metrics_and_catalog_away(well):
+    """Else a heartbeat that nobody renews would be an alert for ever."""
+    host = well
+    answer = install(host.machine, "--uninstall")
+    try:
+        assert answer.ok, answer.err
+        assert host.do("ls", "-A", TEXTFILES).out == ""
+        assert alerts.EVENTS["firing"][0] not in host.do("journalctl", "--list-catalog").out
+    finally:
+        assert install(host.machine, "--schedule", "none").ok
+        host.wait_healthy()
