@@ -162,6 +162,16 @@ def test_who_does_not_take_it_is_named_and_keeps_nobody_waiting(receiver, behave
     assert answers[good.url] == "" and answers[bad.url] and why in answers[bad.url]
 
 
+def test_who_floods_is_left_after_enough_and_not_at_the_deadline(receiver):
+    def behave(connection, over):
+        connection.sendall(b"HTTP/1.1 500 E\r\n")
+        floods(b"X: y\r\n")(connection, over)
+    one = receiver(behave)
+    started = time.monotonic()
+    assert tell([one.url], seconds=5) == {one.url: "HTTP 500 E"}
+    assert time.monotonic() - started < 2
+
+
 @pytest.mark.parametrize("behave", [
     pytest.param(says(TAKEN), id="at once"),
     pytest.param(says(b"HTTP/1.1 100 Continue\r\n\r\n" + TAKEN), id="after an interim answer"),

@@ -302,6 +302,19 @@ def test_after_an_outage_nothing_is_lost_and_nothing_ends_before_it_was_heard(st
     assert left == [3, 2, 1, 0, 0, 0]
 
 
+def test_alertmanager_is_back_when_the_incident_ends(store, journald, receivers):
+    """The pass that ends the incident delivers its beginning, and only the next one its end."""
+    down = receivers("HTTP/1.1 503 Busy\r\n\r\n")
+    to, incident = settings(urls=(down.url,)), opened(store)
+    alerts.escalate(STEP, FINDING, incident, to, store, NOW)
+    down.answer, before = GOOD, len(down.heard)
+    over(store, to, later(store, 90))
+    alerts.send_spooled(to, store)
+    assert posted(down)[before:] == [[("firing", incident)]]
+    alerts.send_spooled(to, store)
+    assert posted(down)[before:] == [[("firing", incident)], [("resolved", incident)]] and not alerts.spooled(store)
+
+
 def test_the_spool_survives_a_reboot(store, journald, receivers, tmp_path):
     down = receivers("HTTP/1.1 503 Busy\r\n\r\n")
     to, incident = settings(urls=(down.url,)), opened(store)

@@ -179,7 +179,9 @@ def send_to_alertmanagers(settings, store, now, run=run_program, letter=None):
         letters.append(letter)
     oldest = {}
     for one in letters + [Letter("", alert, ()) for _, alert in sorted(firing(store).items())]:
-        oldest.setdefault(to_json(alertmanager.labels(one.alert)), one)
+        identity = to_json(alertmanager.labels(one.alert))
+        if identity not in store.told_late:
+            oldest.setdefault(identity, one)
     left = ALERTMANAGER - store.seconds_sending
     if not oldest or left < 0.1:
         return [], "their time in this pass is used up" if oldest else ""
@@ -192,7 +194,9 @@ def send_to_alertmanagers(settings, store, now, run=run_program, letter=None):
     if why:                             # who is slow to answer is not asked until the time is up once more
         store.seconds_sending += time.monotonic() - began
         return [], why
-    for one in oldest.values():
+    for identity, one in oldest.items():
+        if letter and one.name not in ("", letter.name):
+            store.told_late.add(identity)
         if one.name:
             _note_waiting(one, [name for name in one.waiting if name != "alertmanager"], store)
     return [one.name for one in oldest.values() if one.name], ""
@@ -346,6 +350,7 @@ def send_spooled(settings, store, run=run_program):
             settings.alertmanager.urls if name == "alertmanager" else settings.hook.command)], store)
     if settings.alertmanager.urls:
         send_to_alertmanagers(settings, store, store.now(), run)
+        store.told_late.clear()             # the pass ends here
     send_to_hook(settings, store, run)
     return len(letters) - spooled(store)
 

@@ -98,6 +98,7 @@ class Store:
         self.now = now
         self.trouble = ""
         self.seconds_sending = 0.0      # that were spent in vain on telling Alertmanager (alerts.py)
+        self.told_late = set()          # labels of what it was told late in this pass; what follows has to wait
         self._fallback = Directory(fallback)
         self._most_incidents = most_incidents
         self._locked = False
@@ -224,7 +225,6 @@ class Store:
         fresh = _new_service()
         for kept in ("incident", "opened", "last_pass", "healthy_since"):
             fresh[kept] = service[kept]
-        fresh["counts"] = service.get("counts", {})
         service.update(fresh)
         self._save()
         return before

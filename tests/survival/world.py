@@ -155,7 +155,7 @@ class World(Host):
     def evidence(self):
         """What a person would look at where a row has failed."""
         units = self.do("systemctl", "--no-pager", "status", "-n0", GATEWAY, OLLAMA, REDIS, ok=False, timeout=100).out
-        return units + "\n".join(self.journal("--since=@%d" % int(self.began - 1))[-400:])
+        return units + "\n".join(self.journal("--since=@%d" % int(self.began - 1))[-3000:])
 
 
 class Stage:
