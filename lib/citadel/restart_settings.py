@@ -167,10 +167,11 @@ def _bytes(text):
 
 
 def _bare(command):
-    """A command line without the characters before its path that say how to run it (systemd.service(5))."""
-    return command.lstrip("@-:+!|")
+    """A command line without the characters before its path that say how to run it (systemd.service(5)), and without
+    single quotes: 247 and 252 show a command's words without them, 257 with them where they are needed."""
+    return command.lstrip("@-:+!|").replace("'", "")
 
 
 def _commands(shown):
     """The argv of each command in `show`'s "{ path=... ; argv[]=... ; ignore_errors=no ; ... }"."""
-    return [part.partition(" ; ignore_errors=")[0].split() for part in shown.split("argv[]=")[1:]]
+    return [part.partition(" ; ignore_errors=")[0].replace("'", "").split() for part in shown.split("argv[]=")[1:]]
