@@ -13,7 +13,7 @@ HEARTBEAT = "/var/lib/citadel-recovery/last-check"
 def by_real_cron(host):
     """Debian's cron with our line in cron.d, and a sendmail that keeps what it is given."""
     host.write("/usr/sbin/sendmail", "#!/bin/sh\ncat >>/root/mail\n", 0o755)
-    host.do("rm", "-f", "/root/mail")
+    host.do("rm", "-f", "/root/mail", HEARTBEAT)
     assert install(host.machine, "--schedule", "cron").ok
     host.do("systemctl", "start", "cron.service")
     host.wait(lambda: checked_at(host) is not None, "cron to run its first check", timeout=90)
