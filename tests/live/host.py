@@ -179,7 +179,8 @@ class Host:
             for top, directories, names in os.walk(upper) if name.endswith("-upper") else ():
                 for place in (os.path.join(top, name) for name in directories + names):
                     path, entry = place[len(upper):], _entry(place)
-                    if not path.startswith(VOLATILE + MONITORING) and entry != _entry(self.machine.lower.rstrip("/") + path):
+                    if not path.startswith(VOLATILE + MONITORING) and entry != _entry(
+                            self.machine.lower.rstrip("/") + path):
                         found.add((path,) + entry)
         return found
 
