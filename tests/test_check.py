@@ -2,7 +2,7 @@ import os
 
 import pytest
 
-from citadel import check, diagnose, settings
+from citadel import check, diagnose, notes, settings
 from citadel.clock import Now
 from citadel.diagnose import Cause, Finding
 from citadel.durable import Directory
@@ -120,7 +120,7 @@ def test_the_gravest_service_leads_and_the_others_follow(tmp_path):
 def test_well_again_with_an_open_incident_calls_for_a_pass_and_sends_no_mail(tmp_path):
     state, service = str(tmp_path / "state"), facts().services[0]
     healthy = facts()._replace(services=(service._replace(dependencies=()),))
-    Directory(state).write(check.OPEN, ("20261123T180000-1 %s\n20261123T180000-2 b.service\n" % UNIT).encode())
+    Directory(state).write(notes.OPEN, ("20261123T180000-1 %s\n20261123T180000-2 b.service\n" % UNIT).encode())
     code, line, _, findings = checked(tmp_path, lambda wanted: healthy, state=state)
     assert code == 1 and line.startswith("WARNING: %s is well again, incident 20261123T180000-1 is still open" % UNIT)
     assert not check.news(code, findings, line, state=state)
@@ -165,8 +165,8 @@ def test_an_incident_that_no_pass_looks_at(tmp_path):
     with store.lock("check"):
         name = store.open_incident(UNIT, "gateway.hung", "it hangs")
         store.mark_pass(UNIT, "gateway.hung")
-    assert check.left_alone(state, NOW._replace(wall=NOW.wall + 800, boottime=5800.0)) == []
-    told = check.left_alone(state, NOW._replace(wall=NOW.wall + 1200, boottime=6200.0))
+    assert check.left_alone(check.open_incidents(state), state, NOW._replace(wall=NOW.wall + 800, boottime=5800.0)) == []
+    told = check.left_alone(check.open_incidents(state), state, NOW._replace(wall=NOW.wall + 1200, boottime=6200.0))
     assert told == ["incident %s of %s is open, and no recovery pass has looked at it for 20 min" % (name, UNIT)]
 
 

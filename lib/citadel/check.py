@@ -19,7 +19,7 @@ This path is measured in milliseconds: nothing heavy is imported before somethin
 
 import os
 
-from citadel import clock, commands, diagnose, metrics, observe, probes, settings
+from citadel import clock, commands, diagnose, metrics, notes, observe, probes, settings
 from citadel.errors import CitadelError, UsageError
 from citadel.facts import Stop
 from citadel.report import printable
@@ -32,7 +32,6 @@ LIMIT = 9.5                 # seconds for all of it, so that a monitor with the 
 LONGEST_CALL = 4.0          # of which one program may take: systemd answers in milliseconds or is stuck for 90 s
 STATE = "/var/lib/citadel-recovery"
 SAID = "check-said"         # what cron was told since all was well; in STATE
-OPEN = "open"               # the open incidents, a line each; in STATE (incidents.py)
 HEARTBEAT = "last-check"    # when cron or the timer last ran this; in STATE
 MISSED = 300                # seconds without a scheduled check that are no hiccup of a busy host any more
 LEFT_ALONE = 900            # seconds for which an incident may be open without a pass; one takes up to 9 min
@@ -54,9 +53,9 @@ def check(path=settings.DEFAULT_PATH, must_exist=False, service="", look=None, s
     worst = max(codes, key=GRAVITY.index)
     order = sorted(range(len(codes)), key=lambda at: -GRAVITY.index(codes[at]))
     texts = [sentence(findings[at]) for at in order if codes[at] or worst == OK]
-    moment = now()
-    unguarded = unguarded_against(facts, state, moment, scheduled)
-    mild = to_be_closed(state, [finding.unit for finding, code in zip(findings, codes) if code == OK])
+    moment, left_open = now(), open_incidents(state)
+    unguarded = unguarded_against(facts, left_open, state, moment, scheduled)
+    mild = to_be_closed(left_open, [finding.unit for finding, code in zip(findings, codes) if code == OK])
     if look is None and not service and not must_exist:         # else it was a question about something else
         mild += not_told(wanted, facts, findings, state, moment)
     if unguarded or mild:
@@ -87,9 +86,9 @@ def stop_note(unit, state):
         return Stop()
 
 
-def unguarded_against(facts, state, moment, scheduled):
+def unguarded_against(facts, left_open, state, moment, scheduled):
     """A sentence for each reason why recovery might not come: it is not armed, nobody asks for it, or it hangs."""
-    told = list(diagnose.unguarded(facts)) + left_alone(state, moment)
+    told = list(diagnose.unguarded(facts)) + left_alone(left_open, state, moment)
     if scheduled:
         note_heartbeat(state, moment)
     elif facts.host.installed.schedule in ("cron", "timer"):
@@ -97,16 +96,15 @@ def unguarded_against(facts, state, moment, scheduled):
     return told
 
 
-def to_be_closed(state, units):
+def to_be_closed(left_open, units):
     """A sentence for each incident that is on record as open though its service is well: it came back by itself, or by
     a person's hand."""
     return ["%s is well again, incident %s is still open" % (unit, name)
-            for name, unit in open_incidents(state) if unit in units]
+            for name, unit in left_open if unit in units]
 
 
-def left_alone(state, moment):
+def left_alone(left_open, state, moment):
     """A sentence for each open incident that no pass has looked at for too long."""
-    left_open = open_incidents(state)
     if not left_open:
         return []
     from citadel.incidents import Store
@@ -119,7 +117,7 @@ def left_alone(state, moment):
 
 def open_incidents(state):
     """(id, unit) of the incidents on record as open; none for a user who may not read our state."""
-    return [tuple(line.split(" ", 1)) for line in _note(state, OPEN).splitlines() if " " in line]
+    return [tuple(line.split(" ", 1)) for line in notes.read(state, notes.OPEN).splitlines() if " " in line]
 
 
 def note_heartbeat(state, moment):
@@ -142,7 +140,7 @@ def missed_checks(state, moment, installed_at):
     if os.geteuid():
         return []                               # the note is root's
     try:
-        age = moment.boottime - float(_note(state, HEARTBEAT))
+        age = moment.boottime - float(notes.read(state, HEARTBEAT))
     except ValueError:
         age = moment.boottime
     if age < 0:                                 # noted before this boot
@@ -155,20 +153,6 @@ def missed_checks(state, moment, installed_at):
     return ["the health check has not been run for %s: look at cron, or at citadel-health.timer" % span(age)]
 
 
-def _note(state, name):
-    """The text of one of our small notes, "" for none, and for a user who may not read our state."""
-    try:
-        descriptor = os.open(os.path.join(state, name), os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    except OSError:
-        return ""
-    try:
-        return os.read(descriptor, 65536).decode("ascii", "replace")
-    except OSError:
-        return ""
-    finally:
-        os.close(descriptor)
-
-
 def not_told(wanted, facts, findings, state, moment):
     """Writes the metrics, as root; a sentence where that is not possible, and one for alerts that wait: the recovery
     pass that a warning calls for sends them."""
@@ -179,7 +163,7 @@ def not_told(wanted, facts, findings, state, moment):
     waiting = metrics.spooled(state)
     if not waiting:
         return [why] if why else []
-    refused = printable(_note(state, "spool/refused"), 300)             # alerts.py
+    refused = printable(notes.read(state, "spool/refused"), 300)             # alerts.py
     return ([why] if why else []) + ["%d alert%s to be sent%s" % (
         waiting, " waits" if waiting == 1 else "s wait", " (%s)" % refused if refused else "")]
 

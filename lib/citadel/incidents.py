@@ -32,12 +32,12 @@ from citadel import clock
 from citadel.durable import Directory, from_json, to_json
 from citadel.errors import CannotLook, LockHeld, NotPermitted, UsageError
 from citadel.facts import Stop
+from citadel.notes import OPEN
 from citadel.report import printable
 from citadel.systemctl import valid_name
 
 DIRECTORY = "/var/lib/citadel-recovery"
 FALLBACK = "/run/citadel-recovery"
-OPEN = "open"
 SCHEMA = 1
 MOST_ATTEMPTS = 200
 MOST_STEPS = 500

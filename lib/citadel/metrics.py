@@ -12,7 +12,7 @@ a file of their own.
 import os
 import stat
 
-from citadel import __version__
+from citadel import __version__, notes
 from citadel.report import printable
 
 LOOK, RECORD = "citadel.prom", "citadel-record.prom"
@@ -174,29 +174,15 @@ def spooled(state):
 
 
 def _dropped(state):
-    words = _read(os.path.join(state, "spool", "dropped")).strip()
+    words = notes.read(state, "spool/dropped").strip()
     return int(words) if words.isdigit() else 0
-
-
-def _read(path):
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    except OSError:
-        return b""
-    try:
-        return os.read(descriptor, 65536)
-    except OSError:
-        return b""
-    finally:
-        os.close(descriptor)
 
 
 def count_restarts(state, seen):
     """{unit: restarts ever counted}, brought up to `seen`, {unit: NRestarts now}. systemd begins at 0 again at each
     start by hand and at each reset-failed, and so does not this. A check and a pass may count at once: one of them
     then leaves it to the other."""
-    path = os.path.join(state, RESTARTS)
-    before = _counted(path)
+    before = _counted(state)
     if all(unit in before and before[unit][0] == number for unit, number in seen.items()):
         return {unit: total for unit, (_, total) in before.items()}
     import fcntl
@@ -207,7 +193,7 @@ def count_restarts(state, seen):
         lock = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=files.open(create=True))
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            before = _counted(path)
+            before = _counted(state)
             after = dict(before)
             for unit, number in seen.items():
                 last, total = before.get(unit, (0, 0))
@@ -223,9 +209,9 @@ def count_restarts(state, seen):
     return {unit: total for unit, (_, total) in before.items()}
 
 
-def _counted(path):
+def _counted(state):
     found = {}
-    for line in _read(path).decode("ascii", "replace").splitlines():
+    for line in notes.read(state, RESTARTS).splitlines():
         words = line.split()
         if len(words) == 3 and words[1].isdigit() and words[2].isdigit():
             found[words[0]] = int(words[1]), int(words[2])
