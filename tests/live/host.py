@@ -24,8 +24,6 @@ RECOVERY = "citadel-recovery.service"
 MANAGER = "/opt/citadel/bin/citadel-restart-manager"
 HANDLER = "/opt/citadel/bin/citadel-recovery-handler"
 MOOD = "/srv/gateway-mood"
-# test_monitoring's own https server, its certificate and its name, is not Citadel's to remove.
-MONITORING = ("/etc/citadel-credentials", "/etc/hosts", "/etc/ssl/certs/", "/usr/local/share/ca-certificates/")
 VOLATILE = ("/tmp", "/run", "/var/tmp", "/var/log", "/var/lib/redis", "/var/lib/systemd", "/var/lib/private",
             "/var/cache/ldconfig", "/var/spool/cron")
 
@@ -179,8 +177,7 @@ class Host:
             for top, directories, names in os.walk(upper) if name.endswith("-upper") else ():
                 for place in (os.path.join(top, name) for name in directories + names):
                     path, entry = place[len(upper):], _entry(place)
-                    if not path.startswith(VOLATILE + MONITORING) and entry != _entry(
-                            self.machine.lower.rstrip("/") + path):
+                    if not path.startswith(VOLATILE) and entry != _entry(self.machine.lower.rstrip("/") + path):
                         found.add((path,) + entry)
         return found
 

@@ -350,6 +350,7 @@ def test_https_by_name_with_a_password(well, monitoring):
     host trusts it, and the password comes from a file that root alone may read."""
     host, conf = well, well.read(CONF)
     certificate = monitoring.make_certificate("alerts.example")
+    hosts = host.do("test", "-e", "/etc/hosts", ok=False).ok
     host.do("sh", "-c", "echo 127.0.0.1 alerts.example >>/etc/hosts")
     host.write("/etc/citadel-credentials", "basic citadel:s3cret\n", 0o644)
     host.write(CONF, SETTINGS + "[alertmanager]\nurls = https://alerts.example:%d\n"
@@ -378,6 +379,9 @@ def test_https_by_name_with_a_password(well, monitoring):
         monitoring.wait(lambda: monitoring.notified(incident) == ["firing", "resolved"], "the all-clear")
     finally:
         host.write(CONF, conf)
+        host.do("rm", "-f", "/etc/citadel-credentials", "/usr/local/share/ca-certificates/alerts.crt")
+        host.do("update-ca-certificates", "--fresh")
+        host.do(*(["sed", "-i", "/alerts.example/d", "/etc/hosts"] if hosts else ["rm", "/etc/hosts"]))
         monitoring.stop("alertmanager")
         monitoring.start_alertmanager()
 
