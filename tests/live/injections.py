@@ -39,9 +39,10 @@ def stop_signal(unit):
     return make
 
 
-def crash_loop(host):
+def crash_loop(host, says="cannot open the model store"):
+    """Its program says that and exits 3, until systemd gives up."""
     host.do("mv", UVICORN, UVICORN + ".away")
-    host.write(UVICORN, "#!/bin/sh\necho 'cannot open the model store' >&2\nsleep 0.2\nexit 3\n", 0o755)
+    host.write(UVICORN, "#!/bin/sh\necho '%s' >&2\nsleep 0.2\nexit 3\n" % says, 0o755)
     drop_in(host, GATEWAY, QUICK)
     host.kill(GATEWAY)
     host.wait_state(GATEWAY, "failed")
@@ -218,11 +219,7 @@ def settings_invalid(host):
     """Its own settings say another port than its unit, and it ends at once."""
     host.write("/opt/citadel/config/production.yaml",
                host.read("/opt/citadel/config/production.yaml").replace("port: 8002", "port: 9002"))
-    host.do("mv", UVICORN, UVICORN + ".away")
-    host.write(UVICORN, "#!/bin/sh\necho 'production.yaml: port 9002 is not mine' >&2\nexit 3\n", 0o755)
-    drop_in(host, GATEWAY, QUICK)
-    host.kill(GATEWAY)
-    host.wait_state(GATEWAY, "failed")
+    crash_loop(host, "production.yaml: port 9002 is not mine")
 
 
 def settings_valid(host):

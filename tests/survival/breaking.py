@@ -89,13 +89,6 @@ def deaf(world):
     world.grown_up(GATEWAY)
 
 
-def ill(word):
-    def inject(world):
-        world.grown_up(GATEWAY)
-        world.mood("%s %d" % (word, world.pid()))
-    return inject
-
-
 def restarts(count):
     def inject(world):
         for _ in range(count):

@@ -8,10 +8,10 @@ thing that must be so at the end. world.World.reset puts everything back, whatev
 from collections import namedtuple
 
 from host import GATEWAY, OLLAMA, REDIS
-from injections import ollama_missing, redis_refuses_writes
+from injections import ill, ollama_missing, redis_refuses_writes
 from survival.breaking import (NEEDS_ROOM, all_three_killed, binary_missing, clock_stepped, crash_for, crash_for_good,
                                cron_overlaps, dbus_dead, deaf, fifty_handlers, fill_logs, freeze, handler_killed,
-                               handler_stopped, hook_hangs, ill, journal_disk, journald_stopped, kill,
+                               handler_stopped, hook_hangs, journal_disk, journald_stopped, kill,
                                kill_a_worker, killed_for_memory, lock_held, main_is_the_same, maintenance_then_stopped,
                                ollama_answers_nothing, ollama_crashes_on_and_on, ollama_down_for_good,
                                ollama_installed_again, ollama_killed_thrice, ollama_repaired,
