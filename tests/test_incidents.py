@@ -55,6 +55,11 @@ def again(store):
     return Store(store.files.path, store.now, fallback=store._fallback.path)
 
 
+def forget_memory(store):
+    """What a reboot does to the copy in RAM."""
+    os.unlink(os.path.join(store._fallback.path, "state.json"))
+
+
 # --- ages
 
 @pytest.mark.parametrize("then, now, expected", [
@@ -91,9 +96,29 @@ def test_a_reboot_hands_out_no_fresh_budget(store, clock, wall):
     assert all(one.age >= 1800 for one in again(store).history(UNIT).attempts)
 
 
-def test_spoilt_state_is_set_aside_and_counts_as_lost(store, place, clock):
+def test_spoilt_state_is_set_aside_and_costs_nothing_while_its_copy_in_memory_lives(store, place, clock):
     with store.lock("check"):
         store.count_attempt(UNIT, "start")
+        incident = store.open_incident(UNIT, "gateway.crashed", "it crashed")
+    before = again(store).history(UNIT)
+    for spoil in (lambda path: open(path, "w").close(), os.unlink):
+        spoil(place + "/state.json")
+        late = again(store)
+        with late.lock("check"):
+            assert late.history(UNIT) == before and before.incident == incident
+            assert "going on with its copy in " + store._fallback.path in late.trouble
+        forget_memory(store)                            # and it is back on disk
+        assert again(store).history(UNIT) == before
+        with late.lock("check"):
+            late.mark_pass(UNIT, "gateway.crashed")
+        before = again(store).history(UNIT)
+    assert [name for name in os.listdir(place) if "corrupt" in name] == ["state.json.corrupt-1"]
+
+
+def test_spoilt_state_counts_as_lost_after_a_reboot(store, place, clock):
+    with store.lock("check"):
+        store.count_attempt(UNIT, "start")
+    forget_memory(store)
     with open(place + "/state.json", "w") as file:
         file.write('{"schema": 1, "state": {}}')
     assert again(store).history(UNIT).lost == 0
@@ -111,6 +136,7 @@ def test_state_that_vanished_beside_its_incidents_is_lost_too(store, place):
     with store.lock("check"):
         store.open_incident(UNIT, "gateway.crashed", "it crashed")
     os.unlink(place + "/state.json")
+    forget_memory(store)
     assert again(store).history(UNIT).lost == 0
 
 
@@ -125,6 +151,8 @@ def test_five_spoilt_states_are_kept(store, place):
             file.write("{")
         with again(store).lock("check") as late:
             late.history(UNIT)
+        if os.path.isdir(store._fallback.path):
+            forget_memory(store)
     kept = sorted(name for name in os.listdir(place) if "corrupt" in name)
     assert kept == ["state.json.corrupt-%d" % number for number in range(3, 8)]
 
@@ -202,10 +230,10 @@ def test_the_pauses_outlive_an_incident_the_call_does_not(store, clock, well_for
 
 # --- a disk that takes nothing
 
-def refuse(store, code):
+def refuse(store, code, where="files"):
     def write(name, data):
         raise OSError(code, os.strerror(code), name)
-    store.files.write = write
+    getattr(store, where).write = write
 
 
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EROFS, errno.EIO], ids=["full", "read-only", "broken"])
@@ -237,21 +265,19 @@ def test_what_the_disk_does_not_take_is_remembered_until_it_does(store, clock):
         assert late.open_incident(UNIT, "disk.readonly", "it still is") == incident
         late.files.write = lambda name, data: take(name, data)
         late.mark_escalated(UNIT)
-    assert not os.path.exists(os.path.join(store._fallback.path, "state.json"))
+    forget_memory(store)
     assert again(store).history(UNIT).escalation.count == 2
 
 
-def test_an_older_copy_in_memory_does_not_come_back(store):
+def test_a_copy_in_memory_that_could_not_be_renewed_does_not_come_back(store, place):
     with store.lock("check"):
-        store.history(UNIT)
-        take = store.files.write
-        refuse(store, errno.ENOSPC)
         store.set_level(UNIT, 1)
-        older = store._fallback.read("state.json")
-        store.files.write = take
+        refuse(store, errno.ENOSPC, "_fallback")
         store.set_level(UNIT, 2)
-        store._fallback.write("state.json", older)      # as a kill before its removal leaves it
-    assert again(store).history(UNIT).level == 2
+    os.unlink(place + "/state.json")
+    os.mkdir(place + "/incidents", 0o700)
+    open(place + "/incidents/x", "w").close()
+    assert again(store).history(UNIT).lost == 0
 
 
 def test_a_note_in_memory_that_cannot_be_read_costs_a_window(store, tmp_path, clock):

@@ -15,10 +15,11 @@ Durations are taken by CLOCK_BOOTTIME within one boot. For what an earlier boot 
 bounded by what is certain: it is at least as old as this boot. So neither a reboot hands out a fresh budget, nor does
 a clock that was stepped back make us wait for years.
 
-State that cannot be understood is set aside and counts as spent, for one window: `History.lost` then says how long
-ago that was. When the state cannot be written (disk full, read-only), it goes to FALLBACK, which is RAM, so that the
-next pass knows of the incident and whom it has called; and as a reboot would forget it, only one attempt a window is
-granted then, and none when that fails, too.
+The state is written twice, first to FALLBACK, which is RAM, then here, and the newer one that can be understood counts.
+So a spoilt file costs nothing until the next boot; it is set aside. When both are spoilt, all is taken as spent, for one
+window: `History.lost` then says how long ago that was. When the disk does not take it (full, read-only), the next pass
+still knows of the incident and whom it has called; but as a reboot would forget that, only one attempt a window is
+granted then, and none when RAM fails, too.
 """
 
 import fcntl
@@ -87,19 +88,20 @@ def age(then, now):
 
 
 class Store:
-    """The record, read when it is first asked for. `now` gives a clock.Now; `fallback` is a directory in RAM.
+    """The record, read when it is first asked for. `now` gives a clock.Now; `fallback` is a directory in RAM, by
+    default FALLBACK for the host's own record, and for any other one beside it.
 
     Without `lock` it only reads. `trouble` holds the sentence of the last write that failed: writing may fail without
     stopping a recovery, except that `count_attempt` then says so.
     """
 
-    def __init__(self, directory=DIRECTORY, now=clock.now, fallback=FALLBACK, most_incidents=MOST_INCIDENTS):
+    def __init__(self, directory=DIRECTORY, now=clock.now, fallback=None, most_incidents=MOST_INCIDENTS):
         self.files = Directory(directory)
         self.now = now
         self.trouble = ""
         self.seconds_sending = 0.0      # that were spent in vain on telling Alertmanager (alerts.py)
         self.told_late = set()          # labels of what it was told late in this pass; what follows has to wait
-        self._fallback = Directory(fallback)
+        self._fallback = Directory(fallback or (FALLBACK if directory == DIRECTORY else directory + ".ram"))
         self._most_incidents = most_incidents
         self._locked = False
         self._state = None
@@ -267,7 +269,10 @@ class Store:
         in_memory = self._state_in_memory()
         if in_memory and in_memory["serial"] > state["serial"]:
             state = in_memory
-        if why:
+        if why and state is in_memory:
+            self.trouble = "state.json could not be read (%s), going on with its copy in %s" % (
+                printable(why), self._fallback.path)
+        elif why:
             state["lost"] = self._moment()
             self.trouble = "state.json could not be read (%s), going on with a smaller budget" % printable(why)
         self._state = state
@@ -276,7 +281,7 @@ class Store:
         return state
 
     def _state_in_memory(self):
-        """What a pass kept in FALLBACK because the disk did not take it, or None."""
+        """The copy in FALLBACK, or None."""
         try:
             return _understood(self._fallback.read("state.json") or b"")
         except (ValueError, OSError, NotPermitted):
@@ -294,14 +299,11 @@ class Store:
             service["attempts"] = [one for one in service["attempts"] if age(Moment(*one[0]), now) < FORGOTTEN_AFTER]
         self._state["serial"] += 1
         document = {"schema": SCHEMA, "sha256": _checksum(self._state), "state": self._state}
-        if self._write("state.json", document):
-            self._fallback.remove("state.json")
-            return True
         try:
             self._fallback.write("state.json", to_json(document))
         except (OSError, NotPermitted):
-            pass                        # `trouble` says already that nothing can be kept
-        return False
+            self._fallback.remove("state.json")         # an older copy must not come back
+        return self._write("state.json", document)
 
     def _write(self, name, document):
         try:
