@@ -165,7 +165,8 @@ def test_an_incident_that_no_pass_looks_at(tmp_path):
     with store.lock("check"):
         name = store.open_incident(UNIT, "gateway.hung", "it hangs")
         store.mark_pass(UNIT, "gateway.hung")
-    assert check.left_alone(check.open_incidents(state), state, NOW._replace(wall=NOW.wall + 800, boottime=5800.0)) == []
+    soon = NOW._replace(wall=NOW.wall + 800, boottime=5800.0)
+    assert check.left_alone(check.open_incidents(state), state, soon) == []
     told = check.left_alone(check.open_incidents(state), state, NOW._replace(wall=NOW.wall + 1200, boottime=6200.0))
     assert told == ["incident %s of %s is open, and no recovery pass has looked at it for 20 min" % (name, UNIT)]
 

@@ -212,19 +212,22 @@ def can_systemd_be_asked(case):
 
 def is_it_coming_by_itself(case):
     """systemd restarts it, it is starting, or what it needs is loading: a second hand only disturbs. But not for ever:
-    after a whole window a person hears of it."""
+    what is not up after twice the time that a start of ours is given goes in circles, and a person hears of it; what is
+    loading, or has had an attempt of ours, has a whole window."""
     passing = [cause for cause in case.finding.pressing_causes if cause.manner == PASSING]
     if case.roots or not (passing or case.on_its_own) or _dependency_veto(case):
         return None
-    loading = next((cause for cause in passing if _kind(cause)), None)
+    dependency = next((cause for cause in passing if _kind(cause)), None)
+    loading = bool(dependency) and _kind(dependency) == "loading"
     if case.on_its_own:
         veto = {RESTARTING: "systemd is still restarting it", STARTING: "it is starting",
                 STOPPING: "it is stopping"}[case.finding.condition]
     else:
-        veto = "%s will be ready by itself; a restart would only prolong that" % loading.target
-    if case.history.open_for > case.limits.window and not case.history.escalated:
+        veto = "%s will be ready by itself; a restart would only prolong that" % dependency.target
+    patience = case.limits.window if loading or case.history.level else 2 * case.limits.verify
+    if case.history.open_for > patience and not case.history.escalated:
         return _call_a_person(case, "%s; that has lasted for %s" % (case.finding.because, span(case.history.open_for)),
-                              veto, next_in=INTERVAL)
+                              veto if loading else "systemd does so already, and in vain", next_in=INTERVAL)
     return case.is_planned(WAITING, case.finding.because, veto=veto, next_in=case.limits.restart_sec)
 
 

@@ -33,7 +33,8 @@ def unwanted_start(unit, dependencies, stop):
 
     A person had stopped the service (`stop` is the newest note, so nothing has run since), and one of its dependencies
     came up in this very moment because systemd restarted it after a crash (NRestarts counts only such restarts; a
-    person's `systemctl start` sets it to 0): WantedBy= then starts the service along, which nobody asked for. A start that a person asked for finds the dependencies up, or brings them up with NRestarts=0.
+    person's `systemctl start` sets it to 0): WantedBy= then starts the service along, which nobody asked
+    for. A start that a person asked for finds the dependencies up, or brings them up with NRestarts=0.
     """
     if stop.by != "operator":
         return ""

@@ -141,12 +141,14 @@ class Host:
         return self.do("journalctl", "--show-cursor", "-n1", "-o", "cat").out.rpartition("-- cursor: ")[2].strip()
 
     def entries(self, *words, since=""):
-        """Journal entries as dicts. Matches in `words` do not go with `since`: up to 252, journalctl skips the first
-        entry that matches after a cursor whose own entry does not."""
+        """Journal entries as dicts, those that match each of `words` ("FIELD=value"). With `since` that is seen here:
+        up to 252, journalctl skips the first entry that matches after a cursor whose own entry does not."""
         self.do("journalctl", "--sync", timeout=30)
-        after = ["--after-cursor=" + since] if since else []
-        answer = self.machine.run(["journalctl", "-o", "json", "--all"] + after + list(words), 60, cap=1 << 26)
-        return [json.loads(line) for line in answer.out.splitlines()]
+        argv = ["--after-cursor=" + since] if since else list(words)
+        answer = self.machine.run(["journalctl", "-o", "json", "--all"] + argv, 60, cap=1 << 26)
+        wanted = {tuple(word.split("=", 1)) for word in words}
+        return [entry for entry in map(json.loads, answer.out.splitlines()) if wanted <= set(
+            (name, value) for name, value in entry.items() if isinstance(value, str))]
 
     def journal(self, *words, since=""):
         """Journal lines as people read them."""

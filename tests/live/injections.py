@@ -119,6 +119,29 @@ def ollama_found(host):
     host.do("systemctl", "daemon-reload")
 
 
+def redis_missing(host):
+    """Its unit file is gone, as after a removal of the package."""
+    host.do("systemctl", "stop", REDIS)
+    host.do("mv", host.show(REDIS, "FragmentPath"), "/root/" + REDIS)
+    host.do("systemctl", "daemon-reload")
+
+
+def redis_found(host):
+    host.do("mv", "/root/" + REDIS, "/usr/lib/systemd/system/")
+    host.do("systemctl", "daemon-reload")
+    host.do("systemctl", "start", REDIS)
+
+
+def memory_low(host):
+    """No memory controller here: a setting that asks for more than there is, and a gateway that is down."""
+    host.write(CONF, host.read(CONF) + "[memory]\nmin_available = 1000G\n")
+    crash_for_good(host)
+
+
+def memory_enough(host):
+    host.write(CONF, host.read(CONF).partition("[memory]")[0])
+
+
 def operator_stops_ollama(host):
     host.do("systemctl", "stop", OLLAMA)
 
@@ -159,7 +182,8 @@ def redis_refuses_writes(host):
 
 def redis_writes_soon(host):
     place = host.do("redis-cli", "config", "get", "dir").out.split()[-1]
-    host.do("systemd-run", "--on-active=3s", "sh", "-c", "rm -rf %s/dump.rdb; redis-cli bgsave" % place)
+    host.do("systemd-run", "--on-active=3s", "--timer-property=AccuracySec=100ms", "sh", "-c",
+            "rm -rf %s/dump.rdb; redis-cli bgsave" % place)
 
 
 def port_taken(host):
@@ -180,28 +204,42 @@ def stranger_leaves(host):
 def own_disk(host, options):
     """The application log on a small file system of its own."""
     host.do("systemctl", "stop", GATEWAY)
-    host.do("sh", "-c", "mount -t tmpfs -o mode=755,%s logs %s && mkdir %s/api-gateway && touch %s/api-gateway/service.log "
-            "&& chown citadel:citadel %s/api-gateway/service.log" % (options, LOGS, LOGS, LOGS, LOGS))
+    host.do("sh", "-c", "mount -t tmpfs -o mode=755,%s logs %s && cd %s && mkdir -m 750 api-gateway && "
+            "touch api-gateway/service.log && chown citadel:citadel api-gateway/service.log" % (options, LOGS, LOGS))
+
+
+def restart_on_own_disk(host, options):
+    own_disk(host, options)
     host.do("systemctl", "start", GATEWAY)
     host.wait_healthy()
 
 
-def disk_full(host):
-    own_disk(host, "size=8m")
+def fill_with_logs(host):
+    """Rotated logs, the oldest first, to the last byte."""
     host.do("sh", "-c", "cd %s/api-gateway; for i in 7 6 5 4 3 2; do dd if=/dev/zero of=service.log.$i bs=1M count=1; "
-            "touch -d \"-$i hour\" service.log.$i; done; dd if=/dev/zero of=service.log.1 bs=64k; "
+            "touch -d \"-$i hour\" service.log.$i; done; dd if=/dev/zero of=service.log.1 bs=4k; "
             "chown citadel:citadel *; true" % LOGS)
+
+
+def fill_with_empty_logs(host):
+    """Rotated logs, the oldest first, to the last inode."""
+    host.do("sh", "-c", "cd %s/api-gateway; i=2; while touch service.log.$i; do touch -d \"-$i minute\" "
+            "service.log.$i; i=$((i+1)); done 2>/dev/null; chown citadel:citadel *; true" % LOGS)
+
+
+def disk_full(host):
+    restart_on_own_disk(host, "size=8m")
+    fill_with_logs(host)
 
 
 def disk_inodes(host):
-    own_disk(host, "size=8m,nr_inodes=100")
-    host.do("sh", "-c", "cd %s/api-gateway; i=1; while touch service.log.$i; do i=$((i+1)); done 2>/dev/null; "
-            "chown citadel:citadel *; true" % LOGS)
+    restart_on_own_disk(host, "size=8m,nr_inodes=100")
+    fill_with_empty_logs(host)
 
 
 def disk_readonly(host):
     """Its log file cannot be opened for writing, so no start succeeds."""
-    own_disk(host, "size=8m")
+    restart_on_own_disk(host, "size=8m")
     drop_in(host, GATEWAY, "[Service]\nRestartSec=3\n")
     host.kill(GATEWAY)
     host.wait(lambda: host.do("mount", "-o", "remount,ro", LOGS, ok=False).ok, "the disk to be read-only")

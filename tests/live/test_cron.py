@@ -1,4 +1,4 @@
-"""Debian's cron with our line in cron.d: silent when all is well, a recovery pass when it is not, and who watches it."""
+"""Debian's cron with our line in cron.d: silent when all is well, a recovery pass when it is not, who watches it."""
 
 import json
 

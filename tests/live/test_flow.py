@@ -8,9 +8,10 @@ failure -> wait RestartSec -> dependencies ready? -> restart -> running
 import pytest
 
 from host import GATEWAY, OLLAMA, RECOVERY
-from injections import CONF, crash_loop, mend_uvicorn, processes
+from injections import CONF, crash_loop, drop_in, mend_uvicorn, no_drop_in, processes
 from test_recovery import ALERT, SETTINGS, START_TIMEOUT
 
+ALARM = "citadel-recovery-alarm.service"
 EXITED = "98e322203f7a4ed290d09fe03c09fe15"         # MESSAGE_IDs of systemd's own: sd-messages(3)
 SCHEDULED = "5eb03494b6584870a536b337290809b3"
 STARTED = "39f53479d3a045ac8e11786248231fbf"
@@ -73,3 +74,32 @@ def test_the_tenth_failure_recovery_in_vain_a_person_is_called(unwatched):
     finally:
         mend_uvicorn(host)
         host.wait(lambda: host.show(RECOVERY, "ActiveState") != "activating", "the pass to end", timeout=200)
+
+
+def test_a_pass_that_breaks_is_told_unless_the_next_one_is_well(unwatched):
+    host = unwatched
+    settings = host.read(CONF)
+
+    def broken_pass():
+        host.write(CONF, "[recovery]\nattempts = many\n")
+        assert not host.do("systemctl", "start", RECOVERY, ok=False).ok
+        host.wait_state(ALARM, "activating")
+
+    def alarms():
+        return host.entries("SYSLOG_IDENTIFIER=citadel", since=host.start)
+
+    drop_in(host, ALARM, "[Service]\nEnvironment=PATIENCE=6\n")
+    try:
+        broken_pass()
+        host.write(CONF, settings)
+        host.do("systemctl", "start", RECOVERY)
+        host.wait_state(ALARM, "inactive")
+        assert alarms() == []
+        broken_pass()
+        host.wait_state(ALARM, "inactive")
+        alarm, = alarms()
+        assert alarm["PRIORITY"] == "2" and "not being looked after" in alarm["MESSAGE"]
+    finally:
+        host.write(CONF, settings)
+        no_drop_in(host, ALARM)
+        host.do("systemctl", "reset-failed", ALARM, ok=False)

@@ -6,17 +6,20 @@ citadel-recovery.service, and a look at what became of it.
 """
 
 import json
+import os
+import signal
 from collections import namedtuple
 
 import pytest
 
 from host import GATEWAY, HANDLER, OLLAMA, RECOVERY, REDIS
-from injections import (CONF, LOGS, Impossible, crash_for_good, crash_loop, disk_full, disk_inodes, disk_readonly, freeze,
-                        ill, mend_uvicorn, no_drop_in, ollama_can_run, ollama_down, ollama_found, ollama_missing,
-                        operator_disables, operator_masks, operator_stops, operator_stops_ollama, own_disk_away,
-                        port_taken, redis_down, redis_empty, redis_loading, redis_refuses_writes, redis_writes_soon,
-                        settings_invalid, settings_valid, start_timeout, stop_signal, stopped_with_ollama,
-                        stranger_leaves, unit_gone, unit_installed_again)
+from injections import (CONF, LOGS, Impossible, crash_for_good, crash_loop, disk_full, disk_inodes, disk_readonly,
+                        freeze, ill, memory_enough, memory_low, mend_uvicorn, no_drop_in, ollama_can_run, ollama_down,
+                        ollama_found, ollama_missing, operator_disables, operator_masks, operator_stops,
+                        operator_stops_ollama, own_disk_away, port_taken, redis_down, redis_empty, redis_found,
+                        redis_loading, redis_missing, redis_refuses_writes, redis_writes_soon, settings_invalid,
+                        settings_valid, start_timeout, stop_signal, stopped_with_ollama, stranger_leaves, unit_gone,
+                        unit_installed_again)
 
 ALERT = "b0f1a5865abe4a3f816dad0c3a64c21c"         # MESSAGE_ID of a call for a person
 
@@ -32,7 +35,7 @@ start_timeout = {0}
 [recovery]
 verify_timeout = 25s
 attempts = 50
-probe_timeout = 4s
+probe_timeout = 5s
 """.format(START_TIMEOUT)
 
 Fault = namedtuple("Fault", "make cause verdict undo repair says")
@@ -45,12 +48,15 @@ FAULTS = {
     "it crashed, and systemd may not restart it": Fault(
         crash_for_good, "gateway.crashed", "recovered", undo=lambda host: no_drop_in(host, GATEWAY), says="SIGKILL"),
     "it crashed until systemd gave up, and is mended": Fault(
-        crash_loop, "gateway.crash-loop", "recovered", undo=mend_uvicorn, says="exited 3, 'cannot open the model store'"),
+        crash_loop, "gateway.crash-loop", "recovered", undo=mend_uvicorn,
+        says="exited 3, 'cannot open the model store'"),
     "it crashes whatever we do": Fault(crash_loop, "gateway.crash-loop", "escalated", repair=mend_uvicorn),
-    "all its processes are stopped by SIGSTOP": Fault(stop_signal(GATEWAY), "gateway.hung", "recovered", says="SIGSTOP"),
+    "all its processes are stopped by SIGSTOP": Fault(
+        stop_signal(GATEWAY), "gateway.hung", "recovered", says="SIGSTOP"),
     "its cgroup is frozen": Fault(freeze, "gateway.hung", "recovered", says="frozen"),
     "it accepts and never answers": Fault(ill("hang"), "gateway.hung", "recovered", says="does not answer"),
     "it answers with 500": Fault(ill("error"), "gateway.http-error", "recovered", says="500"),
+    "it takes 4 s for an answer": Fault(ill("lazy"), "gateway.slow", "recovered", says="slow begins at 3 s"),
     "it did not come up in time": Fault(
         start_timeout, "gateway.start-timeout", "recovered", undo=lambda host: no_drop_in(host, GATEWAY)),
     "a person stopped it": Fault(operator_stops, "gateway.stopped-by-operator", "stood-down", says="by a person"),
@@ -62,6 +68,7 @@ FAULTS = {
         ollama_down, "dependency.ollama.down", "recovered", undo=ollama_can_run, says="CUDA error: out of memory"),
     "Ollama hangs": Fault(stop_signal(OLLAMA), "dependency.ollama.hung", "recovered"),
     "Ollama is missing": Fault(ollama_missing, "dependency.ollama.missing", "escalated", repair=ollama_found),
+    "redis is missing": Fault(redis_missing, "dependency.redis.missing", "escalated", repair=redis_found),
     "a person stopped Ollama": Fault(
         operator_stops_ollama, "dependency.ollama.stopped-by-operator", "stood-down", says="by a person"),
     "redis failed, and is mended": Fault(
@@ -72,6 +79,8 @@ FAULTS = {
         redis_refuses_writes, "dependency.redis.refusing-writes", "recovered", undo=redis_writes_soon),
     "a stranger holds the port": Fault(
         port_taken, "port.taken", "escalated", repair=stranger_leaves, says="stranger.service"),
+    "memory is low and it crashed": Fault(
+        memory_low, "gateway.crashed", "recovered", undo=lambda host: no_drop_in(host, GATEWAY), repair=memory_enough),
     "the log's disk is full": Fault(disk_full, "disk.full", "recovered", repair=own_disk_away, says=LOGS),
     "the log's disk has no inodes left": Fault(disk_inodes, "disk.inodes", "recovered", repair=own_disk_away),
     "the log's disk is read-only": Fault(disk_readonly, "disk.readonly", "escalated", repair=own_disk_away),
@@ -133,7 +142,7 @@ def test_a_cause_is_named_foretold_and_met(well, name):
             assert incident["causes"][0]["cause"] == fault.cause
             assert bool(incident["end"]) == (fault.verdict == "recovered")
         if fault.verdict == "escalated":
-            alert = [entry for entry in host.entries(since=host.start) if entry.get("MESSAGE_ID") == ALERT][0]
+            alert = host.entries("MESSAGE_ID=" + ALERT, since=host.start)[0]
             assert (alert["PRIORITY"], alert["CITADEL_CAUSE"]) == ("2", fault.cause)
             assert "To do: " in alert["MESSAGE"]
         if fault.verdict == "stood-down":
@@ -141,3 +150,24 @@ def test_a_cause_is_named_foretold_and_met(well, name):
     finally:
         if fault.repair:
             fault.repair(host)
+
+
+def test_pid_1_does_not_answer(well):
+    """Nothing can be started then: no step but the call for a person, and not one question more than needed."""
+    host = well
+    host.do("systemctl", "unmask", "--runtime", RECOVERY)
+    before = host.pid()
+    os.kill(host.machine.leader, signal.SIGSTOP)        # from outside: it takes none from inside, kill(2)
+    try:
+        foretold = json.loads(host.manager("explain", "--json", ok=False).out)["services"][0]
+        answer = host.do(HANDLER, "--json", timeout=100, ok=False)
+    finally:
+        os.kill(host.machine.leader, signal.SIGCONT)
+    explained = json.loads(answer.out)["services"][0]
+    assert foretold["cause"] == explained["cause"] == "systemd.unresponsive", answer.out
+    assert (explained["verdict"], [step["do"] for step in explained["steps"]]) == ("escalated", ["escalate"])
+    assert answer.code == 1
+    host.note("PID 1 does not answer (escalated): the pass", answer.seconds)
+    assert "To do: " in host.entries("MESSAGE_ID=" + ALERT, since=host.start)[0]["MESSAGE"]
+    assert json.loads(host.handler("--json").out)["services"][0]["verdict"] == "healthy"
+    assert host.pid() == before

@@ -38,6 +38,7 @@ def three(host):
     host.write("/run/systemd/system/" + B, UNIT % {"needs": "ollama.service redis-server.service", "port": 9102})
     host.do("systemctl", "daemon-reload")
     host.do("systemctl", "start", A, B)
+    host.handler()                      # closes what an earlier test has left open
     host.wait(lambda: host.manager("check", ok=False).code == 0, "all three to be well")
     host.do("systemctl", "mask", "--runtime", RECOVERY)
     for unit in (GATEWAY, A, B):

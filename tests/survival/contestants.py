@@ -6,7 +6,7 @@ import time
 
 from citadel.rehearsal.machine import entry_command
 from host import GATEWAY, MANAGER, RECOVERY, TREE, install
-from injections import CONF
+from injections import CONF, UNIT_FILE
 from survival import monit
 from survival.judge import Call
 from survival.observer import PAGER
@@ -47,7 +47,7 @@ command = /usr/local/sbin/page
 class Contestant:
     """What the engine needs of each; `watched`: whether anybody looks after the service at all."""
 
-    name, title, watched, unit_file = "", "", True, "/etc/systemd/system/" + GATEWAY
+    name, title, watched = "", "", True
 
     def furnish(self, machine, root):
         """Before the machine boots."""
@@ -85,7 +85,7 @@ class Plain(Contestant):
 
     def furnish(self, machine, root):
         with open(os.path.join(HERE, "plain.service")) as file:
-            machine.write(self.unit_file, file.read())
+            machine.write(UNIT_FILE, file.read())
         for path in ("sysusers.d/citadel.conf", "tmpfiles.d/citadel.conf"):
             with open(os.path.join(TREE, "units", path)) as file:
                 machine.write("/usr/lib/" + path, file.read())
@@ -144,7 +144,7 @@ WantedBy=multi-user.target
 
 
 class Citadel(Contestant):
-    name, title, unit_file = "citadel", "Citadel", "/usr/local/lib/systemd/system/" + GATEWAY
+    name, title = "citadel", "Citadel"
     _checks, _next, _line = (), 0.0, ""
 
     def furnish(self, machine, root):

@@ -48,14 +48,15 @@ def play(row, stage, evidence):
 
 
 def _play(row, world):
-    world.notes = {}
+    world.notes, world.struck = {}, False
     if row.prepare:
         row.prepare(world)
     world.contestant.resume(world)
     world.began = time.time()
     world.observer.forget_calls()
     row.inject(world)
-    world.observer.begin()
+    if not world.struck:
+        world.observer.begin()
     cured, calls, asked = None, (), 0.0
     rule = world.contestant.kindly(row.rule)
     while True:

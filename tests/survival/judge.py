@@ -3,8 +3,8 @@
 Pure. A stranger sees the gateway's HTTP status and the PID of its main process twice a second, and what a person is
 told. Nothing of how a contestant works, what it writes about itself or thinks it has done.
 
-    recovers    200 from one and the same process for longer than RestartSec, and good answers from what it needs, within
-                the bound, with nobody's help
+    recovers    200 from one and the same process for longer than RestartSec, and good answers from what it needs,
+                within the bound, with nobody's help
     escalates   no machine can mend it: exactly one call for a person, with the right cause; once the cause is removed
                 the service comes back by itself within `bound_after`
     decided     a person wanted it so: nothing is done, and nobody is called

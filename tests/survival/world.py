@@ -26,7 +26,7 @@ class World(Host):
         super().__init__(machine, [])
         self.contestant, self.observer, self.began = contestant, None, 0.0
         self.notes = {}         # what a row's injection leaves for its cure and its last look
-        self.restart_due = self.broken_library = False
+        self.restart_due = self.broken_library = self.struck = False
 
     # --- what the rows say
 
@@ -45,6 +45,12 @@ class World(Host):
             text = self.read(CONF) or SETTINGS
             self.write(CONF, text.replace("[%s]\n" % section, "[%s]\n%s\n" % (section, line), 1)
                        if "[%s]\n" % section in text else text + "[%s]\n%s\n" % (section, line))
+
+    def strike(self, unit):
+        """Kills the unit's main process; the row's seconds count from now, and not from the end of its injection."""
+        self.kill(unit)
+        self.struck = True
+        self.observer.begin()
 
     def program(self, text):
         """Another program in uvicorn's place; `its_own_program` ends that."""
