@@ -120,14 +120,16 @@ def ollama_found(host):
 
 
 def redis_missing(host):
-    """Its unit file is gone, as after a removal of the package."""
+    """Its unit file is gone, as after a removal of the package; and the script from which systemd would make one."""
     host.do("systemctl", "stop", REDIS)
+    host.do("mv", "/etc/init.d/redis-server", "/root/")
     host.do("mv", host.show(REDIS, "FragmentPath"), "/root/" + REDIS)
     host.do("systemctl", "daemon-reload")
 
 
 def redis_found(host):
-    host.do("mv", "/root/" + REDIS, "/usr/lib/systemd/system/")
+    host.do("mv", "/root/" + REDIS, "/lib/systemd/system/")
+    host.do("mv", "/root/redis-server", "/etc/init.d/")
     host.do("systemctl", "daemon-reload")
     host.do("systemctl", "start", REDIS)
 
@@ -183,7 +185,7 @@ def redis_refuses_writes(host):
 def redis_writes_soon(host):
     place = host.do("redis-cli", "config", "get", "dir").out.split()[-1]
     host.do("systemd-run", "--on-active=3s", "--timer-property=AccuracySec=100ms", "sh", "-c",
-            "rm -rf %s/dump.rdb; redis-cli bgsave" % place)
+            "rm -rf %s/dump.rdb && redis-cli bgsave" % place)
 
 
 def port_taken(host):

@@ -80,7 +80,7 @@ FAULTS = {
     "a stranger holds the port": Fault(
         port_taken, "port.taken", "escalated", repair=stranger_leaves, says="stranger.service"),
     "memory is low and it crashed": Fault(
-        memory_low, "gateway.crashed", "recovered", undo=lambda host: no_drop_in(host, GATEWAY), repair=memory_enough),
+        memory_low, "memory.low", "recovered", undo=lambda host: no_drop_in(host, GATEWAY), repair=memory_enough),
     "the log's disk is full": Fault(disk_full, "disk.full", "recovered", repair=own_disk_away, says=LOGS),
     "the log's disk has no inodes left": Fault(disk_inodes, "disk.inodes", "recovered", repair=own_disk_away),
     "the log's disk is read-only": Fault(disk_readonly, "disk.readonly", "escalated", repair=own_disk_away),
