@@ -48,6 +48,10 @@ VERDICTS = {
     "too late": (BACK, looks((31, DOWN), (7, (200, 8))), (), None, 38, (False, None)),
     "a person was called for what mends itself": (
         BACK, looks((5, DOWN), (7, (200, 8))), (call(3),), None, 12, (False, None)),
+    "a call beside it was right": (BACK._replace(may_call=True, causes=("disk.full",)), looks((5, DOWN), (7, (200, 8))),
+                                   (call(3, "disk.full"),), None, 12, (True, 5.0)),
+    "a call beside it was wrong": (BACK._replace(may_call=True, causes=("disk.full",)), looks((5, DOWN), (7, (200, 8))),
+                                   (call(3),), None, 12, (False, None)),
     "nobody was told": (CALLS, looks((61, DOWN)), (), None, 61, (False, None)),
     "told the right cause, and waits for the cure": (CALLS, looks((20, DOWN)), (call(10),), None, 20, None),
     "told a wrong cause": (CALLS, looks((20, DOWN)), (call(10, "disk.full"),), None, 20, (False, None)),

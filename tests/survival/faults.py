@@ -112,8 +112,8 @@ FAULTS = (
 
     Row("disk-full-logs", "host", "rotated logs fill the disk; it does not start without room for its log", fill_logs,
         recovers(90), prepare=on_its_own_disk("size=8m", NEEDS_ROOM), shortened="RestartSec 5 s -> 1 s"),
-    Row("disk-full-state", "host", "the disk of our state is full, and the gateway gets SIGSTOP", state_disk,
-        recovers(60), only=OURS),
+    Row("disk-full-state", "host", "a person's file fills the disk of our state, and the gateway gets SIGSTOP",
+        state_disk, recovers(60, may_call=True, causes=("disk.full",)), only=OURS),
     Row("disk-full-journal", "host", "the journal's disk is full, and the gateway gets SIGSTOP", journal_disk,
         recovers(60)),
     Row("inodes", "host", "no inode is left for the log", use_up_inodes, recovers(90),

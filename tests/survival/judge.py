@@ -31,7 +31,7 @@ Rule = namedtuple("Rule", "kind bound causes bound_after watch stays may_call")
 Rule.__new__.__defaults__ = ((), 90, 25, "down", False)
 Rule.__doc__ = """What a row expects. `causes`: any of which is the right one (empty: whatever it is). `watch`: seconds
 for which nothing may be done. `stays`: "down", or "same" for one process that must neither end nor be replaced.
-`may_call`: a call for a person is no fault here."""
+`may_call`: a call for a person, of one of these causes, is no fault here."""
 
 Timeline = namedtuple("Timeline", "samples calls cured")
 Timeline.__new__.__defaults__ = ((), (), None)
@@ -131,7 +131,7 @@ def _trouble_with_calls(rule, timeline):
             keys.count(twice.key), ", ".join("%s at %.0f s" % (call.cause, call.at) for call in calls
                                              if call.key == twice.key))
     wrong = [call for call in calls if rule.causes and call.cause not in rule.causes]
-    if rule.kind == ESCALATES and len(wrong) == len(calls):
+    if len(wrong) == len(calls):
         return "a person was told %s instead of %s: %s" % (wrong[0].cause or "no cause", " or ".join(rule.causes),
                                                            wrong[0].text[:160])
     return ""

@@ -83,7 +83,8 @@ def expected(row):
     """What the row asks for, in words."""
     rule = row.rule
     if rule.kind == "recovers":
-        return "well again within %d s" % rule.bound
+        call = ", and a person may be told of %s" % " or ".join(rule.causes) if rule.causes else ""
+        return "well again within %d s%s" % (rule.bound, call)
     if rule.kind == "decided":
         return "left alone"
     return "one call for a person within %d s (%s), back within %d s of the cure" % (
