@@ -297,7 +297,7 @@ def is_there_budget(case):
 def has_the_ladder_ended(case):
     if case.rung <= RELIEVE or case.history.escalated:
         return None
-    return _call_a_person(case, "%s; every rung was tried (%s)" % (
+    return _call_a_person(case, "%s; all that treats this was tried (%s)" % (
         case.finding.because, plural(len(case.recent), "attempt")), "", next_in=max(case.pause, _budget_free_in(case)))
 
 
