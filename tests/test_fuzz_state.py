@@ -74,6 +74,7 @@ def test_state(store):
                 history = late.history(UNIT)
                 assert late.count_attempt(UNIT, "start")
         late.files.close()
+        late._fallback.close()
         assert history == expected or history.lost == 0, data
 
 
@@ -91,6 +92,7 @@ def test_incident(store):
                 assert late.incident(name)["steps"][-1]["do"] == "start"
         assert len(late.history(UNIT).attempts) == 5
         late.files.close()
+        late._fallback.close()
 
 
 def test_maintenance(store):
@@ -101,6 +103,7 @@ def test_maintenance(store):
         active = late.maintenance()
         assert active is None or 0 < active.left <= LONGEST_MAINTENANCE, data
         late.files.close()
+        late._fallback.close()
 
 
 def test_stop_note(store):
@@ -111,6 +114,7 @@ def test_stop_note(store):
         note = late.stop_note(UNIT)
         assert note == Stop() or (note.age >= 0 and note.by), data
         late.files.close()
+        late._fallback.close()
 
 
 def test_the_lock_s_words(store):
@@ -124,6 +128,7 @@ def test_the_lock_s_words(store):
                 with late.lock("manual"):
                     pass
             late.files.close()
+        late._fallback.close()
             assert str(refusal.value).startswith("another pass holds the lock")
             assert len(str(refusal.value)) < 400
 
