@@ -128,7 +128,7 @@ def test_the_lock_s_words(store):
                 with late.lock("manual"):
                     pass
             late.files.close()
-        late._fallback.close()
+            late._fallback.close()
             assert str(refusal.value).startswith("another pass holds the lock")
             assert len(str(refusal.value)) < 400
 
