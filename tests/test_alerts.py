@@ -9,7 +9,7 @@ from collections import namedtuple
 
 import pytest
 
-from citadel import alerts
+from citadel import alerts, notes
 from citadel.clock import Now
 from citadel.commands import Answer, run as run_program
 from citadel.incidents import Store
@@ -114,7 +114,7 @@ def test_an_escalation_is_told_by_every_means(store, journald, hook):
     told = hook.heard()
     assert len(told) == 1 and told[0]["kind"] == "firing" and told[0]["started"] == "2027-01-15T08:00:00Z"
     assert told[0]["incident"] == incident and told[0]["ended"] is None
-    assert alerts.spooled(store) == 0 and not store.incident(incident)["alerts"]["firing"]["waiting"]
+    assert notes.spooled(store.files.path) == 0 and not store.incident(incident)["alerts"]["firing"]["waiting"]
 
 
 def test_what_the_hook_did_not_take_is_sent_later_and_in_order(store, journald, hook):
@@ -124,10 +124,10 @@ def test_what_the_hook_did_not_take_is_sent_later_and_in_order(store, journald, 
     assert outcome.outcome == "ok" and "hook exited 3: broken; it will be sent again" in outcome.detail
     document = store.close_incident(UNIT, "recovered")
     alerts.resolve(STEP._replace(do="resolve", because="it answers"), document, with_hook, store, NOW)
-    assert alerts.spooled(store) == 2
-    assert alerts.send_spooled(with_hook, store) == 0 and alerts.spooled(store) == 2
+    assert notes.spooled(store.files.path) == 2
+    assert alerts.send_spooled(with_hook, store) == 0 and notes.spooled(store.files.path) == 2
     hook.mend()
-    assert alerts.send_spooled(with_hook, store) == 2 and alerts.spooled(store) == 0
+    assert alerts.send_spooled(with_hook, store) == 2 and notes.spooled(store.files.path) == 0
     assert [one["kind"] for one in hook.heard()] == ["firing", "resolved"]
     assert hook.heard()[1]["ended"] == "2027-01-15T08:00:00Z"
 
@@ -152,7 +152,7 @@ def test_the_spool_is_bounded_and_counts_what_it_drops(store, journald, hook, mo
     hook.break_it()
     for number in range(1, 5):
         alerts.escalate(STEP, FINDING, "20270115T080000-%d" % number, settings(command=hook.command), store, NOW)
-    assert alerts.spooled(store) == 2 and alerts.dropped(store) == 2
+    assert notes.spooled(store.files.path) == 2 and notes.dropped(store.files.path) == 2
     assert [name for name in store.files.names("spool")][0] == "20270115T080000-1-firing.json"
 
 
@@ -163,7 +163,7 @@ def test_a_spoilt_entry_is_set_aside(store, journald, hook, data):
     name = "spool/" + store.files.names("spool")[0]
     store.files.write(name, data)
     assert alerts.send_spooled(settings(command=hook.command), store) == 0
-    assert alerts.spooled(store) == 0 and "corrupt-1" in store.files.names("spool")[0]
+    assert notes.spooled(store.files.path) == 0 and "corrupt-1" in store.files.names("spool")[0]
 
 
 def test_a_hook_that_hangs_is_given_up(store, journald, tmp_path, monkeypatch):
@@ -172,7 +172,7 @@ def test_a_hook_that_hangs_is_given_up(store, journald, tmp_path, monkeypatch):
     hanging.write_text("#!/bin/sh\nexec sleep 60\n")
     hanging.chmod(0o755)
     outcome = alerts.escalate(STEP, FINDING, opened(store), settings(command=str(hanging), timeout=0.3), store, NOW)
-    assert outcome.seconds < 5 and "did not answer" in outcome.detail and alerts.spooled(store) == 1
+    assert outcome.seconds < 5 and "did not answer" in outcome.detail and notes.spooled(store.files.path) == 1
 
 
 def test_nobody_could_be_told(store, monkeypatch):
@@ -251,7 +251,7 @@ def test_every_alertmanager_is_told_and_one_that_takes_it_is_enough(store, journ
     to, incident = settings(urls=(up.url, broken.url)), opened(store)
     outcome = alerts.escalate(STEP, FINDING, incident, to, store, NOW)
     assert (outcome.outcome, outcome.detail) == ("ok", "told: journal; alertmanager")
-    assert posted(up) == posted(broken) == [[("firing", incident)]] and alerts.spooled(store) == 0
+    assert posted(up) == posted(broken) == [[("firing", incident)]] and notes.spooled(store.files.path) == 0
 
 
 def test_what_fires_is_sent_again_by_each_pass_until_it_is_resolved(store, journald, receivers):
@@ -290,12 +290,12 @@ def test_after_an_outage_nothing_is_lost_and_nothing_ends_before_it_was_heard(st
         outcome = alerts.escalate(STEP, FINDING, incidents[-1], to, store, now)
         assert "alertmanager: %s: HTTP 503 Busy; it will be sent again" % down.url in outcome.detail
         over(store, to, later(store, seconds + 60))
-    assert alerts.spooled(store) == 4
+    assert notes.spooled(store.files.path) == 4
     down.answer, before = GOOD, len(down.heard)
     left = []
     for _ in range(6):
         alerts.send_spooled(to, store)
-        left.append(alerts.spooled(store))
+        left.append(notes.spooled(store.files.path))
     first, second = incidents
     assert posted(down)[before:] == [[("firing", first)], [("resolved", first)], [("firing", second)],
                                      [("resolved", second)]]
@@ -312,7 +312,7 @@ def test_alertmanager_is_back_when_the_incident_ends(store, journald, receivers)
     alerts.send_spooled(to, store)
     assert posted(down)[before:] == [[("firing", incident)]]
     alerts.send_spooled(to, store)
-    assert posted(down)[before:] == [[("firing", incident)], [("resolved", incident)]] and not alerts.spooled(store)
+    assert posted(down)[before:] == [[("firing", incident)], [("resolved", incident)]] and not notes.spooled(store.files.path)
 
 
 def test_the_spool_survives_a_reboot(store, journald, receivers, tmp_path):
@@ -322,7 +322,7 @@ def test_the_spool_survives_a_reboot(store, journald, receivers, tmp_path):
     again = Store(str(tmp_path / "state"), lambda: Now(NOW.wall + 60, 5.0, 5.0, "boot-b"), fallback=str(tmp_path / "r"))
     down.answer, before = GOOD, len(down.heard)
     alerts.send_spooled(to, again)
-    assert posted(down)[before:] == [[("firing", incident)]] and alerts.spooled(again) == 0
+    assert posted(down)[before:] == [[("firing", incident)]] and notes.spooled(again.files.path) == 0
 
 
 def test_each_receiver_takes_it_once(store, journald, hook, receivers):
@@ -332,7 +332,7 @@ def test_each_receiver_takes_it_once(store, journald, hook, receivers):
     hook.break_it()
     down.answer, before = GOOD, len(down.heard)
     alerts.send_spooled(to, store)
-    assert alerts.spooled(store) == 0 and len(hook.heard()) == 1
+    assert notes.spooled(store.files.path) == 0 and len(hook.heard()) == 1
     assert posted(down)[before:] == [[("firing", incident)]]
 
 
@@ -342,7 +342,7 @@ def test_a_hook_that_is_late_gets_the_older_one_first(store, journald, hook):
     alerts.escalate(STEP, FINDING, incident, to, store, NOW)
     hook.mend()
     over(store, to, later(store, 90))
-    assert [one["kind"] for one in hook.heard()] == ["firing", "resolved"] and alerts.spooled(store) == 0
+    assert [one["kind"] for one in hook.heard()] == ["firing", "resolved"] and notes.spooled(store.files.path) == 0
 
 
 def test_one_pass_waits_for_all_alertmanagers_five_seconds_and_no_more(store, journald, receivers, monkeypatch):
@@ -353,7 +353,7 @@ def test_one_pass_waits_for_all_alertmanagers_five_seconds_and_no_more(store, jo
     for number in range(1, 5):
         alerts.escalate(STEP, FINDING, "20270115T080000-%d" % number, to, store, NOW)
     alerts.send_spooled(to, store)
-    assert 0.4 < time.monotonic() - began < 1.5 and alerts.spooled(store) >= 4
+    assert 0.4 < time.monotonic() - began < 1.5 and notes.spooled(store.files.path) >= 4
 
 
 def test_a_full_spool_does_not_keep_the_newest_from_being_sent(store, journald, receivers, monkeypatch):
@@ -368,11 +368,11 @@ def test_a_receiver_that_left_the_settings_is_waited_for_no_more(store, journald
     down = receivers("HTTP/1.1 503 Busy\r\n\r\n")
     hook.break_it()
     alerts.escalate(STEP, FINDING, opened(store), settings(command=hook.command, urls=(down.url,)), store, NOW)
-    assert alerts.spooled(store) == 1
+    assert notes.spooled(store.files.path) == 1
     alerts.send_spooled(settings(command=hook.command), store)
     assert alerts.letters_in(store)[0].waiting == ["hook"]
     alerts.send_spooled(settings(), store)
-    assert alerts.spooled(store) == 0
+    assert notes.spooled(store.files.path) == 0
 
 
 def test_what_fires_ends_when_its_incident_is_lost(store, journald, receivers):
@@ -391,7 +391,7 @@ def test_an_alert_that_version_1_0_has_kept_goes_to_the_hook(store, journald, ho
     store.files.write("spool/20270115T080000-1-firing.json", json.dumps(dict(alert._asdict(), schema=1)).encode())
     up = receivers()
     alerts.send_spooled(settings(command=hook.command, urls=(up.url,)), store)
-    assert len(hook.heard()) == 1 and up.heard == [] and alerts.spooled(store) == 0
+    assert len(hook.heard()) == 1 and up.heard == [] and notes.spooled(store.files.path) == 0
 
 
 # --- what root does not run

@@ -6,7 +6,7 @@ import stat
 
 import pytest
 
-from citadel import alerts, metrics, settings
+from citadel import alerts, metrics, notes, settings
 from citadel.clock import Now
 from citadel.diagnose import DOWN, SERVING, Cause, Finding
 from citadel.durable import Directory
@@ -359,8 +359,8 @@ def test_alerts_that_wait_are_counted_without_reading_them(store):
     for number in (1, 2):
         alerts._spool(alerts.Letter("spool/2027011%d-firing.json" % number, alerts.Alert(
             "firing", UNIT, "port.taken", "x", "", "i", "h", 1.0, None, "critical"), ["hook"]), store)
-    assert metrics.spooled(store.files.path) == alerts.spooled(store) == 2
-    assert metrics.spooled(store.files.path + "/nowhere") == 0
+    assert notes.spooled(store.files.path) == 2
+    assert notes.spooled(store.files.path + "/nowhere") == 0
 
 
 def test_the_path_of_a_healthy_check_imports_nothing_heavy():

@@ -18,7 +18,7 @@ import stat
 import time
 from collections import namedtuple
 
-from citadel import clock
+from citadel import clock, notes
 from citadel.act import FAILED, OK, Outcome
 from citadel.commands import run as run_program
 from citadel.durable import from_json, to_json
@@ -251,11 +251,12 @@ def _spool(letter, store):
     """Keeps an alert until it is taken; whether it is kept. When the spool is full those in it stay, for they tell how
     it began, and the new one is only counted."""
     try:
-        if spooled(store) < MOST_SPOOLED:
+        if notes.spooled(store.files.path) < MOST_SPOOLED:
             store.files.write(letter.name, _letter_as_json(letter))
             return True
-        store.files.write("spool/dropped", b"%d\n" % (dropped(store) + 1))
-        store.trouble = "the spool is full, %d alerts were dropped" % dropped(store)
+        dropped = notes.dropped(store.files.path) + 1
+        store.files.write(notes.DROPPED, b"%d\n" % dropped)
+        store.trouble = "the spool is full, %d alerts were dropped" % dropped
     except (OSError, CitadelError) as error:
         store.trouble = "an alert could not be kept for later: %s" % error
     return False
@@ -326,20 +327,6 @@ def firing(store):
     return found
 
 
-def spooled(store):
-    """How many alerts wait to be sent."""
-    return sum(1 for name in store.files.names("spool") if name.endswith(".json"))
-
-
-def dropped(store):
-    """How many alerts found the spool full."""
-    try:
-        words = (store.files.read("spool/dropped", 64) or b"").strip()
-    except OSError:
-        return 0
-    return int(words) if words.isdigit() else 0
-
-
 def send_spooled(settings, store, run=run_program):
     """Sends what waits, oldest first, until one is refused or RETRYING is over; how many left the spool. A receiver
     that is in the settings no more has nothing to wait for."""
@@ -352,7 +339,7 @@ def send_spooled(settings, store, run=run_program):
         send_to_alertmanagers(settings, store, store.now(), run)
         store.told_late.clear()             # the pass ends here
     send_to_hook(settings, store, run)
-    return len(letters) - spooled(store)
+    return len(letters) - notes.spooled(store.files.path)
 
 
 def _end_what_is_over(store):

@@ -160,7 +160,7 @@ def not_told(wanted, facts, findings, state, moment):
         why = metrics.complaint(wanted.metrics.directory)
     else:
         why = metrics.after_check(wanted, facts, findings, state, moment.wall)
-    waiting = metrics.spooled(state)
+    waiting = notes.spooled(state)
     if not waiting:
         return [why] if why else []
     refused = printable(notes.read(state, "spool/refused"), 300)             # alerts.py

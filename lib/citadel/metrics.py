@@ -155,27 +155,14 @@ def _write_look(settings, facts, findings, state, maintenance, now):
     known = {} if facts.host.unanswered else {
         service.unit.name: service.unit.restarts for service in facts.services
         if service.unit.load not in ("", "not-found") and service.unit.restarts is not None}
-    samples = of_look(settings, facts, findings, count_restarts(state, known), maintenance, spooled(state),
-                      _dropped(state), now)
+    samples = of_look(settings, facts, findings, count_restarts(state, known), maintenance,
+                      notes.spooled(state), notes.dropped(state), now)
     return write(settings.metrics.directory, LOOK, text(samples, LOOK))
 
 
 def _store(state):
     from citadel.incidents import Store
     return Store(state)
-
-
-def spooled(state):
-    """How many alerts wait."""
-    try:
-        return sum(1 for name in os.listdir(os.path.join(state, "spool")) if name.endswith(".json") and name[0] != ".")
-    except OSError:
-        return 0
-
-
-def _dropped(state):
-    words = notes.read(state, "spool/dropped").strip()
-    return int(words) if words.isdigit() else 0
 
 
 def count_restarts(state, seen):

@@ -5,6 +5,7 @@ there. Who may not read them (no root) finds nothing.
 import os
 
 OPEN = "open"               # the open incidents, a line each: "ID UNIT"
+DROPPED = "spool/dropped"   # how many alerts found the spool full
 LONGEST = 65536             # bytes
 
 
@@ -20,3 +21,18 @@ def read(directory, name):
         return ""
     finally:
         os.close(descriptor)
+
+
+def spooled(directory):
+    """How many alerts wait to be sent."""
+    try:
+        return sum(1 for name in os.listdir(os.path.join(directory, "spool")) if name.endswith(".json")
+                   and not name.startswith("."))
+    except OSError:
+        return 0
+
+
+def dropped(directory):
+    """How many alerts found the spool full."""
+    words = read(directory, DROPPED).strip()
+    return int(words) if words.isdigit() else 0
