@@ -4,9 +4,10 @@ import sys
 
 import pytest
 
-from citadel import settings
+from citadel import setting_values as readers
+from citadel import settings, trusted
 from citadel.errors import NotPermitted, SettingsError
-from citadel.settings import Mark
+from citadel.setting_values import Mark
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 SHIPPED = os.path.join(ROOT, "units", "citadel.conf")
@@ -114,36 +115,36 @@ def test_what_check_imports_stays_light():
 # --- readers ----------------------------------------------------------------------------------------------------------
 
 READ = (
-    pytest.param(settings.duration(0, 10 ** 6), "5s", 5, id="seconds"),
-    pytest.param(settings.duration(0, 10 ** 6), "10min", 600, id="minutes"),
-    pytest.param(settings.duration(0, 10 ** 6), "2h", 7200, id="hours"),
-    pytest.param(settings.duration(0, 10 ** 6), "1d", 86400, id="days"),
-    pytest.param(settings.duration(0, 10 ** 6), "1h30min", 5400, id="an hour and a half"),
-    pytest.param(settings.duration(0, 10 ** 6), "90", 90, id="a number alone is seconds"),
-    pytest.param(settings.duration(0, 10 ** 6), "500ms", 0.5, id="milliseconds"),
-    pytest.param(settings.size(0, 1 << 50), "500M", 500 << 20, id="megabytes"),
-    pytest.param(settings.size(0, 1 << 50), "8G", 8 << 30, id="gigabytes"),
-    pytest.param(settings.size(0, 1 << 50), "64K", 65536, id="kilobytes"),
-    pytest.param(settings.size(0, 1 << 50), "1000", 1000, id="bytes"),
-    pytest.param(settings.percent(0, 100), "10%", 10, id="a percentage"),
-    pytest.param(settings.mark, "5%", Mark(5, None), id="a mark in percent"),
-    pytest.param(settings.mark, "2G", Mark(None, 2 << 30), id="a mark in bytes"),
-    pytest.param(settings.mark, "1G 5%", Mark(5, 1 << 30), id="a mark in both, in any order"),
-    pytest.param(settings.whole(1, 10), "10", 10, id="the highest number"),
-    pytest.param(settings.truth, "on", True, id="on"),
-    pytest.param(settings.truth, "No", False, id="No with a capital"),
-    pytest.param(settings.path, "/a/b/", "/a/b", id="a slash at the end is dropped"),
-    pytest.param(settings.path, "/", "/", id="the root"),
-    pytest.param(settings.probe, "http://localhost:8002/health", "http://127.0.0.1:8002/health", id="localhost"),
-    pytest.param(settings.probe, "http://127.0.0.1:80", "http://127.0.0.1:80/", id="no path is /"),
-    pytest.param(settings.probe, "http://127.0.0.1:80?x=1", "http://127.0.0.1:80/?x=1", id="a query alone"),
-    pytest.param(settings.probe, "redis://[::1]:6379/", "redis://[::1]:6379", id="redis on IPv6"),
-    pytest.param(settings.probe, "tcp://10.0.0.1:5432", "tcp://10.0.0.1:5432", id="tcp"),
-    pytest.param(settings.each(settings.unit_name), "a.service  b.service", ("a.service", "b.service"), id="a list"),
-    pytest.param(settings.each(settings.path), "", (), id="an empty list"),
-    pytest.param(settings.temp_pattern, "/tmp/citadel-*", "/tmp/citadel-*", id="temporary files of ours"),
-    pytest.param(settings.temp_pattern, "/run/citadel/*.tmp", "/run/citadel/*.tmp", id="a suffix in our own directory"),
-    pytest.param(settings.cleanable_directory, "/var/log/gateway", "/var/log/gateway", id="a log directory"),
+    pytest.param(readers.duration(0, 10 ** 6), "5s", 5, id="seconds"),
+    pytest.param(readers.duration(0, 10 ** 6), "10min", 600, id="minutes"),
+    pytest.param(readers.duration(0, 10 ** 6), "2h", 7200, id="hours"),
+    pytest.param(readers.duration(0, 10 ** 6), "1d", 86400, id="days"),
+    pytest.param(readers.duration(0, 10 ** 6), "1h30min", 5400, id="an hour and a half"),
+    pytest.param(readers.duration(0, 10 ** 6), "90", 90, id="a number alone is seconds"),
+    pytest.param(readers.duration(0, 10 ** 6), "500ms", 0.5, id="milliseconds"),
+    pytest.param(readers.size(0, 1 << 50), "500M", 500 << 20, id="megabytes"),
+    pytest.param(readers.size(0, 1 << 50), "8G", 8 << 30, id="gigabytes"),
+    pytest.param(readers.size(0, 1 << 50), "64K", 65536, id="kilobytes"),
+    pytest.param(readers.size(0, 1 << 50), "1000", 1000, id="bytes"),
+    pytest.param(readers.percent(0, 100), "10%", 10, id="a percentage"),
+    pytest.param(readers.mark, "5%", Mark(5, None), id="a mark in percent"),
+    pytest.param(readers.mark, "2G", Mark(None, 2 << 30), id="a mark in bytes"),
+    pytest.param(readers.mark, "1G 5%", Mark(5, 1 << 30), id="a mark in both, in any order"),
+    pytest.param(readers.whole(1, 10), "10", 10, id="the highest number"),
+    pytest.param(readers.truth, "on", True, id="on"),
+    pytest.param(readers.truth, "No", False, id="No with a capital"),
+    pytest.param(readers.path, "/a/b/", "/a/b", id="a slash at the end is dropped"),
+    pytest.param(readers.path, "/", "/", id="the root"),
+    pytest.param(readers.probe, "http://localhost:8002/health", "http://127.0.0.1:8002/health", id="localhost"),
+    pytest.param(readers.probe, "http://127.0.0.1:80", "http://127.0.0.1:80/", id="no path is /"),
+    pytest.param(readers.probe, "http://127.0.0.1:80?x=1", "http://127.0.0.1:80/?x=1", id="a query alone"),
+    pytest.param(readers.probe, "redis://[::1]:6379/", "redis://[::1]:6379", id="redis on IPv6"),
+    pytest.param(readers.probe, "tcp://10.0.0.1:5432", "tcp://10.0.0.1:5432", id="tcp"),
+    pytest.param(readers.each(readers.unit_name), "a.service  b.service", ("a.service", "b.service"), id="a list"),
+    pytest.param(readers.each(readers.path), "", (), id="an empty list"),
+    pytest.param(readers.temp_pattern, "/tmp/citadel-*", "/tmp/citadel-*", id="temporary files of ours"),
+    pytest.param(readers.temp_pattern, "/run/citadel/*.tmp", "/run/citadel/*.tmp", id="a suffix in our own directory"),
+    pytest.param(readers.cleanable_directory, "/var/log/gateway", "/var/log/gateway", id="a log directory"),
 )
 
 
@@ -153,58 +154,58 @@ def test_is_read(reader, text, value):
 
 
 REFUSED = (
-    pytest.param(settings.duration(1, 60), "5 parsecs", "not a duration", id="parsecs"),
-    pytest.param(settings.duration(1, 60), "", "not a duration", id="an empty duration"),
-    pytest.param(settings.duration(1, 60), "-5s", "not a duration", id="a negative duration"),
-    pytest.param(settings.duration(1, 60), "1.5s", "not a duration", id="a fraction"),
-    pytest.param(settings.duration(1, 60), "5s5", "not a duration", id="a bare number after a unit"),
-    pytest.param(settings.duration(1, 60), "61s", "out of range: 1s to 1min", id="a long duration"),
-    pytest.param(settings.duration(1, 60), "9" * 5000 + "s", "not a duration", id="more digits than int() takes"),
-    pytest.param(settings.whole(1, 10), "1_0", "not a whole number", id="an underscore"),
-    pytest.param(settings.whole(1, 10), "٣", "not a whole number", id="Arabic digits"),
-    pytest.param(settings.whole(1, 10), "0x5", "not a whole number", id="hexadecimal"),
-    pytest.param(settings.whole(1, 10), "11", "1 to 10", id="one too many"),
-    pytest.param(settings.size(1024, 2048), "1k", "not a size", id="a small k"),
-    pytest.param(settings.size(1024, 2048), "3K", "1K to 2K", id="a large size"),
-    pytest.param(settings.percent(0, 50), "10", "not a percentage", id="no percent sign"),
-    pytest.param(settings.percent(0, 50), "51%", "0% to 50%", id="a large percentage"),
-    pytest.param(settings.mark, "5% 6%", "not a mark", id="two percentages"),
-    pytest.param(settings.truth, "maybe", "neither yes nor no", id="maybe"),
-    pytest.param(settings.path, "logs", "not an absolute path", id="a relative path"),
-    pytest.param(settings.path, "/opt/../etc", "not a plain path", id="a path that climbs"),
-    pytest.param(settings.path, "/bin/mail root", "without arguments", id="a command with arguments"),
-    pytest.param(settings.unit_name, "ollama", "did you mean ollama.service", id="a unit without .service"),
-    pytest.param(settings.unit_name, "--host=x.service", "not the name", id="a unit that is an option"),
-    pytest.param(settings.unit_name, "x*.service", "not the name", id="a unit that is a pattern"),
-    pytest.param(settings.dependency_name, "a.b", "not a dependency's name", id="a dot in a dependency's name"),
-    pytest.param(settings.probe, "http://gateway.local:80/", "resolving a name can hang", id="a host by name"),
-    pytest.param(settings.probe, "https://127.0.0.1:443/", "does not begin with", id="https"),
-    pytest.param(settings.probe, "http://127.0.0.1/", "has no port", id="no port"),
-    pytest.param(settings.probe, "http://127.0.0.1:0/", "not a port", id="port 0"),
-    pytest.param(settings.probe, "http://127.0.0.1:65536/", "not a port", id="port 65536"),
-    pytest.param(settings.probe, "http://127.0.0.1:/", "not a port", id="a colon and no port"),
-    pytest.param(settings.probe, "http://::1:80/", "written in [ ]", id="IPv6 without brackets"),
-    pytest.param(settings.probe, "http://[127.0.0.1]:80/", "no IPv6 address", id="IPv4 in brackets"),
-    pytest.param(settings.probe, "http://256.0.0.1:80/", "by number", id="a number that is no address"),
-    pytest.param(settings.probe, "http://0.0.0.0:80/", "to listen on", id="the address of all interfaces"),
-    pytest.param(settings.probe, "redis://127.0.0.1:6379/3", "has no path", id="a redis database"),
-    pytest.param(settings.probe, "redis://:secret@127.0.0.1:6379", "no place for secrets", id="a password"),
-    pytest.param(settings.probe, "http://127.0.0.1:80/a b", "characters that no URL has", id="a space in a URL"),
-    pytest.param(settings.each(settings.path), "/a /a", "there twice", id="a value twice"),
-    pytest.param(settings.each(settings.path), " ".join("/%d" % n for n in range(65)), "at most 64", id="65 values"),
-    pytest.param(settings.each(settings.path, fewest=1), "", "has no value", id="an empty list that must not be"),
-    pytest.param(settings.ascending(settings.duration(1, 60)), "5s 3s", "longer than the one before", id="descending"),
-    pytest.param(settings.temp_pattern, "/tmp/*", "too much", id="all of /tmp"),
-    pytest.param(settings.temp_pattern, "/tmp/*.tmp", "too much", id="a suffix where everybody has files"),
-    pytest.param(settings.temp_pattern, "/tmp/sys*", "systemd-private", id="what systemd's private /tmp is called"),
-    pytest.param(settings.temp_pattern, "/tmp/systemd-private-x", "systemd-private", id="a private /tmp by name"),
-    pytest.param(settings.temp_pattern, "/tmp/*/citadel", "after the last /", id="a wild card in a directory"),
-    pytest.param(settings.temp_pattern, "/etc/citadel*", "too much", id="temporary files in /etc"),
-    pytest.param(settings.temp_pattern, "/citadel-*", "too much", id="temporary files in /"),
-    pytest.param(settings.removable_file, "/etc/passwd", "nothing to remove", id="a PID file in /etc"),
-    pytest.param(settings.removable_file, "/run/*.pid", "nothing to remove", id="a pattern of PID files"),
-    pytest.param(settings.cleanable_directory, "/var", "no place to clean", id="cleaning the first level"),
-    pytest.param(settings.cleanable_directory, "/usr/share", "no place to clean", id="cleaning the system"),
+    pytest.param(readers.duration(1, 60), "5 parsecs", "not a duration", id="parsecs"),
+    pytest.param(readers.duration(1, 60), "", "not a duration", id="an empty duration"),
+    pytest.param(readers.duration(1, 60), "-5s", "not a duration", id="a negative duration"),
+    pytest.param(readers.duration(1, 60), "1.5s", "not a duration", id="a fraction"),
+    pytest.param(readers.duration(1, 60), "5s5", "not a duration", id="a bare number after a unit"),
+    pytest.param(readers.duration(1, 60), "61s", "out of range: 1s to 1min", id="a long duration"),
+    pytest.param(readers.duration(1, 60), "9" * 5000 + "s", "not a duration", id="more digits than int() takes"),
+    pytest.param(readers.whole(1, 10), "1_0", "not a whole number", id="an underscore"),
+    pytest.param(readers.whole(1, 10), "٣", "not a whole number", id="Arabic digits"),
+    pytest.param(readers.whole(1, 10), "0x5", "not a whole number", id="hexadecimal"),
+    pytest.param(readers.whole(1, 10), "11", "1 to 10", id="one too many"),
+    pytest.param(readers.size(1024, 2048), "1k", "not a size", id="a small k"),
+    pytest.param(readers.size(1024, 2048), "3K", "1K to 2K", id="a large size"),
+    pytest.param(readers.percent(0, 50), "10", "not a percentage", id="no percent sign"),
+    pytest.param(readers.percent(0, 50), "51%", "0% to 50%", id="a large percentage"),
+    pytest.param(readers.mark, "5% 6%", "not a mark", id="two percentages"),
+    pytest.param(readers.truth, "maybe", "neither yes nor no", id="maybe"),
+    pytest.param(readers.path, "logs", "not an absolute path", id="a relative path"),
+    pytest.param(readers.path, "/opt/../etc", "not a plain path", id="a path that climbs"),
+    pytest.param(readers.path, "/bin/mail root", "without arguments", id="a command with arguments"),
+    pytest.param(readers.unit_name, "ollama", "did you mean ollama.service", id="a unit without .service"),
+    pytest.param(readers.unit_name, "--host=x.service", "not the name", id="a unit that is an option"),
+    pytest.param(readers.unit_name, "x*.service", "not the name", id="a unit that is a pattern"),
+    pytest.param(readers.dependency_name, "a.b", "not a dependency's name", id="a dot in a dependency's name"),
+    pytest.param(readers.probe, "http://gateway.local:80/", "resolving a name can hang", id="a host by name"),
+    pytest.param(readers.probe, "https://127.0.0.1:443/", "does not begin with", id="https"),
+    pytest.param(readers.probe, "http://127.0.0.1/", "has no port", id="no port"),
+    pytest.param(readers.probe, "http://127.0.0.1:0/", "not a port", id="port 0"),
+    pytest.param(readers.probe, "http://127.0.0.1:65536/", "not a port", id="port 65536"),
+    pytest.param(readers.probe, "http://127.0.0.1:/", "not a port", id="a colon and no port"),
+    pytest.param(readers.probe, "http://::1:80/", "written in [ ]", id="IPv6 without brackets"),
+    pytest.param(readers.probe, "http://[127.0.0.1]:80/", "no IPv6 address", id="IPv4 in brackets"),
+    pytest.param(readers.probe, "http://256.0.0.1:80/", "by number", id="a number that is no address"),
+    pytest.param(readers.probe, "http://0.0.0.0:80/", "to listen on", id="the address of all interfaces"),
+    pytest.param(readers.probe, "redis://127.0.0.1:6379/3", "has no path", id="a redis database"),
+    pytest.param(readers.probe, "redis://:secret@127.0.0.1:6379", "no place for secrets", id="a password"),
+    pytest.param(readers.probe, "http://127.0.0.1:80/a b", "characters that no URL has", id="a space in a URL"),
+    pytest.param(readers.each(readers.path), "/a /a", "there twice", id="a value twice"),
+    pytest.param(readers.each(readers.path), " ".join("/%d" % n for n in range(65)), "at most 64", id="65 values"),
+    pytest.param(readers.each(readers.path, fewest=1), "", "has no value", id="an empty list that must not be"),
+    pytest.param(readers.ascending(readers.duration(1, 60)), "5s 3s", "longer than the one before", id="descending"),
+    pytest.param(readers.temp_pattern, "/tmp/*", "too much", id="all of /tmp"),
+    pytest.param(readers.temp_pattern, "/tmp/*.tmp", "too much", id="a suffix where everybody has files"),
+    pytest.param(readers.temp_pattern, "/tmp/sys*", "systemd-private", id="what systemd's private /tmp is called"),
+    pytest.param(readers.temp_pattern, "/tmp/systemd-private-x", "systemd-private", id="a private /tmp by name"),
+    pytest.param(readers.temp_pattern, "/tmp/*/citadel", "after the last /", id="a wild card in a directory"),
+    pytest.param(readers.temp_pattern, "/etc/citadel*", "too much", id="temporary files in /etc"),
+    pytest.param(readers.temp_pattern, "/citadel-*", "too much", id="temporary files in /"),
+    pytest.param(readers.removable_file, "/etc/passwd", "nothing to remove", id="a PID file in /etc"),
+    pytest.param(readers.removable_file, "/run/*.pid", "nothing to remove", id="a pattern of PID files"),
+    pytest.param(readers.cleanable_directory, "/var", "no place to clean", id="cleaning the first level"),
+    pytest.param(readers.cleanable_directory, "/usr/share", "no place to clean", id="cleaning the system"),
 )
 
 
@@ -217,8 +218,8 @@ def test_is_refused(reader, text, why):
 
 @pytest.mark.parametrize("seconds, text", [(0, "0s"), (0.5, "500ms"), (90, "90s"), (600, "10min"), (7200, "2h")])
 def test_durations_are_written_as_they_are_read(seconds, text):
-    assert settings.duration_text(seconds) == text
-    assert settings.duration(0, 10 ** 6)(text) == seconds
+    assert readers.duration_text(seconds) == text
+    assert readers.duration(0, 10 ** 6)(text) == seconds
 
 
 @pytest.mark.parametrize("mark, total, expected", [
@@ -229,13 +230,13 @@ def test_durations_are_written_as_they_are_read(seconds, text):
     pytest.param("0%", 1000, 0, id="off"),
 ])
 def test_a_mark_on_its_scale(mark, total, expected):
-    assert settings.mark(mark).of(total) == expected
+    assert readers.mark(mark).of(total) == expected
 
 
 @pytest.mark.parametrize("url, expected", [("http://127.0.0.1:8002/a:b", ("127.0.0.1", 8002)),
                                            ("redis://[::1]:6379", ("::1", 6379))])
 def test_the_address_of_a_probe(url, expected):
-    assert settings.address(url) == expected
+    assert readers.address(url) == expected
 
 
 # --- the file's form --------------------------------------------------------------------------------------------------
@@ -439,10 +440,10 @@ def test_a_directory_is_refused(tmp_path):
 
 
 def test_a_large_file_is_refused_and_one_at_the_limit_is_not(conf):
-    conf.write_text("#" * settings.LARGEST_FILE)
+    conf.write_text("#" * trusted.LARGEST_FILE)
     settings.read(str(conf))
-    conf.write_text("#" * (settings.LARGEST_FILE + 1))
-    assert "larger than 256K" in refusal(conf)
+    conf.write_text("#" * (trusted.LARGEST_FILE + 1))
+    assert "larger than 256 KiB" in refusal(conf)
 
 
 def test_no_file_means_the_defaults_unless_a_person_named_it(tmp_path):

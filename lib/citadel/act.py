@@ -11,7 +11,7 @@ from citadel import cleanup, drill, host, ollama, systemctl
 from citadel.errors import CitadelError
 from citadel.plan import Step
 from citadel.report import plural, printable, size, span
-from citadel.settings import address
+from citadel.setting_values import address
 
 OK, FAILED, SKIPPED = "ok", "failed", "skipped"
 PAUSE = 0.2                             # seconds between two looks at a unit, a systemctl call of some 10 ms

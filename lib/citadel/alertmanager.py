@@ -20,7 +20,8 @@ from citadel import clock
 from citadel.commands import run as run_program
 from citadel.errors import CitadelError, NotPermitted
 from citadel.report import plural, printable, span
-from citadel.settings import is_address, read_trusted
+from citadel.setting_values import is_address
+from citadel.trusted import read_trusted
 
 PATH = "/api/v2/alerts"
 NAME = "CitadelEscalated"               # the label alertname
@@ -29,7 +30,7 @@ ENOUGH = 16 * 1024                      # bytes of an answer
 _CHUNK = 4096
 
 Place = namedtuple("Place", "scheme host port prefix")
-Place.__doc__ = "A URL that settings.receiver has read."
+Place.__doc__ = "A URL that setting_values.receiver has read."
 
 
 # --- what is said -----------------------------------------------------------------------------------------------------

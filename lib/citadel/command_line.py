@@ -5,6 +5,7 @@ from contextlib import redirect_stdout
 
 from citadel import __version__, settings
 from citadel.errors import UsageError
+from citadel.setting_values import duration, whole
 
 NAME = "citadel-restart-manager"
 LOG_LINES = 50
@@ -60,7 +61,7 @@ def _add_global_options(parser, defaults):
 
 
 def _reader(convert):
-    """A reader of settings.py for argparse, which shows the words of no other error than its own."""
+    """A reader of setting_values.py for argparse, which shows the words of no other error than its own."""
     def read_word(text):
         try:
             return convert(text)
@@ -77,10 +78,10 @@ def _add_words(words, action):
         words.add_argument("--check", metavar="FILE", help="only validate this citadel.conf")
     elif action == "monitor":
         words.add_argument("seconds", metavar="SECONDS", nargs="?", default=WATCH,
-                           type=_reader(settings.duration(1, LONGEST_WATCH)),
+                           type=_reader(duration(1, LONGEST_WATCH)),
                            help="how long (default: %d; also 10min, 2h); Ctrl-C ends it with the same summary" % WATCH)
     elif action == "logs":
-        words.add_argument("lines", metavar="LINES", nargs="?", type=_reader(settings.whole(1, MOST_LOG_LINES)),
+        words.add_argument("lines", metavar="LINES", nargs="?", type=_reader(whole(1, MOST_LOG_LINES)),
                            help="the last so many lines (default: %d)" % LOG_LINES)
         words.add_argument("-f", "--follow", action="store_true", help="go on with what is added")
         words.add_argument("--app", action="store_true", help="the application log instead of the journal")
@@ -90,8 +91,8 @@ def _add_words(words, action):
     elif action == "maintenance":
         words.add_argument("word", metavar="on|off|status", choices=("on", "off", "status"))
         words.add_argument("--for", metavar="TIME", dest="span",
-                           type=_reader(settings.duration(1, LONGEST_MAINTENANCE)), help="how long: 30min, 2h, 1d")
+                           type=_reader(duration(1, LONGEST_MAINTENANCE)), help="how long: 30min, 2h, 1d")
         words.add_argument("--reason", metavar="TEXT", help="why, for whoever finds it")
     elif action == "history":
-        words.add_argument("count", metavar="N", nargs="?", default=HISTORY, type=_reader(settings.whole(1, 100000)),
+        words.add_argument("count", metavar="N", nargs="?", default=HISTORY, type=_reader(whole(1, 100000)),
                            help="the newest so many (default: %d)" % HISTORY)

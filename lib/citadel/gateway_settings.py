@@ -10,7 +10,8 @@ from citadel.errors import NotPermitted, SettingsError
 from citadel.facts import Problem
 from citadel.plain_yaml import Document, parse
 from citadel.report import printable
-from citadel.settings import decode, is_address, read_trusted
+from citadel.setting_values import is_address
+from citadel.trusted import decode, read_trusted
 
 PORT_KEYS = ("server.port", "port", "api.port", "gateway.port")
 WORKERS_KEYS = ("server.workers", "workers", "api.workers", "gateway.workers")

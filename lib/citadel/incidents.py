@@ -17,9 +17,9 @@ a clock that was stepped back make us wait for years.
 
 The state is written twice, first to FALLBACK, which is RAM, then here, and the newer one that can be understood counts.
 So a spoilt file costs nothing until the next boot; it is set aside. When both are spoilt, all is taken as spent, for
-one window: `History.lost` then says how long ago that was. When the disk does not take it (full, read-only), the next pass
-still knows of the incident and whom it has called; but as a reboot would forget that, only one attempt a window is
-granted then, and none when RAM fails, too.
+one window: `History.lost` then says how long ago that was. When the disk does not take it (full, read-only), the next
+pass still knows of the incident and whom it has called; but as a reboot would forget that, only one attempt a window
+is granted then, and none when RAM fails, too.
 """
 
 import fcntl

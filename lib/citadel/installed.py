@@ -11,7 +11,7 @@ A healthy minute must not pay for checksums: a file whose ctime is not later tha
 import os
 
 from citadel.facts import Installed, Problem
-from citadel.settings import read_trusted
+from citadel.trusted import read_trusted
 
 LIST = "/var/lib/citadel-recovery/installed.sha256"
 UNITS = "/usr/local/lib/systemd/system/"

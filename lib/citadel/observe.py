@@ -11,7 +11,7 @@ import time
 from citadel import clock, commands, host, installed, journalctl, probes, systemctl
 from citadel.errors import CannotLook
 from citadel.facts import Dependency, Facts, Host, PidFile, Probe, Service, Stop, Unit
-from citadel.settings import address
+from citadel.setting_values import address
 
 LINES = 30
 CONFIRM_AFTER = 1.0                     # seconds between a probe that got no answer and the question put again
