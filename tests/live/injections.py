@@ -94,6 +94,7 @@ def stopped_with_ollama(host):
     """Ollama is back, but not in a way that brings the gateway along."""
     host.do("systemctl", "stop", OLLAMA)
     host.do("systemctl", "--job-mode=ignore-dependencies", "start", OLLAMA)
+    host.wait(lambda: ":11434 " in host.do("ss", "-ltn").out, "Ollama to listen")
 
 
 def ollama_down(host):
