@@ -141,8 +141,19 @@ def test_the_tables_name_each_row_and_each_failure_of_ours():
     assert "1 of 2" in text and "0 of 0" in text and "started after 3 s" in text
     marked = report.markdown(outcomes, rows, ["citadel", "plain"], {"citadel": "Citadel", "plain": "alone"}, "head")
     assert "| stopped |" in marked and "started after 3 s / against" in marked
-    assert {line.count("|") for line in marked.splitlines() if line.startswith("|")} == {5}
+    by_group, table = marked.partition("| fault |")[::2]
+    assert "| gateway | 1 of 1 | - |" in by_group and "| **all** | **1 of 2** | **-** |" in by_group
+    assert {line.count("|") for line in ("| fault |" + table).splitlines() if line.startswith("|")} == {5}
     assert json.loads(report.as_json(outcomes, "head"))["outcomes"][0]["row"] == "gateway-sigkill"
+
+
+def test_where_another_did_better_is_said():
+    rows = faults.named(["gateway-sigkill", "http-500", "stopped"])
+    outcomes = [outcome(seconds=7.0), outcome(contestant="monit", seconds=1.0),
+                outcome("http-500", seconds=12.0), outcome("http-500", contestant="monit", seconds=11.0),
+                outcome("stopped", False, seconds=None), outcome("stopped", contestant="monit", seconds=None)]
+    assert report.better(outcomes, rows, ["citadel", "monit"]) == [
+        "gateway-sigkill (monit 1 s, citadel 7 s)", "stopped (monit survived more often)"]
 
 
 def test_progress_is_a_line_even_for_a_long_reason():

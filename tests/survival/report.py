@@ -54,12 +54,29 @@ def text(outcomes, rows, contestants, head):
     lines.append(_columns(["survived"] + ["%d of %d" % totals(outcomes, name) for name in contestants], widths))
     failures = [one for one in outcomes if one.survived is False and one.contestant == "citadel"]
     lines += [""] + ["%s, %s: %s" % (one.row, _root(one), one.why.splitlines()[0]) for one in failures]
+    lines += ["better than Citadel: " + one for one in better(outcomes, rows, contestants)]
     return "\n".join(lines).rstrip() + "\n"
 
 
+def summary(outcomes, rows, contestants, titles):
+    """Faults survived by group, over all roots, as Markdown."""
+    lines = ["| | " + " | ".join(titles[name] for name in contestants) + " |", "|---|" + "---|" * len(contestants)]
+    for group in sorted({row.group for row in rows}, key=[row.group for row in rows].index):
+        names = {row.name for row in rows if row.group == group}
+        within = [one for one in outcomes if one.row in names]
+        lines.append("| %s | %s |" % (group, " | ".join(_share(within, name) for name in contestants)))
+    return lines + ["| **all** | %s |" % " | ".join("**%s**" % _share(outcomes, name) for name in contestants)]
+
+
+def _share(outcomes, contestant):
+    survived, tried = totals(outcomes, contestant)
+    return "%d of %d" % (survived, tried) if tried else "-"
+
+
 def markdown(outcomes, rows, contestants, titles, head):
-    """The whole table as Markdown."""
-    lines = [head, "", "| fault | what happens | " + " | ".join(titles[name] for name in contestants) + " |",
+    """The whole table as Markdown, its sum by group first."""
+    lines = [head, ""] + summary(outcomes, rows, contestants, titles)
+    lines += ["", "| fault | what happens | " + " | ".join(titles[name] for name in contestants) + " |",
              "|---|---|" + "---|" * len(contestants)]
     group = None
     for row in rows:
@@ -76,7 +93,29 @@ def markdown(outcomes, rows, contestants, titles, head):
         lines += ["", "What went wrong:", ""]
         lines += ["- %s, %s, %s: %s" % (one.row, one.contestant, _root(one), _plain(one.why.splitlines()[0]))
                   for one in failed]
+    ahead = better(outcomes, rows, contestants)
+    if ahead:
+        lines += ["", "Where others did better than Citadel: %s." % "; ".join(ahead)]
     return "\n".join(lines) + "\n"
+
+
+def better(outcomes, rows, contestants, by=2.0):
+    """What others did better than Citadel on the same releases, a row each: survived more often, or was back sooner by
+    more than `by` seconds (the longest time of each counts)."""
+    found = []
+    for row in rows:
+        for name in contestants:
+            theirs = _of(outcomes, row, name)
+            own = [one for one in _of(outcomes, row, "citadel") if one.root in {other.root for other in theirs}]
+            if name == "citadel" or not own or not theirs:
+                continue
+            if sum(bool(one.survived) for one in theirs) > sum(bool(one.survived) for one in own):
+                found.append("%s (%s survived more often)" % (row.name, name))
+            elif all(one.survived for one in own + theirs):
+                slow, quick = (max([one.seconds or 0.0 for one in of]) for of in (own, theirs))
+                if slow - quick > by:
+                    found.append("%s (%s %.0f s, citadel %.0f s)" % (row.name, name, quick, slow))
+    return found
 
 
 def expected(row):
