@@ -26,7 +26,7 @@ PURE_SIDE_BY_SIDE = 2 * CORES       # the tests of time and processes wait more 
 # What --matrix runs on a copy of this host: the rest it runs on four others, one of them likely of the same version.
 ON_THIS_HOST = ("tests/live/test_rehearsal.py", "tests/live/test_story.py", "tests/live/test_units.py")
 NO_TESTS = 5                        # pytest's exit code
-LIVE_SIDE_BY_SIDE = CORES + 2       # a machine of theirs waits for RestartSec most of the time
+LIVE_SIDE_BY_SIDE = CORES + 3       # a machine of theirs waits for RestartSec most of the time
 
 # The pure parts: tables of facts in and findings out, no process, no socket, a second on each Python.
 TABLES = ["tests/test_%s.py" % name for name in (
