@@ -226,9 +226,13 @@ def install_gateway(machine):
         assert answer.ok, answer.complaint()
 
 
+# The distribution's own housekeeping: it would run, and write, when the clock of the day the tests run on strikes 6.
+HOUSEKEEPING = ("/etc/systemd/system/timers.target.wants", "/etc/cron.daily")
+
+
 class Bare(Machine):
-    """A machine without anything of a Citadel that the root it copies may hold (Machine itself hides that one's state
-    behind a mount, which an uninstallation could not remove)."""
+    """A machine without the distribution's HOUSEKEEPING, and without anything of a Citadel that the root it copies may
+    hold (Machine itself hides that one's state behind a mount, which an uninstallation could not remove)."""
 
     def __enter__(self):
         super().__enter__()
@@ -237,6 +241,9 @@ class Bare(Machine):
             if os.path.ismount(place):
                 run(["umount", place], 10)
             shutil.rmtree(place, ignore_errors=True)
+        for path in HOUSEKEEPING:
+            shutil.rmtree(self.path(path), ignore_errors=True)
+            os.makedirs(self.path(path))
         return self
 
 
