@@ -241,9 +241,8 @@ class Bare(Machine):
             if os.path.ismount(place):
                 run(["umount", place], 10)
             shutil.rmtree(place, ignore_errors=True)
-        for path in HOUSEKEEPING:
+        for path in HOUSEKEEPING:  # with its directory: an empty .wants is taken away by the next systemctl disable
             shutil.rmtree(self.path(path), ignore_errors=True)
-            os.makedirs(self.path(path))
         return self
 
 
