@@ -241,8 +241,9 @@ class Bare(Machine):
             if os.path.ismount(place):
                 run(["umount", place], 10)
             shutil.rmtree(place, ignore_errors=True)
-        for path in HOUSEKEEPING:  # with its directory: an empty .wants is taken away by the next systemctl disable
+        for path in HOUSEKEEPING:
             shutil.rmtree(self.path(path), ignore_errors=True)
+        os.makedirs(self.path("/etc/cron.daily"))  # cron complains without it; an empty .wants goes with its last unit
         return self
 
 
