@@ -149,15 +149,19 @@ def _shadows(tree, files):
 
 def _put_files(host, planned, known, python):
     tree, intent = host.tree, planned.manifest
-    made = tree.make_directories(STATE, 0o700)
+    missing = tree.missing_directories(os.path.dirname(STATE))
+    tree.make_directories(STATE, 0o700)
     host.lock = require_lock(tree)
     if not intent.account and not systemd.account_exists(tree, host.root):
         intent.account = layout.ACCOUNT
     paths = [item.path for _, item in planned.writes] + ([REDIS_ALIAS] if planned.link else [])
-    for directory in sorted({os.path.dirname(path) for path in paths}):
-        made += tree.make_directories(directory)
-    intent.directories = known.directories + [path for path in made if path not in known.directories]
+    directories = sorted({os.path.dirname(path) for path in paths})
+    for directory in directories:
+        missing += tree.missing_directories(directory)
+    intent.directories = known.directories + sorted(set(missing) - set(known.directories), key=len)
     tree.write([Item(manifest.INTENT, intent.merged(known).render(), 0o600)])
+    for directory in directories:               # said before they are made: a kill in between leaves none unknown
+        tree.make_directories(directory)
     tree.write([item for _, item in planned.writes])
     for path in planned.removals:
         if path != REDIS_ALIAS and layout.unit_name(path) and host.is_running:

@@ -17,18 +17,20 @@ from citadel.installer.layout import CRON, GATEWAY, HOME, REDIS_ALIAS, SETTINGS,
 STOPPED_FIRST = (TIMER, "citadel-health.service", "citadel-recovery.service")
 STATE_IN_RAM = "/run/citadel-recovery"
 PURGED_FILES = (SETTINGS, SETTINGS + ".new")
-PURGED_TREES = (HOME + "/logs", STATE_IN_RAM, STATE)
+PURGED_TREES = (HOME + "/logs", STATE_IN_RAM)
 LEFT_IF_NOT_EMPTY = (layout.CONFIG, layout.VENV)
+LAST_OF_ALL = (os.path.basename(manifest.PATH), os.path.basename(manifest.INTENT))
 DEEPEST = 64
 
 
 def uninstall(host, source, purge=False, dry_run=False):
     """Removes what install.py installed; 0, or 1 when something would not go and was named."""
     tree = host.tree
-    installed = _installed(host, source)
+    recorded = _recorded(tree)
+    installed = recorded or _by_source(tree, source)
     present = [path for path in sorted(set(installed.files) | set(installed.links)) if tree.status(path) is not None]
-    purged = [path for path in PURGED_FILES + PURGED_TREES if purge and tree.status(path) is not None]
-    if not present and not purged and tree.status(manifest.INTENT) is None:
+    purged = [path for path in PURGED_FILES + PURGED_TREES + (STATE,) if purge and tree.status(path) is not None]
+    if not present and not purged and not (recorded and recorded.files):
         host.say("Citadel is not installed%s: nothing to remove." % ("" if host.is_running else " in " + host.root))
         return 0
     if dry_run:
@@ -56,9 +58,9 @@ def uninstall(host, source, purge=False, dry_run=False):
     if purge:
         failures += _purge(host, installed)
     else:
-        tree.write([Item(manifest.PATH, installed.without_files().render(), 0o600)])
-        tree.remove(manifest.INTENT)
         tree.remove(STATE + "/install.lock")
+        tree.write([Item(manifest.PATH, installed.without_files().render(), 0o600)])    # last: from here on it is done
+        tree.remove(manifest.INTENT)
         host.say("Settings, logs and state stay: %s/etc, %s/logs, %s. `--uninstall --purge` removes them." % (
             HOME, HOME, STATE))
     for complaint in failures:
@@ -66,16 +68,19 @@ def uninstall(host, source, purge=False, dry_run=False):
     return 1 if failures else 0
 
 
-def _installed(host, source):
-    """What to remove: the manifest's word; where it was lost, whatever this source would have installed."""
-    found = [read for read in (manifest.read(host.tree), manifest.read(host.tree, manifest.INTENT)) if read]
-    if found:
-        return found[0].merged(found[-1])
+def _recorded(tree):
+    """What the manifest says is installed, or was about to be; None when there is none."""
+    found = [read for read in (manifest.read(tree), manifest.read(tree, manifest.INTENT)) if read]
+    return found[0].merged(found[-1]) if found else None
+
+
+def _by_source(tree, source):
+    """Where the manifest was lost: whatever this source would have installed."""
     try:
         wanted = layout.items(layout.source_files(source), layout.SHIPPED_INTERPRETER[2:].decode(), "cron")
     except CitadelError:
         wanted = ()
-    links = {REDIS_ALIAS: ""} if (host.tree.link_target(REDIS_ALIAS) or "").endswith("/redis.service") else {}
+    links = {REDIS_ALIAS: ""} if (tree.link_target(REDIS_ALIAS) or "").endswith("/redis.service") else {}
     return manifest.Manifest({item.path: "" for item in wanted}, links)
 
 
@@ -157,19 +162,29 @@ def _purge(host, installed):
         tree.remove(path)
     tree.remove_directory(os.path.dirname(SETTINGS))
     for path in PURGED_TREES:
-        place = tree.locate(path)
-        if tree.status(path) is not None:
-            failures += ["%s stays: %s" % pair for pair in remove_tree(place)]
+        failures += _remove_whole(tree, path)
     left = [path for path in LEFT_IF_NOT_EMPTY if tree.status(path) is not None and not tree.remove_directory(path)]
     if left:
         host.say("%s stay%s: the gateway's own." % (" and ".join(left), "s" if len(left) == 1 else ""))
     tree.remove_directory(HOME)
-    for path in sorted(installed.directories, key=len, reverse=True):
-        tree.remove_directory(path)
+    _remove_made_directories(tree, installed)
     if installed.account:
         failures += _remove_account(host, left)
+    failures += _remove_whole(tree, STATE)
+    _remove_made_directories(tree, installed)       # those that the state was in
     host.say("Settings, logs and state are removed.")
     return failures
+
+
+def _remove_whole(tree, path):
+    """Removes the directory `path` with all that is in it; sentences for what would not go."""
+    place = tree.locate(path)
+    return ["%s stays: %s" % pair for pair in remove_tree(place)] if tree.status(path) is not None else []
+
+
+def _remove_made_directories(tree, installed):
+    for path in sorted(installed.directories, key=len, reverse=True):
+        tree.remove_directory(path)
 
 
 def _remove_account(host, left):
@@ -232,7 +247,7 @@ def _remove_at(parent, name, path, mount, depth):
             return [(path, "another file system is mounted there")]
         if depth >= DEEPEST:
             return [(path, "it is too deep")]
-        for child in os.listdir(descriptor):
+        for child in sorted(os.listdir(descriptor), key=LAST_OF_ALL.__contains__):
             failures += _remove_at(descriptor, child, path + "/" + child, mount, depth + 1)
     finally:
         os.close(descriptor)

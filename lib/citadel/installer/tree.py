@@ -115,21 +115,22 @@ class Tree:
         return (status is not None and stat.S_ISREG(status.st_mode) and stat.S_IMODE(status.st_mode) == item.mode
                 and status.st_uid == self.owner and self.read(item.path) == item.data)
 
+    def missing_directories(self, path):
+        """What `make_directories` would make for `path`, outermost first."""
+        parts = path.strip("/").split("/")
+        parents = ["/" + "/".join(parts[:end]) for end in range(1, len(parts) + 1)]
+        return [inside for inside in parents if self.resolve(inside) is None]
+
     def make_directories(self, path, mode=0o755):
-        """Makes the directory `path` and its parents; returns those that were not there, outermost first."""
-        made, parts = [], path.strip("/").split("/")
-        for end in range(1, len(parts) + 1):
-            inside = "/" + "/".join(parts[:end])
-            if self.resolve(inside) is None:
-                place = self.locate(inside)
-                if os.path.islink(place):
-                    raise CitadelError("%s is a link that leads nowhere" % place)
-                before = os.umask(0)        # mkdir then chmod: a kill in between would leave it closed for good
-                os.mkdir(place, mode if end == len(parts) else 0o755)
-                os.umask(before)
-                self._own(place)
-                made.append(inside)
-        return made
+        """Makes the directory `path`, with `mode`, and those of its parents that are not there."""
+        for inside in self.missing_directories(path):
+            place = self.locate(inside)
+            if os.path.islink(place):
+                raise CitadelError("%s is a link that leads nowhere" % place)
+            before = os.umask(0)            # mkdir then chmod: a kill in between would leave it closed for good
+            os.mkdir(place, mode if inside == path else 0o755)
+            os.umask(before)
+            self._own(place)
 
     def write(self, items):
         """Writes all of `items`, or none: all are staged and synced before the first is renamed into its place.
