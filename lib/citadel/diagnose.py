@@ -214,12 +214,15 @@ def _unloadable(seen):
 
 
 def _settings(seen):
-    """Settings are read at the start: they are to blame for a run that ended by itself before it ever got going, or
-    whose own log names the file. A service that answers, was killed or ran for hours has lived with them, whatever we
-    think of them; then they are a remark."""
-    service = seen.service
+    """Settings are read at the start: they are to blame for a run that the program's own last words lay to the file,
+    or that ended by itself before it ever got going, with nothing else to lay it to. A service that answers, was killed
+    or ran for hours has lived with them, whatever we think of them; then they are a remark."""
+    if not seen.service.settings:
+        return []
+    explained = any(cause.pressing for family in (_disks, _dependencies, _port) for cause in family(seen))
     return [Cause("config.invalid", "%s: %s" % (_place(problem), printable(problem.why)), problem.file,
-                  _to_blame(problem, seen)) for problem in service.settings]
+                  _is_named(problem, seen) or (_ended_young(seen) and not explained))
+            for problem in seen.service.settings]
 
 
 def _disks(seen):
@@ -350,6 +353,9 @@ def _dependency(dependency, seen):
     if unit.active == "inactive" and _ended_by_stop_job(unit, dependency.last_job, seen.host):
         return cause("stopped-by-operator", "%s was stopped by a person%s: its newest job was a stop" % (
             unit.name, _ago(dependency.last_job.age)))
+    if not dependency.last_job.type and _can_only_have_been_stopped(unit):
+        return cause("stopped-by-operator", "%s was stopped, not broken: with Restart=always systemd would have "
+                     "restarted it otherwise" % unit.name)
     return cause("down", _down(dependency, seen.host))
 
 
@@ -486,8 +492,7 @@ def _who_stopped(service, host):
     if _ended_by_stop_job(unit, job, host):
         return "operator", "%s was stopped by a person%s: its newest job was a stop, and no dependency left with it" % (
             unit.name, _ago(job.age))
-    if (not job.type and not stop.by and unit.active == "inactive" and unit.result == "success" and unit.active_exit
-            and unit.restart == "always"):
+    if not job.type and not stop.by and _can_only_have_been_stopped(unit):
         return "operator", ("%s was stopped, not broken: with Restart=always systemd would have restarted it "
                             "otherwise, and no dependency left with it" % unit.name)
     return "", ""
@@ -510,6 +515,12 @@ def _ended_by_stop_job(unit, job, host):
     if unit.inactive_enter:
         return job.age <= host.monotonic - unit.inactive_enter + TOGETHER
     return job.age < host.monotonic
+
+
+def _can_only_have_been_stopped(unit):
+    """Where the journal that held the job is gone: what ran in this boot, and ended well with Restart=always."""
+    return (unit.active == "inactive" and unit.result == "success" and bool(unit.active_exit)
+            and unit.restart == "always")
 
 
 # --- small readings ---------------------------------------------------------------------------------------------------
@@ -600,15 +611,18 @@ def _stranger(service):
     return holder
 
 
-def _to_blame(problem, seen):
-    if seen.condition in (SERVING, STARTING, STOPPING):
-        return False
-    unit, name = seen.service.unit, problem.file.rpartition("/")[2]
-    if name and any(name in line.text for line in seen.service.lines):
-        return True
-    ended_by_itself = (seen.condition in (DOWN, RESTARTING) and unit.exec_code == "exited" and unit.exec_status != 0
-                       and unit.exec_status not in _BEFORE_EXEC)
-    return ended_by_itself and _last_run(unit) < _start_timeout(unit.name, seen.marks)
+def _is_named(problem, seen):
+    """Whether the program's own telling words name the file."""
+    name = problem.file.rpartition("/")[2]
+    return bool(name) and seen.condition not in (SERVING, STARTING, STOPPING) and any(
+        name in line.text for line in _telling(seen.service.lines))
+
+
+def _ended_young(seen):
+    """Whether the last run ended by itself, with an error, before it ever got going."""
+    unit = seen.service.unit
+    return (seen.condition in (DOWN, RESTARTING) and unit.exec_code == "exited" and unit.exec_status != 0
+            and unit.exec_status not in _BEFORE_EXEC and _last_run(unit) < _start_timeout(unit.name, seen.marks))
 
 
 def _place(problem):
@@ -640,13 +654,18 @@ def _how_it_ended(unit, lines):
 
 
 def _said(lines, telling_only=False):
-    """The last telling line of the program itself, or, failing that, its last; PID 1's lines say only what we know."""
+    """The last telling line of the program itself, or, failing that, its last."""
+    said = _telling(lines, telling_only)
+    return _quoted(said[-1].text) if said else ""
+
+
+def _telling(lines, telling_only=False):
+    """The program's own lines that tell of an error, or, failing that, its last; PID 1's say only what we know."""
     own = [line for line in lines if not _is_systemds(line.text) and line.text.strip()
            and not any(nothing in line.text for nothing in _TELLS_NOTHING)]
     telling = [line for line in own if line.priority <= 3
                or any(word in line.text.lower() for word in _TELLING)]
-    said = telling or (() if telling_only else own)
-    return _quoted(said[-1].text) if said else ""
+    return telling or ([] if telling_only else own[-1:])
 
 
 def _is_systemds(text):
