@@ -98,7 +98,7 @@ def test_a_pass_that_breaks_is_told_unless_the_next_one_is_well(unwatched):
         broken_pass()
         host.wait_state(ALARM, "inactive")
         alarm, = alarms()
-        assert "not being looked after" in alarm["MESSAGE"]
+        assert "not being looked after" in alarm["MESSAGE"] and CONF + ":2: attempts: " in alarm["MESSAGE"]
     finally:
         host.write(CONF, settings)
         no_drop_in(host, ALARM)
