@@ -5,12 +5,14 @@ import random
 
 import pytest
 
+from citadel import handler, manager
 from citadel.clock import Now
 from citadel.facts import Stop
 from citadel.incidents import LONGEST_MAINTENANCE, Store
 
 UNIT = "citadel-gateway.service"
 SEED = 20261123
+STEP = {"do": "start", "target": UNIT, "because": "it is down", "outcome": "ok", "seconds": 1, "detail": ""}
 ROUNDS = int(os.environ.get("CITADEL_FUZZ", "300"))
 
 
@@ -27,7 +29,7 @@ def store(tmp_path):
             store.count_attempt(UNIT, "start", level=1)
         store.mark_escalated(UNIT)
         store.mark_pass(UNIT, "gateway.crashed")
-        store.append(store.history(UNIT).incident, {"do": "start", "outcome": "ok", "seconds": 1})
+        store.append(store.history(UNIT).incident, STEP)
     store.begin_maintenance(3600, "new disks", "ada")
     store.note_stop(UNIT, Stop("operator", "", "abcdef"))
     return store
@@ -80,17 +82,27 @@ def test_state(store):
 
 def test_incident(store):
     name = store.history(UNIT).incident
-    whole = store.files.read("incidents/%s.json" % name)
+    whole, state = store.files.read("incidents/%s.json" % name), store.files.read("state.json")
     for number, data in enumerate(spoilt(whole, SEED + 1)):
         put(store, "incidents/%s.json" % name, data)
         late = again(store)
         late.incidents()
         late.summary()
+        handler.first_cause(late, name)
+        document = late.incident(name)
+        if document:
+            manager.span_of(document)
+            manager.steps_of(document)
         if number % 10 == 0:
             with late.lock("check"):
-                late.append(name, {"do": "start"})
+                late.append(name, STEP)
                 assert late.incident(name)["steps"][-1]["do"] == "start"
         assert len(late.history(UNIT).attempts) == 5
+        if number % 50 == 0:
+            with late.lock("check"):
+                assert late.close_incident(UNIT, "recovered")["id"] == name
+            store.files.write("state.json", state)
+            store._fallback.write("state.json", state)
         late.files.close()
         late._fallback.close()
 

@@ -228,6 +228,89 @@ def test_the_pauses_outlive_an_incident_the_call_does_not(store, clock, well_for
         assert store.history(UNIT).escalation.count == count
 
 
+def ill_again(store, clock, cause, well_for=0.0):
+    """An incident that a first attempt ends, and the same or another illness a while later."""
+    with store.lock("check"):
+        store.open_incident(UNIT, "gateway.crashed", "it crashed")
+        store.set_level(UNIT, 2)
+        clock.pass_by(60)
+        store.mark_pass(UNIT, "")
+        store.close_incident(UNIT, "recovered")
+        clock.pass_by(well_for)
+        store.mark_pass(UNIT, cause)
+        store.open_incident(UNIT, cause, "again")
+    clock.pass_by(10)
+    return again(store).history(UNIT)
+
+
+def test_an_illness_that_comes_back_goes_on_where_it_was(store, clock):
+    history = ill_again(store, clock, "gateway.crash-loop", well_for=599)
+    assert (history.level, history.relapsed, history.spell_for, history.open_for) == (2, True, 669, 10)
+
+
+@pytest.mark.parametrize("cause, well_for", [("dependency.ollama.down", 30), ("gateway.crashed", 600)],
+                         ids=["another illness", "well for long enough"])
+def test_a_new_illness_begins_on_the_first_rung(store, clock, cause, well_for):
+    history = ill_again(store, clock, cause, well_for)
+    assert (history.level, history.relapsed, history.spell_for) == (0, False, 10)
+
+
+def test_an_incident_ended_when_the_service_became_well(store, clock):
+    with store.lock("check"):
+        name = store.open_incident(UNIT, "gateway.crashed", "it crashed")
+        clock.pass_by(50)
+        store.mark_pass(UNIT, "")
+        clock.pass_by(600)
+        store.close_incident(UNIT, "recovered")
+    closed = again(store).incident(name)
+    assert (closed["start"], closed["end"], closed["duration"]) == (
+        "2027-01-15T08:00:00Z", "2027-01-15T08:00:50Z", 50)
+    assert store.counts(UNIT)["seconds"] == 50
+
+
+@pytest.mark.parametrize("called, outcome", [(False, "recovered"), (True, "escalated")])
+def test_a_call_for_a_person_is_the_outcome_of_its_incident(store, called, outcome):
+    with store.lock("check"):
+        store.open_incident(UNIT, "gateway.crashed", "it crashed")
+        if called:
+            store.mark_escalated(UNIT)
+        assert store.close_incident(UNIT, "recovered")["outcome"] == outcome
+
+
+@pytest.mark.parametrize("called", [False, True], ids=["not told", "told"])
+def test_lost_state_does_not_lose_the_open_incident(store, place, called):
+    """Else it would stay open for ever, its alert would be resolved while it lasts, and a person told twice."""
+    with store.lock("check"):
+        closed = store.open_incident(UNIT, "gateway.crashed", "it crashed")
+        store.close_incident(UNIT, "recovered")
+        name = store.open_incident(UNIT, "gateway.hung", "it hangs")
+        assert name != closed
+        if called:
+            store.mark_escalated(UNIT)
+            store.amend(name, escalated="2027-01-15T08:00:00Z")
+    os.unlink(place + "/state.json")
+    forget_memory(store)
+    foreseen = again(store).history(UNIT)
+    assert (foreseen.incident, foreseen.escalation is not None, foreseen.lost) == (name, called, 0)
+    with again(store).lock("check") as late:
+        assert late.history(UNIT)._replace(lost=None) == foreseen._replace(lost=None)
+        assert late.open_incident(UNIT, "gateway.hung", "it hangs") == name
+    assert len(again(store).incidents()) == 2
+
+
+def test_an_incident_that_never_got_on_record_is_taken_up_again(store, place):
+    """We died between its file and the state."""
+    with store.lock("check"):
+        store.mark_pass(UNIT, "gateway.hung")
+        before = store.files.read("state.json")
+        name = store.open_incident(UNIT, "gateway.hung", "it hangs")
+    for directory in (store.files, store._fallback):
+        directory.write("state.json", before)
+    assert again(store).history(UNIT).incident == ""
+    with again(store).lock("check") as late:
+        assert late.open_incident(UNIT, "gateway.hung", "it hangs") == name
+
+
 # --- a disk that takes nothing
 
 def refuse(store, code, where="files"):
@@ -398,6 +481,22 @@ def test_what_dead_passes_left_is_swept(store, place):
     with again(store).lock("check"):
         left = [name for name in os.listdir(place) if name.endswith(".tmp")]
     assert left == [".state.json.%d.aabbccdd.tmp" % os.getpid()]
+
+
+def test_a_clock_that_is_read_before_the_note_makes_it_no_older(store, clock):
+    """Each reading of a real clock is later than the one before."""
+    class Ticking:
+        def __call__(self):
+            clock.pass_by(0.001)
+            return clock()
+
+    with store.lock("check"):
+        store.count_attempt(UNIT, "start")
+    with open(store.files.path + "/state.json", "w") as file:
+        file.write("{")
+    forget_memory(store)
+    late = Store(store.files.path, Ticking(), fallback=store._fallback.path)
+    assert late.history(UNIT).lost < 1
 
 
 # --- incidents

@@ -44,6 +44,7 @@ MOST_ATTEMPTS = 200
 MOST_STEPS = 500
 MOST_INCIDENTS = 500
 MOST_CAUSES = 100
+NEWEST = 20                             # incidents among which one is looked for that the record has lost
 LONGEST_MAINTENANCE = 7 * 86400
 FORGOTTEN_AFTER = 7 * 86400             # no window is longer than a day; what is a week old limits nothing
 SAME_BOOT = 10.0                        # seconds by which wall and boot clock may differ and still tell of one boot
@@ -60,11 +61,14 @@ Escalation.__doc__ = """A person was called in the incident that is open: `age` 
 newest attempt after it; `count` goes on from incident to incident until the service was well for long enough; `cause`
 is what was found then."""
 
-History = namedtuple("History", "attempts level incident escalation healthy_for seen last_pass lost open_for")
-History.__new__.__defaults__ = ((), 0, "", None, None, {}, None, None, None)
+History = namedtuple("History", "attempts level incident escalation healthy_for seen last_pass lost open_for "
+                                "spell_for relapsed")
+History.__new__.__defaults__ = ((), 0, "", None, None, {}, None, None, None, None, False)
 History.__doc__ = """What is on record of one service; ages in seconds, None for never.
 
 `attempts` newest first, `seen` passes in a row by cause (0: it was seen, but not by the last pass),
+`spell_for` since the illness began whose end was not lasting yet: an incident is over when the service is well, the
+spell when it was well for long enough, and till then the `level` stays; `relapsed`: the open incident is not its first,
 `lost` the age of a loss of the state: until it is a window old, the attempts that were lost must be taken as made."""
 
 Maintenance = namedtuple("Maintenance", "reason left who since")
@@ -78,8 +82,8 @@ incident's start to the next one's (same service). None where there are too few 
 def age(then, now):
     """Seconds from the Moment `then` to the clock.Now `now`, never negative."""
     by_wall, by_boot = now.wall - then.wall, now.boottime - then.boottime
-    if then.boot_id == now.boot_id and by_boot >= 0:
-        return by_boot
+    if then.boot_id == now.boot_id and by_boot > -SAME_BOOT:        # what was noted since `now` was read is new
+        return max(0.0, by_boot)
     # On systemd <= 252 in a container the sandbox hides the real boot id behind a random one (measured): two clocks
     # that agree tell of one boot, whatever its name.
     if by_boot >= 0 and abs(by_wall - by_boot) <= SAME_BOOT:
@@ -99,8 +103,7 @@ class Store:
         self.files = Directory(directory)
         self.now = now
         self.trouble = ""
-        self.seconds_sending = 0.0      # that were spent in vain on telling Alertmanager (alerts.py)
-        self.told_late = set()          # labels of what it was told late in this pass; what follows has to wait
+        self.course = None              # how the telling goes in this pass (alerts.py)
         self._fallback = Directory(fallback or (FALLBACK if directory == DIRECTORY else directory + ".ram"))
         self._most_incidents = most_incidents
         self._locked = False
@@ -159,8 +162,8 @@ class Store:
 
     def history(self, unit):
         """What is on record of that service, as History."""
-        now, state = self.now(), self._load()
-        service = state["services"].get(unit) or _new_service()
+        service = self._load()["services"].get(unit) or _new_service()
+        state, now = self._load(), self.now()
 
         def since(moment):
             return None if moment is None else age(Moment(*moment), now)
@@ -174,7 +177,9 @@ class Store:
             if escalated and incident and escalated[2] == incident else None,
             healthy_for=since(service["healthy_since"]), seen=dict(service["seen"]),
             last_pass=since(service["last_pass"]), lost=since(state["lost"]),
-            open_for=since(service["opened"]) if incident else None)
+            open_for=since(service["opened"]) if incident else None,
+            spell_for=since(service["spell"][0]) if service["spell"] else None,
+            relapsed=bool(incident and service["spell"] and service["spell"][2] != incident))
 
     def services(self):
         """The names of the services that have a record."""
@@ -189,13 +194,13 @@ class Store:
 
     def mark_pass(self, unit, cause, healthy_forgets=600):
         """Notes that a pass looked at the service and what it found; "" is healthy. A service that was well for
-        `healthy_forgets` seconds before this begins anew with its pauses."""
+        `healthy_forgets` seconds before this begins anew with its pauses, and on the first rung."""
         service = self._service(unit)
         service["last_pass"] = self._moment()
         if cause:
             healthy_since = service["healthy_since"]
             if healthy_since and age(Moment(*healthy_since), self.now()) >= healthy_forgets:
-                service["escalated"] = None
+                service.update(escalated=None, spell=None, level=0)
             service["healthy_since"] = None
         elif service["healthy_since"] is None:
             service["healthy_since"] = self._moment()
@@ -269,6 +274,10 @@ class Store:
         in_memory = self._state_in_memory()
         if in_memory and in_memory["serial"] > state["serial"]:
             state = in_memory
+        if why and state is not in_memory:
+            self._state = state
+            for document in self._left_open():
+                _adopt(state["services"].setdefault(document["unit"], _new_service()), document, self._moment())
         if why and state is in_memory:
             self.trouble = "state.json could not be read (%s), going on with its copy in %s" % (
                 printable(why), self._fallback.path)
@@ -339,8 +348,17 @@ class Store:
         if service["incident"]:
             self._add_cause(service["incident"], unit, cause, because)
             return service["incident"]
+        left_open = self._left_open(unit)
+        if left_open:                           # we died before its id was on record, or the record was lost
+            _adopt(service, left_open, self._moment())
+            self._add_cause(left_open["id"], unit, cause, because)
+            self._save()
+            self.list_open()
+            return left_open["id"]
         name = self._new_id()
         service["incident"], service["opened"] = name, self._moment()
+        if not service["spell"] or service["spell"][1] != _kind(cause):
+            service.update(spell=[self._moment(), _kind(cause), name], level=0)
         document = dict(_new_incident(name, unit, self._moment()), host=host, trigger=trigger)
         _count_cause(document, cause, because, self.now().wall)
         self._prune()
@@ -363,19 +381,23 @@ class Store:
         return self._write_incident(dict(self._incident_or_new(name), **fields))
 
     def close_incident(self, unit, outcome):
-        """Ends the open incident of a service; its document with `end` and `duration`, or None if there was none."""
+        """Ends the open incident of a service; its document with `end` and `duration`, or None if there was none. It
+        ended when the service became well, which may be a while ago; `outcome` is overruled by a call for a person."""
         service = self._service(unit)
         name = service["incident"]
         if not name:
             return None
         now = self.now()
         document = self._incident_or_new(name, unit)
-        document.update(end=clock.stamp(now.wall), outcome=outcome,
-                        duration=round(age(Moment(*(service["opened"] or document["opened"])), now), 3))
+        lasted = age(Moment(*(service["opened"] or document["opened"])), now)
+        well_for = min(lasted, age(Moment(*service["healthy_since"]), now) if service["healthy_since"] else 0.0)
+        called = bool(service["escalated"] and service["escalated"][2] == name)
+        document.update(end=clock.stamp(now.wall - well_for), outcome="escalated" if called else outcome,
+                        duration=round(lasted - well_for, 3))
         self._write_incident(document)
-        _tally(service, "escalated" if service["escalated"] and service["escalated"][2] == name else "recovered")
+        _tally(service, "escalated" if called else "recovered")
         _tally(service, "seconds", document["duration"])
-        service.update(incident="", opened=None, level=0, seen={})
+        service.update(incident="", opened=None, seen={})
         self._save()
         self.list_open()
         return document
@@ -410,6 +432,16 @@ class Store:
             if document and unit in (None, document["unit"]):
                 found.append(document)
         return found
+
+    def _left_open(self, unit=None):
+        """The newest open incident of that service that nothing on record refers to, or None; without `unit`: those of
+        all services."""
+        referred = {service["incident"] for service in self._state["services"].values()}
+        found = {}
+        for document in self.incidents(most=NEWEST, unit=unit):
+            if document["end"] is None and document["id"] not in referred and valid_name(document["unit"]):
+                found.setdefault(document["unit"], document)
+        return list(found.values()) if unit is None else found.get(unit)
 
     def summary(self, unit=None):
         """Summary over all incidents on record."""
@@ -525,7 +557,21 @@ def _tally(service, what, amount=1):
 
 def _new_service():
     return {"attempts": [], "level": 0, "incident": "", "opened": None, "escalated": None, "healthy_since": None,
-            "seen": {}, "last_pass": None}
+            "seen": {}, "last_pass": None, "spell": None}
+
+
+def _adopt(service, document, moment):
+    """Refers to an open incident again, and to the call for a person in it, as made now."""
+    causes = [one["cause"] for one in document["causes"]] or [""]
+    service.update(incident=document["id"], opened=document["opened"],
+                   spell=[document["opened"], _kind(causes[0]), document["id"]])
+    if document["escalated"]:
+        service["escalated"] = [1, moment, document["id"], causes[-1]]
+
+
+def _kind(cause):
+    """What a cause is about: "gateway", "dependency.ollama", "disk". Another one is another illness."""
+    return cause.rpartition(".")[0] or cause
 
 
 def _new_incident(name, unit, opened):
@@ -563,6 +609,10 @@ def _check_state(state):
         _moment_in(state["lost"])
     for unit, service in state["services"].items():
         _unit_name(unit)
+        service.setdefault("spell", None)       # as 1.0 kept it
+        if service["spell"] is not None:
+            moment, kind, first = service["spell"]
+            _moment_in(moment), _string(kind), _string(first)
         for moment, what, level in service["attempts"]:
             _moment_in(moment), _string(what), _whole(level)
         for name in ("opened", "healthy_since", "last_pass"):
@@ -591,9 +641,15 @@ def _understood_incident(data, name):
         if empty is not None and not isinstance(value, type(empty)):
             raise ValueError("%s is not of its kind" % field)
     _moment_in(document["opened"])
-    for field in ("causes", "steps"):
-        if not all(isinstance(one, dict) for one in document[field]):
+    if document["unit"]:
+        _unit_name(document["unit"])
+    for field, texts in (("causes", ("cause", "because", "first")), ("steps", ("do", "target", "outcome"))):
+        if not all(isinstance(one, dict) and all(isinstance(one.get(name), str) for name in texts)
+                   for one in document[field]):
             raise ValueError("%s are not of their kind" % field)
+    for field in ("start", "end"):
+        if document[field] is not None:
+            time.strptime(document[field], "%Y-%m-%dT%H:%M:%SZ")
     for field, kind in (("duration", (int, float)), ("end", str), ("outcome", str), ("escalated", str)):
         if document[field] is not None and not isinstance(document[field], kind):
             raise ValueError("%s is not of its kind" % field)

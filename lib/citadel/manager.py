@@ -390,13 +390,14 @@ def logs(call):
         raise UsageError("--follow never ends, so it goes neither with --json nor with --incident")
     if options.app:
         return _application_log(call, reading)
-    since = until = None
+    unit, since, until = call.unit, None, None
     if options.incident:
-        since, until = _incident_span(call, options.incident)
+        document = _incident(call, options.incident)
+        unit, (since, until) = document["unit"], span_of(document)
     lines = options.lines or (command_line.LOG_LINES if not options.incident else None)
     if options.json:
-        return _journal_as_json(call, lines, since, until)
-    reading.become(reading.journal_command(call.unit, lines, options.follow, since, until))
+        return _journal_as_json(call, unit, lines, since, until)
+    reading.become(reading.journal_command(unit, lines, options.follow, since, until))
     return OK
 
 
@@ -422,13 +423,20 @@ def _application_log(call, reading):
     return OK
 
 
-def _incident_span(call, name):
-    """From when to when an incident's lines go, in seconds since 1970: with some context before and after it."""
-    import calendar
-    import time
+def _incident(call, name):
+    """The document of an incident, of whichever service it is."""
     document = call.store.incident(name)
     if document is None:
         raise CitadelError("there is no incident %s on record; `%s history` lists them" % (name, NAME))
+    if call.options.service and call.options.service != document["unit"]:
+        raise UsageError("--service %s: incident %s is of %s" % (call.options.service, name, document["unit"]))
+    return document
+
+
+def span_of(document):
+    """From when to when an incident's lines go, in seconds since 1970: with some context before and after it."""
+    import calendar
+    import time
 
     def seconds(text):
         return calendar.timegm(time.strptime(text, "%Y-%m-%dT%H:%M:%SZ"))
@@ -436,11 +444,11 @@ def _incident_span(call, name):
     return seconds(document["start"]) - 60, seconds(document["end"]) + 10 if document["end"] else None
 
 
-def _journal_as_json(call, lines, since, until):
+def _journal_as_json(call, unit, lines, since, until):
     from citadel import journalctl
     from citadel.logs import journal_command
     from citadel.report import printable, utc_time
-    words = [word for word in journal_command(call.unit, min(lines or MOST_JSON_LINES, MOST_JSON_LINES), False, since,
+    words = [word for word in journal_command(unit, min(lines or MOST_JSON_LINES, MOST_JSON_LINES), False, since,
                                               until) if not word.startswith("--output=")]
     answer = call.run(words + ["--output=json", "--output-fields=MESSAGE,PRIORITY,_PID,SYSLOG_IDENTIFIER"], 60,
                       cap=64 << 20)
@@ -453,7 +461,7 @@ def _journal_as_json(call, lines, since, until):
                      "priority": journalctl.priority(entry), "pid": journalctl.text(entry, "_PID"),
                      "identifier": printable(journalctl.text(entry, "SYSLOG_IDENTIFIER")),
                      "text": printable(journalctl.text(entry, "MESSAGE"), 8192)})
-    call.document(unit=call.unit, lines=rows, truncated=answer.truncated)
+    call.document(unit=unit, lines=rows, truncated=answer.truncated)
     return OK
 
 
@@ -623,7 +631,7 @@ def history(call):
     rows = [("INCIDENT", "START", "LASTED", "OUTCOME", "CAUSE", "DONE")]
     for one in documents:
         causes = [printable(str(cause.get("cause", "")), 60) for cause in one["causes"]]
-        done = [_step_text(step, one["unit"]) for step in one["steps"]]
+        done = steps_of(one)
         rows.append((one["id"], one["start"], span(one["duration"]) if one["duration"] is not None else "open",
                      printable(one["outcome"] or "-", 20), ", ".join(causes[:2]) or "-",
                      printable(", ".join(done) or "nothing", 160)))
@@ -636,11 +644,10 @@ def history(call):
     return OK
 
 
-def _step_text(step, unit):
-    """A recorded step in a few words; its target only where it is another than the service itself."""
-    target, outcome = step.get("target", ""), step.get("outcome", "?")
-    return "%s%s%s" % (step.get("do", "?"), " %s" % target if target not in ("", unit) else "",
-                       "" if outcome == "ok" else " (%s)" % outcome)
+def steps_of(document):
+    """An incident's steps in a few words; the target only where it is another than the service itself."""
+    return ["%s%s%s" % (step["do"], " " + step["target"] if step["target"] not in ("", document["unit"]) else "",
+                        "" if step["outcome"] == "ok" else " (%s)" % step["outcome"]) for step in document["steps"]]
 
 
 ACTIONS = (
