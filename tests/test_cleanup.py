@@ -47,13 +47,23 @@ def never():
     ("service.log.1", "service.log"), ("service.log.12.gz", "service.log"), ("service.log-20261123", "service.log"),
     ("service.log-20261123.xz", "service.log"), ("service.log.2026-11-23", "service.log"),
     ("service.log.2026-11-23_10-15", "service.log"), ("service.log-20261123-1700000000.gz", "service.log"),
-    ("service.log.old", "service.log"), ("error.err.3", "error.err"), ("access.json.1.zst", "access.json"),
+    ("service.log.old", "service.log"), ("service.log.2026-11-23_10-15-30_123456", "service.log"),
+    ("service.log.20261123T101530", "service.log"), ("service.log.20261123101530", "service.log"), ("error.err.3", "error.err"), ("access.json.1.zst", "access.json"),
     ("service.log", None), ("service.log.gz", None), ("data.1", None), ("core.1234", None), ("passwd", None),
     ("service.log.1.bak", None), ("log.1", None), (".log.1", None), ("service.log.1\n", None), ("", None),
     ("service.logs.1", None), ("service.log.x1", None), ("service.log.٣", None)])
 def test_rotated_names(name, log):
     found = cleanup.ROTATED.match(name)
     assert (found and found.group("log")) == log
+
+
+@pytest.mark.parametrize("part", ["-20260101-1-1-1-1-1", "-20260101-1-1", "-20260101", "-1", ".1", ".log.1", "_1", ".old"])
+def test_no_name_has_more_readings_than_one(part):
+    """A file's owner chooses its name: some of 60 characters once took minutes."""
+    name = "a.log" + part * (240 // len(part)) + "x"
+    started = time.monotonic()
+    assert not cleanup.ROTATED.match(name)
+    assert time.monotonic() - started < 0.2
 
 
 # --- rotated logs
@@ -187,7 +197,7 @@ def test_a_race_with_an_attacker_deletes_nothing_protected(place, tmp_path, monk
     """The directory's owner swaps a sub-directory for a link to root's files, as fast as it can, while we clean."""
     if not can_become:
         monkeypatch.setattr(cleanup, "_become", lambda uid: False)
-    monkeypatch.setattr(cleanup, "files_in_use", lambda names: (set(), False))      # its 15 ms leave fewer rounds
+    monkeypatch.setattr(cleanup, "files_in_use", lambda names, end: (set(), False))     # its 15 ms leave fewer rounds
     protected = tmp_path / "protected"
     protected.mkdir(mode=0o755)
     tmp_path.chmod(0o755)
@@ -242,6 +252,29 @@ def test_what_was_swapped_since_we_looked_stays(place):
     assert left(place) == ["a.log.1"]
 
 
+@pytest.mark.skipif(not ROOT, reason="needs root to become somebody")
+def test_an_owner_who_stops_our_child_holds_nothing_up(place, monkeypatch):
+    """The child that cleans is a process of the directory's owner, who may send it a SIGSTOP."""
+    become, clean_for = cleanup._become, []
+
+    def become_and_be_stopped(uid):
+        become(uid)
+        os.kill(os.getpid(), signal.SIGSTOP)
+        return True
+    monkeypatch.setattr(cleanup, "_become", become_and_be_stopped)
+    make(place, "a.log.1")
+    os.chown(str(place), NOBODY, NOBODY)
+    signal.signal(signal.SIGALRM, lambda *_: pytest.fail("waits for a process that is stopped"))
+    signal.alarm(20)
+    try:
+        clean_for.append(cleanup.remove_rotated_logs(str(place), 0, never, seconds=0.5))
+    finally:
+        signal.alarm(0)
+    assert "the process that cleans for uid 65534 did not end in time" in clean_for[0].sentence()
+    with pytest.raises(ChildProcessError):
+        os.waitpid(-1, os.WNOHANG)                  # nor is it left behind
+
+
 # --- temporary files
 
 def test_old_temporary_files_go_young_and_open_ones_stay(tmp_path):
@@ -258,6 +291,19 @@ def test_old_temporary_files_go_young_and_open_ones_stay(tmp_path):
     assert cleanup.remove_old_files(str(tmp_path) + "/*.tmp", 3600, later).files == 1
     make(tmp_path, "d.tmp")                                         # an old mtime, but made just now
     assert cleanup.remove_old_files(str(tmp_path) + "/*.tmp", 3600, lambda: now + 60).files == 0
+
+
+def test_what_there_was_no_time_to_ask_about_stays(tmp_path):
+    """Somebody's process can have so many files open that to look at them takes longer than the call may."""
+    (tmp_path / "1" / "fd").mkdir(parents=True)
+    os.symlink("/somewhere/else", str(tmp_path / "1" / "fd" / "0"))
+    assert cleanup.files_in_use({"a"}, time.monotonic() + 60, str(tmp_path)) == (set(), False)
+    assert cleanup.files_in_use({"a"}, time.monotonic(), str(tmp_path)) == (set(), True)
+    old = tmp_path / "old"
+    old.mkdir()
+    make(old, "a.tmp")
+    assert cleanup.remove_old_files(str(old) + "/*.tmp", 0, lambda: time.time() + 7200, seconds=0).files == 0
+    assert left(old) == ["a.tmp"]
 
 
 def test_private_directories_of_systemd_are_never_meant(tmp_path):
@@ -284,7 +330,7 @@ def test_where_everybody_writes_only_a_file_s_owner_removes_it(tmp_path, monkeyp
 @pytest.mark.parametrize("content, goes", [
     (b"4194300\n", True), (b" 4194300", True), (b"1\n", False), (b"0", False), (b"-1", False), (b"", False),
     (b"x", False), (b"%d" % os.getpid(), False), (b"9" * 60, False), (b"4194300" + b" " * 5000000 + b"1", False),
-    (b"4194300\n1", False)], ids=lambda value: repr(value)[:30])
+    (b"4194300\n1", False), (b"4194305", False), (b"9999999999\n", False)], ids=lambda value: repr(value)[:30])
 def test_pid_files(place, content, goes):
     path = place / "a.pid"
     path.write_bytes(content)

@@ -124,23 +124,6 @@ def test_a_kill_that_systemd_cannot_do_is_not_done_to_a_stranger():
     assert "PID 10 is not a process of x.service any more" in result.why
 
 
-@pytest.mark.parametrize("text, inside", [
-    pytest.param("0::/system.slice/x.service\n", True, id="cgroup v2"),
-    pytest.param("0::/system.slice/x.service/worker\n", True, id="in a cgroup beneath it"),
-    pytest.param("0::/machine/y/system.slice/x.service\n", True, id="seen from outside a container"),
-    pytest.param("1:name=systemd:/system.slice/x.service\n0::/\n", True, id="cgroup v1"),
-    pytest.param("0::/system.slice/x.service.d\n", False, id="a name that only begins alike"),
-    pytest.param("0::/system.slice/y.service\n", False, id="another service"),
-    pytest.param("nonsense", False, id="nonsense"),
-])
-def test_in_cgroup(tmp_path, text, inside):
-    (tmp_path / "7").mkdir()
-    (tmp_path / "7" / "cgroup").write_text(text)
-    assert drill.in_cgroup(7, "/system.slice/x.service", proc=str(tmp_path)) is inside
-    assert not drill.in_cgroup(8, "/system.slice/x.service", proc=str(tmp_path))
-    assert not drill.in_cgroup(7, "", proc=str(tmp_path))
-
-
 def test_a_reset_is_remembered_within_its_boot(tmp_path):
     files = Directory(str(tmp_path / "state"))
     now = Now(1.8e9, 100.0, 100.0, "boot-1")

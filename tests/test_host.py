@@ -266,6 +266,86 @@ def test_a_stranger_comes_before_our_own(proc):
     assert host.holder(8002, GATEWAY, "127.0.0.1", proc=proc.path).pid == 41
 
 
+def listeners(*rows):
+    """/proc/net/tcp* from (address as it is written there, inode), all of them listening on port 8002."""
+    return "  sl  local_address ...\n" + "".join(
+        "   0: %s:1F42 00000000:0000 0A 00000000:00000000 00:00000000 00000000  1000 0 %d 1\n" % row for row in rows)
+
+
+HERE, EVERYWHERE, EVERYWHERE_6, THERE = "0100007F", "00000000", "0" * 32, "0200007F"
+
+
+@pytest.mark.parametrize("tcp, tcp6, pid", [
+    pytest.param([(HERE, 7)], [(EVERYWHERE_6, 8)], 99, id="ours is here, theirs on all of IPv6"),
+    pytest.param([(EVERYWHERE, 7)], [(EVERYWHERE_6, 8)], 99, id="ours is everywhere, theirs on all of IPv6"),
+    pytest.param([(HERE, 7), (THERE, 8)], [], 99, id="theirs is at 127.0.0.2"),
+    pytest.param([(HERE, 8)], [(EVERYWHERE_6, 7)], 41, id="theirs is here, ours is on all of IPv6"),
+    pytest.param([], [(EVERYWHERE_6, 7), (EVERYWHERE_6, 8)], 41, id="both on all of IPv6"),
+    pytest.param([(THERE, 8)], [], None, id="theirs is at 127.0.0.2, ours is not there"),
+])
+@pytest.mark.skipif(sys.byteorder != "little", reason="written as on a little-endian machine")
+def test_where_ours_listens_for_certain_nobody_has_taken_it(proc, tcp, tcp6, pid):
+    """`pid` of the one that is named: ours is 99, the stranger's, which comes first, 41."""
+    proc.table("tcp", listeners(*tcp)).table("tcp6", listeners(*tcp6))
+    proc.process(41, "nc", "/user.slice/x.scope", sockets=[8]).process(99, sockets=[7])
+    found = host.holder(8002, GATEWAY, "127.0.0.1", proc=proc.path)
+    assert (found and found.pid) == pid
+
+
+@pytest.mark.parametrize("family, at, only_6, listens, taken", [
+    pytest.param(socket.AF_INET, "127.0.0.1", None, True, True, id="on that address"),
+    pytest.param(socket.AF_INET, "0.0.0.0", None, True, True, id="on all"),
+    pytest.param(socket.AF_INET6, "::", 0, True, True, id="on all of IPv6, IPv4 along with it"),
+    pytest.param(socket.AF_INET6, "::", 1, True, False, id="on all of IPv6 alone"),
+    pytest.param(socket.AF_INET6, "::1", None, True, False, id="on ::1"),
+    pytest.param(socket.AF_INET, "127.0.0.2", None, True, False, id="on 127.0.0.2"),
+    pytest.param(socket.AF_INET, "127.0.0.1", None, False, False, id="bound, as a server is right before it listens"),
+])
+def test_the_kernel_knows_whether_an_address_is_taken(family, at, only_6, listens, taken):
+    try:
+        listener = socket.socket(family)
+    except OSError as error:
+        pytest.skip("this host has no IPv6: %s" % error)
+    with listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if only_6 is not None:
+            listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, only_6)
+        listener.bind((at, 0))
+        port = listener.getsockname()[1]
+        if listens:
+            listener.listen(1)
+        assert host.is_taken("127.0.0.1", port) is taken
+        if not listens:
+            listener.listen(1)                      # and our having looked did not disturb it
+            socket.create_connection((at, port), 5).close()
+
+
+def test_looking_disturbs_no_server_that_starts_meanwhile():
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    child = os.fork()
+    if child == 0:
+        try:
+            while True:
+                host.is_taken("127.0.0.1", port)
+        finally:
+            os._exit(1)
+    try:
+        end = time.monotonic() + 1
+        starts = 0
+        while time.monotonic() < end:
+            with socket.socket() as server:
+                server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                server.bind(("127.0.0.1", port))
+                server.listen(1)
+                starts += 1
+        assert starts > 100 and os.waitpid(child, os.WNOHANG) == (0, 0)
+    finally:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+
+
 def test_a_group_whose_name_only_begins_like_ours_is_a_stranger(proc):
     recorded_ports(proc).process(41, "uvicorn", sockets=[317276]).process(42, "x", GATEWAY + "x", sockets=[317276])
     assert host.holder(8002, GATEWAY, proc=proc.path).pid == 42
@@ -325,6 +405,23 @@ def test_unit_of_a_control_group(group, unit):
 def test_control_group_of_a_process(proc, text, group):
     put(proc.path + "/7/cgroup", text)
     assert host._control_group_of(7, proc.path) == group
+
+
+@pytest.mark.parametrize("text, inside", [
+    pytest.param("0::/system.slice/x.service\n", True, id="cgroup v2"),
+    pytest.param("0::/system.slice/x.service/worker\n", True, id="in a cgroup beneath it"),
+    pytest.param("1:name=systemd:/system.slice/x.service\n0::/\n", True, id="cgroup v1"),
+    pytest.param("0::/user.slice/user-1000.slice/system.slice/x.service\n", False, id="a user's group that ends like it"),
+    pytest.param("0::/user.slice/system.slice/x.service/y\n", False, id="a user's group that holds its name"),
+    pytest.param("0::/system.slice/x.service.d\n", False, id="a name that only begins alike"),
+    pytest.param("0::/system.slice/y.service\n", False, id="another service"),
+    pytest.param("nonsense", False, id="nonsense"),
+])
+def test_whether_a_process_is_of_a_unit(proc, text, inside):
+    put(proc.path + "/7/cgroup", text)
+    assert host.is_process_of(7, "/system.slice/x.service", proc.path) is inside
+    assert not host.is_process_of(8, "/system.slice/x.service", proc.path)
+    assert not host.is_process_of(7, "", proc.path)
 
 
 @pytest.mark.parametrize("base", ["", "/unified", "/systemd"], ids=["unified", "hybrid", "legacy"])

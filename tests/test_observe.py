@@ -1,4 +1,10 @@
-"""What a look costs: one question to systemd, however many services there are."""
+"""What a look costs: one question to systemd, however many services there are. And who it says has our port."""
+
+import os
+import signal
+import socket
+
+import pytest
 
 from citadel.clock import Now
 from citadel.commands import Answer
@@ -28,3 +34,50 @@ def test_a_hundred_services_that_are_well_are_one_question():
     assert len(facts.services) == 100 and all(service.probe.outcome == "ok" for service in facts.services)
     assert len(asked) == 1 and asked[0][1] == "show"
     assert len(probed) == 1 and len(probed[0]) == 101, "and redis, which all of them need, is asked once"
+
+
+@pytest.fixture
+def stranger():
+    """Starts a process that listens at an address, on any port; gives that port."""
+    children = []
+
+    def listen(family, at):
+        server = socket.socket(family)
+        if family == socket.AF_INET6:
+            server.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        server.bind((at, 0))
+        server.listen(1)
+        children.append(os.fork())
+        if not children[-1]:
+            signal.pause()
+        port = server.getsockname()[1]
+        server.close()
+        return port
+    yield listen
+    for child in children:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+
+
+@pytest.mark.parametrize("family, at, named", [
+    pytest.param(socket.AF_INET, "127.0.0.1", True, id="where we are asked"),
+    pytest.param(socket.AF_INET, "0.0.0.0", True, id="everywhere"),
+    pytest.param(socket.AF_INET, "127.0.0.2", False, id="at another loopback address"),
+    pytest.param(socket.AF_INET6, "::1", False, id="at IPv6's loopback"),
+    pytest.param(socket.AF_INET6, "::", False, id="on all of IPv6, and IPv6 alone"),
+])
+def test_only_who_is_in_our_way_holds_our_port(stranger, family, at, named):
+    """Any local user may listen at 127.0.0.2:8002 while the gateway is down; that must keep nobody from starting it."""
+    try:
+        port = stranger(family, at)
+    except OSError as error:
+        pytest.skip("this host has no IPv6: %s" % error)
+    down = BLOCK.replace("=active", "=failed") % "s.service"
+    settings = parse("[service s.service]\nhealth = http://127.0.0.1:%d/\ndepends =\nsettings =\n" % port, "citadel.conf")
+    facts = observe(settings, run=lambda argv, *more, **how: Answer(argv, 0, down, "", 0.01, False),
+                    ask=lambda targets, timeout: {target: Probe(target=target, outcome="refused") for target in targets},
+                    now=lambda: Now(1.0, 1.0, 1.0, "b"), installation=Installed)
+    holder = facts.services[0].holder
+    assert (holder is not None) is named
+    if named and os.geteuid() == 0:
+        assert holder.pid and holder.port == port

@@ -16,14 +16,18 @@ The number of entries and the time are capped; what is left over is taken the ne
 tmpfiles.d file is left to systemd-tmpfiles, journal space to journalctl.
 """
 
+import _signal
 import errno
 import fnmatch
 import os
 import re
+import select
 import stat
 import time
 from collections import namedtuple
 
+from citadel import host
+from citadel.commands import reap
 from citadel.commands import run as run_program
 from citadel.report import plural, printable, size
 
@@ -32,14 +36,17 @@ JOURNALS = ("/var/log/journal", "/run/log/journal")
 MOST_ENTRIES = 100000
 MOST_DIRECTORIES = 200
 DEEPEST = 8
-LONGEST = 10.0                          # seconds for one call
+LONGEST = 10.0                          # seconds for one call,
+GRACE = 1.0                             # and for a child of it to say what it did
 QUIET = 3600                            # seconds untouched, where we could not see who has a file open
 MOST_COMPLAINTS = 5
 
 # The names that logrotate, Python's logging handlers, loguru and svlogd give: a log's name, then a number or a date,
 # perhaps compressed. The log itself never matches.
+# Each group begins where the one before it must have ended, so that no name has two readings: an attacker's 255
+# characters would otherwise be tried in all of them.
 ROTATED = re.compile(r"""(?P<log>.+?\.(?:log|out|err|json|jsonl))
-                         (?:[.-](?:\d{1,6}|\d{4}-?\d{2}-?\d{2}(?:[T_.-]?\d[\d._-]{1,20})?|old))+
+                         [.-](?:\d{1,6}|\d{8}(?:\d\d){0,3}|old)(?:[T_.-](?:\d{1,10}|old)){0,8}
                          (?:\.(?:gz|xz|bz2|zst|lz4|zip))?\Z""", re.VERBOSE | re.ASCII)
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -90,7 +97,7 @@ def vacuum_journal(most, run=run_program, seconds=60):
 
 # --- what we remove
 
-def remove_stale_pid_file(path, exists=None):
+def remove_stale_pid_file(path):
     """Removes a PID file whose process is gone. One that names a living process, whoever's, or nothing that could be a
     PID, stays: it is a hint, and not ours to judge. No number in it is ever signalled."""
     parent, name = os.path.split(path)
@@ -99,34 +106,36 @@ def remove_stale_pid_file(path, exists=None):
             found = folder.look(name)
             if found is None or not _is_plain(found):
                 return Removed()
-            pid = _pid_in(folder.descriptor, name)
-            if pid is None or (exists or _process_exists)(pid):
+            try:
+                pid = host.read_pid(name, folder.descriptor)
+            except (OSError, ValueError):
+                return Removed()
+            if _process_exists(pid):
                 return Removed()
             return _remove([folder.candidate(name, found)], lambda: False, time.monotonic() + LONGEST)
     except Refused as refusal:
         return Removed(complaints=(str(refusal),))
 
 
-def remove_old_files(pattern, oldest, now=time.time):
+def remove_old_files(pattern, oldest, now=time.time, seconds=LONGEST):
     """Removes regular files that match `pattern` (wild cards in its last part) and that nobody has changed for
     `oldest` seconds; one that is open stays. (File times are wall time: a clock stepped far ahead makes files look old,
     which is why `pattern` may only name what can be missed.)"""
     parent, last = os.path.split(pattern)
     if _is_private(last):
         return Removed(complaints=("%s would break running services" % printable(pattern),))
+    end = time.monotonic() + min(seconds, LONGEST)
     try:
         with Folder(parent) as folder:
             latest = now() - oldest
             old = []
             for name in folder.names(MOST_ENTRIES):
-                if fnmatch.fnmatchcase(name, last) and not _is_private(name):
+                if time.monotonic() < end and fnmatch.fnmatchcase(name, last) and not _is_private(name):
                     found = folder.look(name)
                     if found is not None and _is_plain(found) and max(found.st_mtime, found.st_ctime) < latest:
                         old.append(folder.candidate(name, found))
             old.sort(key=lambda one: one.time)
-            in_use, _ = files_in_use({one.name for one in old})
-            return _remove([one for one in old if (folder.device, one.inode) not in in_use], lambda: False,
-                           time.monotonic() + LONGEST)
+            return _remove(_not_in_use(old, [folder], now(), end), lambda: False, end)
     except Refused as refusal:
         return Removed(complaints=(str(refusal),))
 
@@ -144,7 +153,7 @@ def remove_rotated_logs(directory, keep, has_enough, seconds=LONGEST, now=time.t
                 candidates = []
                 for folder in folders:
                     candidates += _rotated(folder, keep, end)
-                candidates = _not_in_use(candidates, folders, now())
+                candidates = _not_in_use(candidates, folders, now(), end)
                 candidates.sort(key=lambda one: one.time)
                 return _remove(candidates, has_enough, end) + Removed(complaints=complaints)
             finally:
@@ -337,8 +346,8 @@ def _rotated(folder, keep, end):
     """The rotated logs of one directory but the newest `keep` of each log."""
     logs = {}
     for name in folder.names(MOST_ENTRIES):
-        matched = ROTATED.match(name)
-        if matched and time.monotonic() < end:
+        matched = ROTATED.match(name) if time.monotonic() < end else None
+        if matched:
             found = folder.look(name)
             if found is not None and _is_plain(found):
                 logs.setdefault(matched.group("log"), []).append(folder.candidate(name, found, matched.group("log")))
@@ -349,16 +358,19 @@ def _rotated(folder, keep, end):
     return spare
 
 
-def _not_in_use(candidates, folders, now):
+def _not_in_use(candidates, folders, now, end):
+    """Without what is open. When the time was over before all processes were looked at, none: `end` is also that of
+    removing."""
     devices = {folder.descriptor: folder.device for folder in folders}
-    in_use, blind = files_in_use({one.name for one in candidates})
+    in_use, blind = files_in_use({one.name for one in candidates}, end)
     return [one for one in candidates if (devices[one.folder], one.inode) not in in_use
             and not (blind and one.time > now - QUIET)]
 
 
-def files_in_use(names, proc="/proc"):
+def files_in_use(names, end, proc="/proc"):
     """{(device, inode)} of the open files that have one of these names, and whether there was a process that would not
-    let us look. A file is asked for by its name first: to stat every open file could hang on a dead network disk."""
+    let us look, or no time left to: one process can hold a million open files. A file is asked for by its name first:
+    to stat every open file could hang on a dead network disk."""
     found, blind = set(), False
     if not names:
         return found, blind
@@ -374,6 +386,8 @@ def files_in_use(names, proc="/proc"):
         except OSError:
             continue                    # it has ended
         for number in numbers:
+            if time.monotonic() >= end:
+                return found, True
             path = directory + "/" + number
             try:
                 if os.path.basename(os.readlink(path)) in names:
@@ -441,12 +455,24 @@ def _unlink_as(uid, must_be, candidates, has_enough, end):
         finally:
             os._exit(code)
     os.close(writer)
-    with os.fdopen(reader, "rb") as file:
-        words = file.read(4096).decode("utf-8", "replace").split(" ", 2)
-    os.waitpid(child, 0)
+    words, late = _hear(reader, end + GRACE), False
+    if reap(child, end + GRACE) is None:            # its new owner may stop it with a signal, as it may any of its own
+        late = True
+        os.kill(child, _signal.SIGKILL)
+        reap(child, time.monotonic() + GRACE)
     if len(words) < 3 or not (words[0].isdigit() and words[1].isdigit()):
-        return Removed(complaints=("the process that cleans for uid %d died" % uid,))
+        return Removed(complaints=("the process that cleans for uid %d %s" % (
+            uid, "did not end in time" if late else "died"),))
     return Removed(int(words[0]), int(words[1]), (printable(words[2]),) if words[2] else ())
+
+
+def _hear(reader, end):
+    """The words that come from a pipe in one piece until then, at most three."""
+    poll = select.poll()
+    poll.register(reader, select.POLLIN)
+    heard = os.read(reader, 4096) if poll.poll(max(0.0, end - time.monotonic()) * 1000) else b""
+    os.close(reader)
+    return heard.decode("utf-8", "replace").split(" ", 2)
 
 
 def _become(uid):
@@ -482,22 +508,6 @@ def _is_plain(status):
 def _is_private(name):
     """systemd's own directories for PrivateTmp=: without one a running service breaks, and does not say so."""
     return name.startswith("systemd-private-")
-
-
-def _pid_in(folder, name):
-    """The number in a PID file, None for anything that cannot be one."""
-    try:
-        descriptor = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=folder)
-    except OSError:
-        return None
-    try:
-        content = os.read(descriptor, 65) if stat.S_ISREG(os.fstat(descriptor).st_mode) else b""
-    except OSError:
-        return None
-    finally:
-        os.close(descriptor)
-    word = content.strip() if len(content) < 65 else b""
-    return int(word) if 0 < len(word) <= 10 and word.isdigit() and int(word) > 1 else None
 
 
 def _process_exists(pid):

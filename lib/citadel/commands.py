@@ -15,6 +15,7 @@ PATH = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "
 ENVIRONMENT = {"PATH": ":".join(PATH), "LC_ALL": "C.UTF-8", "LANG": "C.UTF-8", "HOME": "/root", "TERM": "dumb",
                "SYSTEMD_PAGER": "", "SYSTEMD_COLORS": "0", "SYSTEMD_URLIFY": "0"}
 OUTPUT_CAP = 64 * 1024
+DYING = 1.0                             # seconds; who waits for a dead disk (state D) dies later, unawaited
 
 NOT_FOUND = 127
 TIMED_OUT = -1000
@@ -94,10 +95,10 @@ def run(argv, timeout, stdin=b"", cap=OUTPUT_CAP, environment=None):
     for descriptor in (child_in, child_out, child_err):
         os.close(descriptor)
     out, err, truncated, timed_out = _converse(our_in, stdin, our_out, our_err, cap, started + timeout)
-    code = None if timed_out else _reap(pid, started + timeout)
+    code = None if timed_out else reap(pid, started + timeout)
     if code is None:
         _kill_group(pid)
-        os.waitpid(pid, 0)
+        reap(pid, time.monotonic() + DYING)
         code = TIMED_OUT
     return Answer(tuple(argv), code, out.decode("utf-8", "backslashreplace"), err.decode("utf-8", "backslashreplace"),
                   time.monotonic() - started, truncated)
@@ -163,7 +164,7 @@ def _converse(to_child, stdin, from_out, from_err, cap, end):
     return bytes(kept[from_out]), bytes(kept[from_err]), truncated, timed_out
 
 
-def _reap(pid, end):
+def reap(pid, end):
     """The exit status once it has one, or None at the deadline (a program may close its output and linger)."""
     pause = 0.0005
     while True:

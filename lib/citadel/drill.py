@@ -7,7 +7,7 @@ one restart: `refusal` says why, and is pure. `Drill` does it, and says each ste
 import os
 from collections import namedtuple
 
-from citadel import commands, systemctl
+from citadel import commands, host, systemctl
 from citadel.durable import from_json, to_json
 from citadel.errors import CitadelError, NotPermitted
 from citadel.moments import EXITED, FAILED, STARTED
@@ -118,7 +118,7 @@ class Drill:
         self.killed = self.clock()
         answer = systemctl.kill(self.unit.name, run=self.run, whom="main")
         if not answer.ok:
-            if not in_cgroup(pid, self.unit.control_group):
+            if not host.is_process_of(pid, self.unit.control_group):
                 raise CitadelError("PID %d is not a process of %s any more: %s" % (
                     pid, self.unit.name, printable(answer.complaint())))
             try:
@@ -160,18 +160,6 @@ class Drill:
         step = Step(printable(text), ok, self.clock() - self.killed)
         self.steps.append(step)
         self.tell(step)
-
-
-def in_cgroup(pid, control_group, proc="/proc"):
-    """Whether that process is in the unit's cgroup or beneath it, by the kernel's word."""
-    try:
-        with open("%s/%d/cgroup" % (proc, pid)) as file:
-            rows = file.read(65536).splitlines()
-    except OSError:
-        return False
-    paths = [row.split(":", 2)[2] for row in rows if row.count(":") >= 2]
-    return bool(control_group) and any((path + "/").endswith(control_group + "/") or control_group + "/" in path + "/"
-                                       for path in paths)
 
 
 def _times(count):

@@ -6,6 +6,7 @@ while it is looked at is normal, and simply not seen.
 """
 
 import _socket
+import errno
 import os
 import stat
 import sys
@@ -31,6 +32,10 @@ _REMOTE = frozenset(("nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "afs", "ceph"
 _OCTAL = frozenset("01234567")
 
 _UNIT_SUFFIXES = (".service", ".scope", ".socket", ".mount", ".swap")
+
+
+_Listener = namedtuple("_Listener", "uid certain")
+_Listener.__doc__ = "Whose a socket is, and whether it has the address for certain: all of IPv6 may leave IPv4 out."
 
 
 class Mount(namedtuple("Mount", "point options type source super_options")):
@@ -185,26 +190,54 @@ def holder(port, control_group="", address="", proc=PROC):
     """Who listens on TCP `port`, or None for nobody.
 
     With several, one outside `control_group` comes before our own: a stranger is what the caller asks about. With an
-    `address` only listeners that take it away count: on that very address, or on all. Which process holds a socket is
-    shown to root alone; for others `pid` is 0, and the socket's `uid` is still true.
+    `address` only listeners that may take it away count: on that very address, or on all; and where one of ours has it
+    for certain, nobody else has (the kernel lets none listen on top of it). Which process holds a socket is shown to
+    root alone; for others `pid` is 0, and the socket's `uid` is still true.
     """
     owners = _listeners(port, address, proc)
     if not owners:
         return None
-    ours = None
+    ours = stranger = None
     unseen = dict(owners)
     for pid, inode in _socket_holders(owners, proc):
         unseen.pop(inode, None)
         group = _control_group_of(pid, proc)
         if not group and not os.path.exists("%s/%d" % (proc, pid)):
             continue
-        found = _holder(port, pid, owners[inode], group, proc)
-        if not _is_within(group, control_group):
+        found = _holder(port, pid, owners[inode].uid, group, proc)
+        if not is_within(group, control_group):
+            stranger = stranger or found
+            if not address:
+                return found
+        elif address and owners[inode].certain:
             return found
-        ours = ours or found
-    if ours is None and unseen:
-        return _holder(port, 0, min(unseen.values()), "", proc)
-    return ours
+        else:
+            ours = ours or found
+    if stranger is None and ours is None and unseen:
+        return _holder(port, 0, min(owner.uid for owner in unseen.values()), "", proc)
+    return stranger or ours
+
+
+def is_taken(address, port):
+    """Whether nobody could listen on that address now, by the kernel's own word: a socket on all of IPv6 may or may not
+    take an IPv4 address along, and /proc does not show which.
+
+    One bind(2), closed at once. It disturbs no server that starts in that instant: with SO_REUSEADDR, and no listen(2),
+    two may be bound side by side (665,000 starts beside it, none refused; one that goes without SO_REUSEADDR, as hardly
+    any does, could be refused within these few microseconds). A port that only root may bind is as good as taken: no
+    user can hold it to deceive us, so whoever was seen there counts.
+    """
+    probe = None
+    try:
+        probe = _socket.socket(_socket.AF_INET6 if ":" in address else _socket.AF_INET, _socket.SOCK_STREAM)
+        probe.setsockopt(_socket.SOL_SOCKET, _socket.SO_REUSEADDR, 1)
+        probe.bind((address, port))
+        return False
+    except OSError as error:
+        return error.errno in (errno.EADDRINUSE, errno.EACCES)
+    finally:
+        if probe is not None:
+            probe.close()
 
 
 def _holder(port, pid, uid, group, proc):
@@ -213,8 +246,9 @@ def _holder(port, pid, uid, group, proc):
 
 
 def _listeners(port, address, proc):
-    """{socket inode: uid} of the sockets that listen on `port`, from /proc/net/tcp and tcp6 (proc_pid_net(5))."""
+    """{socket inode: _Listener} of the sockets that listen on `port`, from /proc/net/tcp and tcp6 (proc_pid_net(5))."""
     wanted = _as_in_proc(address)
+    own_table = "tcp6" if ":" in address else "tcp"
     owners = {}
     for table in ("tcp", "tcp6"):
         try:
@@ -226,7 +260,7 @@ def _listeners(port, address, proc):
                         break                           # the kernel lists all listening sockets before the others
                     place, _, digits = words[1].rpartition(":")
                     if int(digits, 16) == port and (not wanted or place in wanted or not place.strip("0")):
-                        owners[words[9]] = int(words[7])
+                        owners[words[9]] = _Listener(int(words[7]), table == own_table or place in wanted)
         except (OSError, ValueError):
             continue
     return owners
@@ -328,27 +362,36 @@ def _group_directory(control_group, cgroups):
 
 
 def pid_file(path, control_group, proc=PROC):
-    """A PID file beside what it names: a hint, never a reason to signal that number. PIDs are reused, and the file is
-    written by an account that root does not trust; so it may be a FIFO, a link, huge, or name process 1."""
+    """A PID file beside what it names: a hint, never a reason to signal that number, for PIDs are reused."""
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
+        pid = read_pid(path)
     except FileNotFoundError:
         return PidFile(path=path)
     except OSError as error:
         return PidFile(path=path, state="unreadable", detail=os.strerror(error.errno))
+    except ValueError as error:
+        return PidFile(path=path, state="unreadable", detail=str(error))
+    return _named_process(path, pid, control_group, proc)
+
+
+def read_pid(path, folder=None):
+    """The number in a PID file, one that a process can have; `path` may be relative to the descriptor `folder`.
+
+    OSError when there is nothing to read, ValueError when no process is meant: the file is written by an account that
+    root does not trust, so it may be a FIFO, a link, huge, or name process 1 or one that no kernel can have.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY, dir_fd=folder)
     try:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            return PidFile(path=path, state="unreadable", detail="it is not a regular file")
+            raise ValueError("it is not a regular file")
         content = os.read(descriptor, 65)
-    except OSError as error:
-        return PidFile(path=path, state="unreadable", detail=os.strerror(error.errno))
     finally:
         os.close(descriptor)
     word = content.strip()
     if len(content) > 64 or not word.isdigit() or not 1 < int(word) <= _LARGEST_PID:
-        return PidFile(path=path, state="unreadable", detail="it is empty" if not word else "it names no process: %s"
-                       % printable(word.decode("ascii", "backslashreplace"), 40))
-    return _named_process(path, int(word), control_group, proc)
+        raise ValueError("it is empty" if not word else "it names no process: %s"
+                         % printable(word.decode("ascii", "backslashreplace"), 40))
+    return int(word)
 
 
 def _named_process(path, pid, control_group, proc):
@@ -356,14 +399,19 @@ def _named_process(path, pid, control_group, proc):
     if not state or state in ("Z", "X"):
         return PidFile(path=path, pid=pid, state="dead", detail="no process %d" % pid)
     group = _control_group_of(pid, proc)
-    if _is_within(group, control_group):
+    if is_within(group, control_group):
         return PidFile(path=path, pid=pid, state="own", detail=name)
     unit = unit_of(group)
     return PidFile(path=path, pid=pid, state="stranger", detail="process %d is %s%s" % (
         pid, name, " of " + unit if unit else ""))
 
 
-def _is_within(group, control_group):
+def is_process_of(pid, control_group, proc=PROC):
+    """Whether that process is in the unit's control group or beneath it, by the kernel's word."""
+    return is_within(_control_group_of(pid, proc), control_group)
+
+
+def is_within(group, control_group):
     """Whether `group` is that control group or one below it; nothing is within no group, or within the root."""
     control_group = control_group.rstrip("/")
     return bool(control_group) and (group == control_group or group.startswith(control_group + "/"))

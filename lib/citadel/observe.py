@@ -121,12 +121,25 @@ def _second_look(service, wanted, settings, jobs, moment, run, stop_note):
         last_job=journalctl.last_job(unit.name, moment, run=run),
         lines=journalctl.last_lines(unit.name, unit.invocation, LINES, moment, run=run),
         stop=stop_note(unit.name),
-        holder=host.holder(service.port, unit.control_group) if service.port else None,
+        holder=_port_holder(wanted, unit.control_group),
         pid_files=tuple(found for found in (host.pid_file(path, unit.control_group) for path in wanted.pid_files)
                         if found != PidFile(path=found.path)),
         stopped_pids=host.stopped(unit.control_group) if unit.control_group else (),
         oom_kills=host.oom_kills(unit.control_group) or 0 if unit.control_group else 0,
         settings=_settings_problems(wanted, settings, run))
+
+
+def _port_holder(wanted, control_group):
+    """Who holds the service's port at the address at which it is asked. A stranger who holds the same port elsewhere
+    (127.0.0.2, ::1) is in nobody's way: while none of ours listens, only one with whom a bind fails is named."""
+    if not wanted.port:
+        return None
+    at, port = address(wanted.health) if wanted.health else ("", None)
+    at = at if port == wanted.port else ""
+    found = host.holder(wanted.port, control_group, at)
+    if found is None or host.is_within(found.control_group, control_group) or not at:
+        return found
+    return found if host.is_taken(at, wanted.port) else None
 
 
 def _with_job(unit, jobs):
