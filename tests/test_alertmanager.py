@@ -1,16 +1,18 @@
 """Alertmanager: what is said, in which words, and that nobody who should listen can keep us waiting."""
 
+import calendar
 import json
 import os
 import socket
 import threading
 import time
+from email.utils import formatdate
 
 import pytest
 
-from citadel import alertmanager
+from citadel import __version__, alertmanager
 from citadel.alerts import Alert
-from citadel.commands import Answer
+from citadel.commands import TIMED_OUT, Answer
 
 ALERT = Alert("firing", "citadel-gateway.service", "port.taken", "port 8002 is held by PID 7, nc", "stop that process",
               "20270115T080000-1", "web1", 1.8e9, None, "critical")
@@ -88,7 +90,7 @@ def floods(data):
 
 
 def tell(urls, seconds=0.6, **how):
-    return alertmanager.tell(urls, [alertmanager.as_posted(ALERT, 1.8e9 + 60)], seconds, **how)
+    return alertmanager.tell(urls, [ALERT], 1.8e9 + 60, seconds, **how).answers
 
 
 # --- what is said
@@ -136,6 +138,7 @@ def test_it_is_posted_as_the_api_wants_it(receiver):
     head, body = one.heard[0]
     assert head.startswith("POST /am/api/v2/alerts HTTP/1.1\r\nHost: 127.0.0.1:")
     assert "\r\nContent-Type: application/json\r\n" in head and "Authorization" not in head
+    assert "\r\nUser-Agent: citadel/%s\r\n" % __version__ in head
     assert body == [alertmanager.as_posted(ALERT, 1.8e9 + 60)]
 
 
@@ -248,12 +251,122 @@ def test_a_name_that_nobody_knows(receiver):
     assert answers == {"http://nowhere.invalid:9093": "the name nowhere.invalid is not known", one.url: ""}
 
 
+def test_a_dead_name_leaves_the_others_their_time(receiver):
+    """Its zone does not answer; the others' names are known after 50 ms."""
+    one = receiver(says(TAKEN))
+    port = one.url.rpartition(":")[2]
+
+    def run(argv, timeout):
+        needed = 60 if argv[2].endswith(".dead") else 0.05
+        time.sleep(min(needed, timeout))
+        return Answer(argv, 0 if needed <= timeout else TIMED_OUT, "127.0.0.1 STREAM\n" if needed <= timeout else "",
+                      "", min(needed, timeout), False)
+    urls = ["http://%s:%s" % (name, port) for name in ("a.dead", "b.example", "c.dead", "d.example")]
+    assert tell(urls, seconds=2, run=run) == {urls[0]: "the name a.dead is not known", urls[1]: "",
+                                              urls[2]: "the name c.dead is not known", urls[3]: ""}
+
+
+def test_once_one_has_taken_it_the_others_have_a_second(receiver):
+    up, silent = receiver(says(TAKEN)), receiver(lambda connection, over: over.wait(30))
+    started = time.monotonic()
+    answers = tell([silent.url, up.url], seconds=5)
+    assert answers == {up.url: "", silent.url: "no answer within 1 s"}
+    assert time.monotonic() - started < 2
+
+
 @pytest.mark.parametrize("url, place", [
     ("http://127.0.0.1:9093", ("http", "127.0.0.1", 9093, "")),
     ("https://am.example", ("https", "am.example", 443, "")),
     ("http://[::1]:9093/am", ("http", "::1", 9093, "/am")), ("http://[::1]", ("http", "::1", 80, ""))])
 def test_a_url_is_read(url, place):
     assert tuple(alertmanager.read_place(url)) == place
+
+
+# --- whose clock is right
+
+class Alertmanager(Receiver):
+    """Takes and refuses as Alertmanager 0.25 does (api/v2/api.go, postAlertsHandler; types.Alert.Validate): what is in
+    order is stored, also where the answer is a 400 for the sake of another; what has no end lasts for 5 min. `slow`:
+    the seconds by which its clock is behind ours; `dated`: whether it tells its time."""
+
+    def __init__(self, slow=0, dated=True):
+        self.slow, self.dated, self.holds = slow, dated, {}
+        super().__init__(self._take)
+
+    def now(self):
+        return time.time() - self.slow
+
+    def _take(self, connection, over):
+        wrong = []
+        for alert in self.heard[-1][1]:
+            ends = seconds(alert["endsAt"]) if "endsAt" in alert else self.now() + 300
+            starts = seconds(alert["startsAt"]) if "startsAt" in alert else min(self.now(), ends)
+            if ends < starts:
+                wrong.append("start time must be before end time")
+            else:
+                self.holds[alert["labels"]["unit"]] = ends
+        date = "Date: %s\r\n" % formatdate(self.now(), usegmt=True) if self.dated else ""
+        status, body = ("400 Bad Request", json.dumps("; ".join(wrong))) if wrong else ("200 OK", "")
+        connection.sendall(("HTTP/1.1 %s\r\n%sContent-Length: %d\r\n\r\n%s" % (status, date, len(body), body)).encode())
+
+    def active(self):
+        return sorted(unit for unit, ends in self.holds.items() if ends > self.now())
+
+
+def seconds(text):
+    return calendar.timegm(time.strptime(text, "%Y-%m-%dT%H:%M:%SZ"))
+
+
+@pytest.fixture
+def alertmanagers():
+    made = []
+
+    def make(*how, **more):
+        made.append(Alertmanager(*how, **more))
+        return made[-1]
+    yield make
+    for one in made:
+        one.close()
+
+
+def an_alert(unit, began, ended=None):
+    now = time.time()
+    return ALERT._replace(unit=unit, started=now + began, kind="firing" if ended is None else "resolved",
+                          ended=None if ended is None else now + ended)
+
+
+@pytest.mark.parametrize("dated", [True, False], ids=["it tells its time", "it does not"])
+@pytest.mark.parametrize("slow", [0, 240, 3600])
+def test_a_host_whose_clock_is_ahead_is_heard(alertmanagers, slow, dated):
+    one = alertmanagers(slow, dated)
+    told = alertmanager.tell([one.url], [an_alert("a", 0), an_alert("b", -7200)], time.time(), 5)
+    assert told == ([True, True], {one.url: ""}) and one.active() == ["a", "b"]
+
+
+@pytest.mark.parametrize("slow", [0, 240, 3600])
+def test_what_is_over_ends_now_also_where_the_receiver_s_clock_is_behind(alertmanagers, slow):
+    one = alertmanagers(slow)
+    alertmanager.tell([one.url], [an_alert("a", -100)], time.time(), 5)
+    assert one.active() == ["a"]
+    told = alertmanager.tell([one.url], [an_alert("a", -100, -10)], time.time(), 5)
+    assert told.taken == [True] and one.active() == []
+
+
+def test_one_alert_that_is_refused_blocks_no_other(receiver):
+    """Whatever it is that this Alertmanager has against it."""
+    def behave(connection, over):
+        refused = any(one["labels"]["unit"] == "bad" for one in listener.heard[-1][1])
+        connection.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\nno" if refused else TAKEN)
+    listener = receiver(behave)
+    told = alertmanager.tell([listener.url], [an_alert(unit, -9) for unit in ("a", "bad", "b")], time.time(), 5)
+    assert told == ([True, False, True], {listener.url: "HTTP 400 Bad Request: no"})
+
+
+@pytest.mark.parametrize("date", ["", "yesterday", "Wed, 25 Nov 2026 08:00:00 +0100", "Wed, 99 Nov 9999 08:00:00 GMT",
+                                  "Wed, 25 Nov 2999 08:00:00 GMT"])
+def test_a_date_that_tells_nothing(date):
+    head = "HTTP/1.1 400 Bad\r\nDate: %s\r\n\r\n" % date
+    assert alertmanager.read_head(head.encode(), 1.8e9) == (400, 0.0)
 
 
 # --- credentials

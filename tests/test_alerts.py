@@ -9,9 +9,9 @@ from collections import namedtuple
 
 import pytest
 
-from citadel import alerts, notes
+from citadel import alertmanager, alerts, notes, receivers as receivers_room
 from citadel.clock import Now
-from citadel.commands import Answer, run as run_program
+from citadel.commands import TIMED_OUT, Answer, run as run_program
 from citadel.incidents import Store
 from citadel.plan import Step
 from test_alertmanager import Receiver
@@ -132,6 +132,49 @@ def test_what_the_hook_did_not_take_is_sent_later_and_in_order(store, journald, 
     assert hook.heard()[1]["ended"] == "2027-01-15T08:00:00Z"
 
 
+def test_a_hook_that_hangs_is_waited_for_once_a_pass(store, journald, tmp_path, monkeypatch):
+    """However many services need a person, and whatever waits from before."""
+    monkeypatch.setattr(alerts, "untrusted", lambda path: "")
+    hanging, log = tmp_path / "hook", tmp_path / "log"
+    hanging.write_text("#!/bin/sh\necho . >>%s\nexec sleep 60\n" % log)
+    hanging.chmod(0o755)
+    to, began = settings(command=str(hanging), timeout=0.5), time.monotonic()
+    for number in range(1, 5):
+        unit = "service%d.service" % number
+        alerts.escalate(STEP._replace(target=unit), FINDING._replace(unit=unit),
+                        store.open_incident(unit, FINDING.cause, FINDING.because), to, store, NOW)
+    alerts.send_spooled(to, store)
+    assert log.read_text() == ".\n" and time.monotonic() - began < 1.5 and notes.spooled(store.files.path) == 4
+    alerts.send_spooled(to, store)
+    assert log.read_text() == ".\n" * 2, "and the next pass tries again"
+
+
+def test_what_the_hook_has_not_heard_delays_no_other_service_s_call(store, journald, hook):
+    """The new one goes at once, the older one has its turn when the pass ends."""
+    to, other = settings(command=hook.command), "other.service"
+    hook.break_it()
+    older = opened(store)
+    alerts.escalate(STEP, FINDING, older, to, store, NOW)
+    alerts.send_spooled(to, store)
+    hook.mend()
+    newer = store.open_incident(other, FINDING.cause, FINDING.because)
+    alerts.escalate(STEP._replace(target=other), FINDING._replace(unit=other), newer, to, store, NOW)
+    assert [one["incident"] for one in hook.heard()] == [newer]
+    alerts.send_spooled(to, store)
+    assert [one["incident"] for one in hook.heard()] == [newer, older] and notes.spooled(store.files.path) == 0
+
+
+def test_terminals_that_hang_are_waited_for_once_a_pass(store, journald):
+    calls = []
+
+    def run(argv, timeout, **more):
+        calls.append(argv[0])
+        return Answer(argv, TIMED_OUT, "", "", timeout, False)
+    for number in range(1, 4):
+        alerts.escalate(STEP, FINDING, "20270115T080000-%d" % number, settings(wall=True), store, NOW, run=run)
+    assert calls == ["wall"]
+
+
 def test_a_crash_between_sending_and_noting_sends_twice_not_never(store, journald, hook):
     class Killed(BaseException):
         pass
@@ -237,7 +280,7 @@ def posted(receiver):
 
 
 def later(store, seconds):
-    store.now = lambda: NOW._replace(wall=NOW.wall + seconds)
+    store.now = lambda: Now(NOW.wall + seconds, NOW.monotonic + seconds, NOW.boottime + seconds, NOW.boot_id)
     return store.now()
 
 
@@ -280,8 +323,21 @@ def test_it_is_resolved_by_the_labels_that_it_fired_with(store, journald, receiv
     assert fired["labels"]["cause"] == "port.taken" and fired["labels"] == ended["labels"]
 
 
-def test_after_an_outage_nothing_is_lost_and_nothing_ends_before_it_was_heard(store, journald, receivers):
-    """Two incidents begin and end while nobody listens; then each is told in its order, a pass apart."""
+def changes(posts):
+    """What was posted of one alert, without what was only sent again."""
+    return [post for post, before in zip(posts, [None] + posts) if post != before]
+
+
+def passes(to, store, minutes, start):
+    """A pass each minute, from `start` on."""
+    for minute in range(minutes):
+        later(store, start + 60 * minute)
+        alerts.send_spooled(to, store)
+
+
+def test_after_an_outage_nothing_is_lost_and_every_group_interval_sees_it(store, journald, receivers):
+    """Two incidents begin and end while nobody listens; then each is told in its order. Alertmanager looks at a group of
+    alerts every 5 min, by default, and must find each of them as it was, whenever in these 5 min we come."""
     down = receivers("HTTP/1.1 503 Busy\r\n\r\n")
     to, incidents = settings(urls=(down.url,)), []
     for seconds in (0, 1000):
@@ -290,29 +346,74 @@ def test_after_an_outage_nothing_is_lost_and_nothing_ends_before_it_was_heard(st
         outcome = alerts.escalate(STEP, FINDING, incidents[-1], to, store, now)
         assert "alertmanager: %s: HTTP 503 Busy; it will be sent again" % down.url in outcome.detail
         over(store, to, later(store, seconds + 60))
+        alerts.send_spooled(to, store)
     assert notes.spooled(store.files.path) == 4
     down.answer, before = GOOD, len(down.heard)
-    left = []
-    for _ in range(6):
-        alerts.send_spooled(to, store)
-        left.append(notes.spooled(store.files.path))
+    states = []                                 # what Alertmanager holds after each minute
+    for minute in range(30):
+        passes(to, store, 1, 2000 + 60 * minute)
+        states.append(posted(down)[-1][0])
     first, second = incidents
-    assert posted(down)[before:] == [[("firing", first)], [("resolved", first)], [("firing", second)],
-                                     [("resolved", second)]]
-    assert left == [3, 2, 1, 0, 0, 0]
+    expected = [("firing", first), ("resolved", first), ("firing", second), ("resolved", second)]
+    assert changes(posted(down)[before:]) == [[one] for one in expected] and notes.spooled(store.files.path) == 0
+    for phase in range(5):
+        assert changes(states[phase::5]) == expected, "an interval that begins in minute %d" % phase
 
 
-def test_alertmanager_is_back_when_the_incident_ends(store, journald, receivers):
-    """The pass that ends the incident delivers its beginning, and only the next one its end."""
+def test_what_was_told_late_is_kept_alight_until_its_end_may_follow(store, journald, receivers):
+    """For Alertmanager ends by itself what it has not heard of for 5 min. Over a reboot, too."""
     down = receivers("HTTP/1.1 503 Busy\r\n\r\n")
     to, incident = settings(urls=(down.url,)), opened(store)
     alerts.escalate(STEP, FINDING, incident, to, store, NOW)
+    over(store, to, later(store, 60))
+    alerts.send_spooled(to, store)
+    down.answer, before = GOOD, len(down.heard)
+    passes(to, store, 3, 120)
+    again = Store(store.files.path, lambda: Now(NOW.wall + 300, 5.0, 5.0, "boot-b"), fallback=store.files.path + ".r")
+    alerts.send_spooled(to, again)
+    assert posted(down)[before:] == [[("firing", incident)]] * 4
+    again.now = lambda: Now(NOW.wall + 120 + 331, 156.0, 156.0, "boot-b")
+    alerts.send_spooled(to, again)
+    assert posted(down)[-1] == [("resolved", incident)] and notes.spooled(store.files.path) == 0
+
+
+def test_a_person_who_is_needed_now_is_not_kept_waiting_by_an_older_end(store, journald, receivers):
+    down = receivers("HTTP/1.1 503 Busy\r\n\r\n")
+    to, first = settings(urls=(down.url,)), opened(store)
+    alerts.escalate(STEP, FINDING, first, to, store, NOW)
+    over(store, to, later(store, 60))
+    alerts.send_spooled(to, store)
+    second = opened(store)
+    alerts.escalate(STEP, FINDING, second, to, store, later(store, 120))
+    down.answer, before = GOOD, len(down.heard)
+    passes(to, store, 8, 180)
+    assert changes(posted(down)[before:]) == [[("firing", first)], [("resolved", first)], [("firing", second)]]
+    assert posted(down)[before] == [("firing", first)], "the call itself goes at once"
+
+
+@pytest.mark.parametrize("data", [b"", b"[]", b"{}", b"[[1, 2]]", b"[[[1, 2, 3], {}]]", b"\xff", b"[[[], {}]]"], ids=repr)
+def test_a_spoilt_note_of_what_was_told_late_holds_nothing_back(store, journald, receivers, data):
+    up = receivers()
+    store.files.write(alerts.TOLD_LATE, data)
+    to, incident = settings(urls=(up.url,)), opened(store)
+    alerts.escalate(STEP, FINDING, incident, to, store, NOW)
+    over(store, to, later(store, 90))
+    assert posted(up) == [[("firing", incident)], [("resolved", incident)]]
+
+
+def test_alertmanager_is_back_when_the_incident_ends(store, journald, receivers):
+    """The pass that ends the incident delivers its beginning, and a later one its end."""
+    down = receivers("HTTP/1.1 503 Busy\r\n\r\n")
+    to, incident = settings(urls=(down.url,)), opened(store)
+    alerts.escalate(STEP, FINDING, incident, to, store, NOW)
+    alerts.send_spooled(to, store)
     down.answer, before = GOOD, len(down.heard)
     over(store, to, later(store, 90))
     alerts.send_spooled(to, store)
-    assert posted(down)[before:] == [[("firing", incident)]]
-    alerts.send_spooled(to, store)
-    assert posted(down)[before:] == [[("firing", incident)], [("resolved", incident)]] and not notes.spooled(store.files.path)
+    assert changes(posted(down)[before:]) == [[("firing", incident)]]
+    passes(to, store, 6, 120)
+    assert changes(posted(down)[before:]) == [[("firing", incident)], [("resolved", incident)]]
+    assert notes.spooled(store.files.path) == 0
 
 
 def test_the_spool_survives_a_reboot(store, journald, receivers, tmp_path):
@@ -340,8 +441,11 @@ def test_a_hook_that_is_late_gets_the_older_one_first(store, journald, hook):
     to, incident = settings(command=hook.command), opened(store)
     hook.break_it()
     alerts.escalate(STEP, FINDING, incident, to, store, NOW)
+    alerts.send_spooled(to, store)
     hook.mend()
     over(store, to, later(store, 90))
+    assert hook.heard() == [], "an end is not told before its beginning"
+    alerts.send_spooled(to, store)
     assert [one["kind"] for one in hook.heard()] == ["firing", "resolved"] and notes.spooled(store.files.path) == 0
 
 
@@ -354,6 +458,66 @@ def test_one_pass_waits_for_all_alertmanagers_five_seconds_and_no_more(store, jo
         alerts.escalate(STEP, FINDING, "20270115T080000-%d" % number, to, store, NOW)
     alerts.send_spooled(to, store)
     assert 0.4 < time.monotonic() - began < 1.5 and notes.spooled(store.files.path) >= 4
+
+
+def test_one_silent_alertmanager_beside_a_good_one_delays_nobody(store, journald, receivers, monkeypatch):
+    """Three services in one pass: the silent one is given its second once, and each call goes out at once."""
+    monkeypatch.setattr(alertmanager, "GRACE", 0.5)
+    up, silent = receivers(), receivers("")
+    to, began, seconds = settings(urls=(up.url, silent.url)), time.monotonic(), []
+    for number in range(3):
+        unit = "service%d.service" % number
+        incident = store.open_incident(unit, FINDING.cause, FINDING.because)
+        outcome = alerts.escalate(STEP._replace(target=unit), FINDING._replace(unit=unit), incident, to, store, NOW)
+        assert outcome.detail == "told: journal; alertmanager"
+        seconds.append(outcome.seconds)
+    alerts.send_spooled(to, store)
+    assert time.monotonic() - began < 1.5 and 0.4 < seconds[0] and max(seconds[1:]) < 0.4
+    alerts.send_spooled(to, store)
+    assert len(silent.heard) == 2, "the next pass asks it again"
+
+
+def test_one_that_is_slow_to_take_it_uses_the_time_up_too(store, journald, monkeypatch, receivers):
+    monkeypatch.setattr(alerts, "ALERTMANAGER", 0.5)
+    slow = Receiver(lambda connection, over: over.wait(0.3) or connection.sendall(GOOD.encode()))
+    told = [alerts.escalate(STEP, FINDING, "20270115T080000-%d" % number, settings(urls=(slow.url,)), store, NOW).detail
+            for number in range(1, 4)]
+    slow.close()
+    assert told[0] == "told: journal; alertmanager" and "no answer within 0." in told[1]
+    assert "their time in this pass is used up" in told[2]
+
+
+def test_what_fires_is_sent_again_within_a_long_pass(store, journald, receivers, monkeypatch):
+    up = receivers()
+    to, incident = settings(urls=(up.url,)), opened(store)
+    alerts.escalate(STEP, FINDING, incident, to, store, NOW)
+    alerts.keep_firing(to, store)
+    assert len(up.heard) == 1, "it was told this very minute"
+    monkeypatch.setattr(alerts, "AGAIN", 0)
+    alerts.keep_firing(to, store)
+    assert posted(up) == [[("firing", incident)]] * 2
+
+
+def test_sending_again_leaves_the_calls_to_come_their_time(store, journald, receivers, monkeypatch):
+    monkeypatch.setattr(alerts, "AGAIN", 0)
+    monkeypatch.setattr(alerts, "AGAIN_SHARE", 0.3)
+    silent = receivers()
+    to = settings(urls=(silent.url,))
+    alerts.escalate(STEP, FINDING, opened(store), to, store, NOW)
+    alerts.send_spooled(to, store)
+    silent.answer, began, before = "", time.monotonic(), len(silent.heard)
+    for _ in range(5):
+        alerts.keep_firing(to, store)
+    assert 0.2 < time.monotonic() - began < 1 and len(silent.heard) == before + 1
+
+
+def test_a_full_spool_tells_every_receiver_once_and_keeps_nothing(store, journald, hook, receivers, monkeypatch):
+    monkeypatch.setattr(alerts, "MOST_SPOOLED", 0)
+    up = receivers()
+    to = settings(command=hook.command, urls=(up.url,))
+    alerts.escalate(STEP, FINDING, opened(store), to, store, NOW)
+    alerts.send_spooled(to, store)
+    assert len(hook.heard()) == 1 and notes.spooled(store.files.path) == 0 and notes.dropped(store.files.path) == 1
 
 
 def test_a_full_spool_does_not_keep_the_newest_from_being_sent(store, journald, receivers, monkeypatch):
@@ -383,7 +547,7 @@ def test_what_fires_ends_when_its_incident_is_lost(store, journald, receivers):
     later(store, 600)
     for _ in range(2):
         alerts.send_spooled(to, store)
-    assert posted(up) == [[("firing", incident)], [("resolved", incident)]]
+    assert changes(posted(up)) == [[("firing", incident)], [("resolved", incident)]]
 
 
 def test_an_alert_that_version_1_0_has_kept_goes_to_the_hook(store, journald, hook, receivers):
@@ -398,26 +562,26 @@ def test_an_alert_that_version_1_0_has_kept_goes_to_the_hook(store, journald, ho
 
 def test_a_hook_must_be_root_s_alone(tmp_path):
     uid, hook = os.geteuid(), tmp_path / "hook"
-    assert "No such file" in alerts.untrusted(str(hook), uid)
-    assert "absolute" in alerts.untrusted("hook", uid)
+    assert "No such file" in receivers_room.untrusted(str(hook), uid)
+    assert "absolute" in receivers_room.untrusted("hook", uid)
     hook.write_text("#!/bin/sh\n")
-    assert "not executable" in alerts.untrusted(str(hook), uid)
+    assert "not executable" in receivers_room.untrusted(str(hook), uid)
     hook.chmod(0o755)
-    assert alerts.untrusted(str(hook), uid) == ""
+    assert receivers_room.untrusted(str(hook), uid) == ""
     hook.chmod(0o775)
-    assert "written by others" in alerts.untrusted(str(hook), uid)
+    assert "written by others" in receivers_room.untrusted(str(hook), uid)
     hook.chmod(0o755)
     tmp_path.chmod(0o777)
-    assert "written by others" in alerts.untrusted(str(hook), uid)
+    assert "written by others" in receivers_room.untrusted(str(hook), uid)
     tmp_path.chmod(0o755)
     link = tmp_path / "link"
     link.symlink_to(hook)
-    assert "no regular file" in alerts.untrusted(str(link), uid)
+    assert "no regular file" in receivers_room.untrusted(str(link), uid)
     (tmp_path / "folder").symlink_to(tmp_path)
-    assert "no directory" in alerts.untrusted(str(tmp_path / "folder" / "hook"), uid)
+    assert "no directory" in receivers_room.untrusted(str(tmp_path / "folder" / "hook"), uid)
     if uid == 0:
         os.chown(str(hook), 65534, 65534)
-        assert "uid 65534" in alerts.untrusted(str(hook))
+        assert "uid 65534" in receivers_room.untrusted(str(hook))
 
 
 @pytest.mark.parametrize("cause, words", [

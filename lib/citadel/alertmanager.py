@@ -1,13 +1,19 @@
 """Alertmanager, API v2: tells all of them, side by side, within one deadline.
 
 `tell` posts a list of alerts to every URL. Whatever an Alertmanager, or who stands in its place, does to keep us
-waiting (no answer, drips, endless headers, endless bodies, a TLS handshake that stalls) ends at the deadline. No
-redirect is followed and no proxy is asked, so neither the alerts nor the credentials go where nobody has sent them.
+waiting (no answer, drips, endless headers, endless bodies, a TLS handshake that stalls) ends at the deadline, and soon
+after another one has taken them (GRACE). No redirect is followed and no proxy is asked, so neither the alerts nor the
+credentials go where nobody has sent them.
+
+Our clock may be wrong. An alert that begins after the receiver's resolve_timeout is refused (400), and one that ends in
+its future does not end: both are said again by the time that the receiver has told in its answer. As a 400 is for all of
+a list though only one of it may be meant, they are then said one by one.
 
 A host's name is looked up by getent(1), which can be killed; getaddrinfo(3) cannot. An address by number needs neither.
 """
 
 import base64
+import calendar
 import errno
 import json
 import os
@@ -16,29 +22,41 @@ import socket
 import time
 from collections import namedtuple
 
-from citadel import clock
+from citadel import __version__, clock
 from citadel.commands import run as run_program
-from citadel.errors import CitadelError, NotPermitted
+from citadel.errors import CitadelError
+from citadel.receivers import credentials as read_credentials
 from citadel.report import plural, printable, span
 from citadel.setting_values import is_address
-from citadel.trusted import read_trusted
 
 PATH = "/api/v2/alerts"
 NAME = "CitadelEscalated"               # the label alertname
 LOOKUP = 2.0                            # seconds for all names together
+GRACE = 1.0                             # seconds for the others, once one has taken it
+AHEAD = 2.0                             # seconds by which clocks differ that are right (Date: has whole seconds)
+LABEL = 1024                            # characters of a label; a cut one might be another's
 ENOUGH = 16 * 1024                      # bytes of an answer
 _CHUNK = 4096
 
 Place = namedtuple("Place", "scheme host port prefix")
 Place.__doc__ = "A URL that setting_values.receiver has read."
 
+Told = namedtuple("Told", "taken answers")
+Told.__doc__ = """What came of telling: `taken`, for each alert whether at least one Alertmanager took it; `answers`,
+{url: why it did not take all of them, "" where it did}."""
+
+Reply = namedtuple("Reply", "why status ahead")
+Reply.__new__.__defaults__ = ("", 0, 0.0)
+Reply.__doc__ = """An Alertmanager's answer to one POST: `why` it is no success, "" when it is; its `status`; how many
+seconds our clock is `ahead` of the receiver's."""
+
 
 # --- what is said -----------------------------------------------------------------------------------------------------
 
 def labels(alert):
     """What makes an alert the same one from one sending to the next; nothing in it changes while it lasts."""
-    return {"alertname": NAME, "unit": printable(alert.unit), "cause": printable(alert.cause),
-            "host": printable(alert.host), "severity": alert.severity}
+    return {"alertname": NAME, "unit": printable(alert.unit, LABEL), "cause": printable(alert.cause, LABEL),
+            "host": printable(alert.host, LABEL), "severity": alert.severity}
 
 
 def as_posted(alert, now):
@@ -57,46 +75,64 @@ def as_posted(alert, now):
 
 
 def authorization(path):
-    """The value of the Authorization field that a credentials file asks for, "" without one. CitadelError says why it
-    cannot be had; no word of the file is in it."""
-    if not path:
-        return ""
-    data = read_trusted(path, owners=(0, os.geteuid()), forbidden_mode=0o077)
-    if data is None:
-        raise NotPermitted("%s: no such file" % path)
-    kind, _, secret = data.decode("utf-8", "replace").strip().partition(" ")
-    secret = secret.strip()
-    if kind.lower() not in ("bearer", "basic") or not secret or not all(" " < one <= "~" for one in secret):
-        raise NotPermitted("%s does not hold `bearer TOKEN` or `basic USER:PASSWORD`" % path)
-    if kind.lower() == "basic":
-        if ":" not in secret:
-            raise NotPermitted("%s: `basic` is followed by USER:PASSWORD" % path)
+    """The value of the Authorization field that a credentials file asks for, "" without one; CitadelError as
+    receivers.credentials."""
+    kind, secret = read_credentials(path)
+    if kind == "basic":
         secret = base64.b64encode(secret.encode("ascii")).decode("ascii")
-    return kind.capitalize() + " " + secret
+    return (kind.capitalize() + " " + secret).strip()
 
 
 # --- saying it --------------------------------------------------------------------------------------------------------
 
-def tell(urls, posted, seconds, credentials="", run=run_program, monotonic=time.monotonic):
-    """Posts the list `posted` to every URL within `seconds`: {url: why it was not taken, "" where it was}."""
+def tell(urls, said, now, seconds, credentials="", run=run_program, monotonic=time.monotonic):
+    """Tells every URL of the alerts `said`, within `seconds`: Told."""
     end = monotonic() + seconds
     try:
         authorized = authorization(credentials)
     except CitadelError as error:
-        return dict.fromkeys(urls, str(error))
-    body = json.dumps(posted, sort_keys=True).encode("ascii")
+        return Told([False] * len(said), dict.fromkeys(urls, str(error)))
     places = {url: read_place(url) for url in urls}
     known = look_up({place.host for place in places.values()}, end, run, monotonic)
-    exchanges = {url: _Exchange(place, known.get(place.host, ()), _request(place, body, authorized), end, monotonic)
-                 for url, place in places.items()}
+
+    def post(bodies):
+        return _post({url: (places[url], known.get(places[url].host, ()), body) for url, body in bodies.items()},
+                     authorized, end, monotonic)
+
+    def alone(url, posted):
+        reply = post({url: [posted]})[url]
+        if reply.status == 400 and not reply.ahead:     # a proxy may hide the time: Alertmanager's own is taken then
+            reply = post({url: [{name: value for name, value in posted.items() if name != "startsAt"}]})[url]
+        return reply
+
+    replies = post(dict.fromkeys(urls, [as_posted(one, now) for one in said]))
+    taken = [any(not reply.why for reply in replies.values())] * len(said)
+    answers = {url: reply.why for url, reply in replies.items()}
+    for url, reply in replies.items():
+        its_now = now - reply.ahead
+        if reply.status == 400:
+            whys = [alone(url, as_posted(one, its_now)).why for one in said]
+            taken = [before or not why for before, why in zip(taken, whys)]
+            answers[url] = next((why for why in whys if why), "")
+        elif not reply.why and any(one.kind == "resolved" and (one.ended or now) > its_now for one in said):
+            answers[url] = post({url: [as_posted(one, its_now) for one in said]})[url].why
+    return Told(taken, answers)
+
+
+def _post(letters, authorized, end, monotonic):
+    """Posts {url: (its Place, its addresses, what is posted)}, side by side: {url: Reply}."""
+    began = monotonic()
+    exchanges = {url: _Exchange(place, addresses, _request(place, json.dumps(posted, sort_keys=True).encode("ascii"),
+                                                           authorized), end, monotonic)
+                 for url, (place, addresses, posted) in letters.items()}
     try:
         _converse(list(exchanges.values()), end, monotonic)
         for exchange in exchanges.values():
-            exchange.give_up(seconds)
+            exchange.give_up(monotonic() - began)
     finally:
         for exchange in exchanges.values():
             exchange.close()
-    return {url: exchange.why for url, exchange in exchanges.items()}
+    return {url: exchange.reply for url, exchange in exchanges.items()}
 
 
 def read_place(url):
@@ -111,11 +147,13 @@ def read_place(url):
 
 
 def look_up(hosts, end, run, monotonic=time.monotonic):
-    """{host: [address, …]}; a name that is not known in time has none."""
+    """{host: [address, …]}; a name that is not known in time has none. Each gets an equal share of what the ones before
+    it have left, so that a dead one does not use up the time of the others."""
     found = {host: [host] for host in hosts if is_address(host)}
     end = min(end, monotonic() + LOOKUP)
-    for name in sorted(hosts - set(found)):
-        answer = run(["getent", "ahosts", name], max(0.05, end - monotonic()))
+    names = sorted(hosts - set(found))
+    for number, name in enumerate(names):
+        answer = run(["getent", "ahosts", name], max(0.05, (end - monotonic()) / (len(names) - number)))
         words = [line.split()[0] for line in answer.out.splitlines() if line.strip()]
         found[name] = list(dict.fromkeys(word for word in words if is_address(word))) if answer.ok else []
     return found
@@ -124,16 +162,19 @@ def look_up(hosts, end, run, monotonic=time.monotonic):
 def _request(place, body, authorized):
     host = "[%s]" % place.host if ":" in place.host else place.host
     lines = ["POST %s%s HTTP/1.1" % (place.prefix, PATH), "Host: %s:%d" % (host, place.port), "Connection: close",
-             "User-Agent: citadel/1.0", "Content-Type: application/json", "Content-Length: %d" % len(body)]
+             "User-Agent: citadel/" + __version__, "Content-Type: application/json", "Content-Length: %d" % len(body)]
     lines += ["Authorization: " + authorized] if authorized else []
     return "\r\n".join(lines).encode("ascii") + b"\r\n\r\n" + body
 
 
 def _converse(exchanges, end, monotonic):
-    """Turns about, until all have ended or the deadline has come; one chunk a turn, so that none keeps the others
-    waiting."""
+    """Turns about, until all have ended or the deadline has come, and GRACE after one has taken it; one chunk a turn, so
+    that none keeps the others waiting."""
     waiting = [(one, events) for one, events in ((one, one.begin()) for one in exchanges) if events]
+    taken = False
     while waiting and monotonic() < end:
+        if not taken and any(one.taken for one in exchanges):
+            taken, end = True, min(end, monotonic() + GRACE)
         poll = select.poll()
         for exchange, events in waiting:
             poll.register(exchange.socket, events)
@@ -145,8 +186,8 @@ def _converse(exchanges, end, monotonic):
 
 
 class _Exchange:
-    """One POST. `begin` and `go_on` give the poll events that it waits for, 0 at its end; then `why` says why it was
-    not taken, "" when it was."""
+    """One POST. `begin` and `go_on` give the poll events that it waits for, 0 at its end; then `reply` is what came of
+    it."""
 
     def __init__(self, place, addresses, request, end, monotonic):
         self.socket, self.why = None, "the name %s is not known" % place.host
@@ -154,6 +195,7 @@ class _Exchange:
         self._monotonic = monotonic
         self._place, self._addresses, self._request = place, list(addresses), request
         self._heard, self._step, self._ended = b"", None, False
+        self._began = time.time()
 
     def begin(self):
         """Connects to the next of its addresses, each of which may take its share of the time: one that nobody
@@ -190,6 +232,14 @@ class _Exchange:
             wanted = {"SSLWantReadError": select.POLLIN, "SSLWantWriteError": select.POLLOUT}
             return wanted.get(type(error).__name__) or self._end(printable(
                 getattr(error, "verify_message", "") or error.strerror or str(error), 160))
+
+    @property
+    def taken(self):
+        return self._ended and not self.why
+
+    @property
+    def reply(self):
+        return Reply(self.why, *read_head(self._heard, self._began))
 
     def give_up(self, seconds):
         """The deadline has come."""
@@ -272,6 +322,19 @@ def read_answer(heard, at_end):
         return None
     said = body.strip().decode("utf-8", "replace").partition("\n")[0]
     return printable(words + (": " + said if said else ""), 160)
+
+
+def read_head(heard, asked):
+    """(status, seconds that our clock is ahead) of an HTTP answer to what was asked at `asked`, by our clock; 0 where it
+    tells neither."""
+    head = heard.partition(b"\r\n\r\n")[0].decode("latin-1").split("\r\n")
+    status = head[0][9:12]
+    fields = {name.strip().lower(): value.strip() for name, _, value in (line.partition(":") for line in head[1:])}
+    try:
+        ahead = asked - calendar.timegm(time.strptime(fields.get("date", ""), "%a, %d %b %Y %H:%M:%S GMT"))
+    except (ValueError, OverflowError):
+        ahead = 0.0
+    return int(status) if status.isdecimal() else 0, ahead if ahead > AHEAD else 0.0
 
 
 def summary(answers):

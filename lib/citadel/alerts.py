@@ -8,13 +8,21 @@ Every means is used, whatever came of the one before: that Alertmanager took an 
 of it. What cannot keep us waiting goes first. The journal and wall(1) are told once, at the time: an hour-old line on
 a terminal helps nobody.
 
+A pass has further services to recover, so in the middle of it each means has its bound (Course): all Alertmanagers
+together ALERTMANAGER; the hook what its timeout allows, but only for the call that is due, and not once more when it
+has failed. What waits from before has its turn at the end of the pass. The order that a receiver needs is kept: the
+hook hears of a service's incidents one after another, Alertmanager of what it holds for the same alert.
+
 What fires is kept in firing/ as well, and sent to Alertmanager again by each pass (the health check calls for one each
-minute while an incident is open), since there an alert that is not sent again ends by itself.
+minute while an incident is open), and within a long one (keep_firing), since there an alert that is not sent again
+ends by itself.
+
+What Alertmanager is told late is followed by its end only after HELD: it notifies what a group of alerts has become
+every group_interval (5 min), and of one that begins and ends between two of these nobody hears.
 """
 
 import os
 import socket
-import stat
 import time
 from collections import namedtuple
 
@@ -24,14 +32,20 @@ from citadel.commands import run as run_program
 from citadel.durable import from_json, to_json
 from citadel.errors import CitadelError
 from citadel.incidents import Moment, age
+from citadel.receivers import untrusted
 from citadel.report import printable, span
 
 JOURNAL = "/run/systemd/journal/socket"
 IDENTIFIER = "citadel-recovery"
 RECEIVERS = ("alertmanager", "hook")
 REFUSED = "spool/refused"
+TOLD_LATE = "spool/told-late"
 MOST_SPOOLED = 100
 ALERTMANAGER = 5.0                      # seconds that one pass may spend on all Alertmanagers together, come what may
+AGAIN = 60                              # seconds after which what fires is sent again, also within a pass
+AGAIN_SHARE = 0.5                       # seconds of ALERTMANAGER that this may take; its resolve_timeout is 5 min
+HELD = 330                              # seconds from what was told late to what follows it: > group_interval
+HELD_OPEN = 30                          # the same where the incident is open, and a person should know now
 RETRYING = 60                           # seconds that one pass may spend on alerts of earlier ones
 WALL = 5                                # seconds; wall(1) forks for a terminal that does not take the text
 CRIT, WARNING, NOTICE = 2, 4, 5
@@ -74,6 +88,25 @@ Letter = namedtuple("Letter", "name alert waiting")
 Letter.__doc__ = "An alert in the spool: its file, and which of the RECEIVERS have not taken it yet."
 
 
+class Course:
+    """How the telling goes in the pass that is on; the next one begins anew."""
+
+    def __init__(self, store):
+        self.seconds = 0.0                      # spent on all Alertmanagers
+        self.passed_over = set()                # URLs that did not take what another one took
+        self.sent = time.monotonic()            # when Alertmanager last took what fires, or the pass began
+        self.sends_again = True                 # until nobody takes it
+        self.hook_seconds, self.hook_failed = 0.0, False
+        self.terminals_hang = False
+        self.late = _told_late(store)           # {identity: (Moment, Alert)} of what was told late, not long ago
+
+
+def _course(store):
+    if store.course is None:
+        store.course = Course(store)
+    return store.course
+
+
 def escalate(step, finding, incident, settings, store, now, run=run_program):
     """Tells a person that this incident is theirs; the step's Outcome. Failed only when nobody could be told."""
     document = store.incident(incident) if incident else None
@@ -110,13 +143,13 @@ def _tell(step, alert, settings, store, now, run):
     letter = Letter("spool/%s-%s.json" % (alert.incident or "none", alert.kind), alert, receivers)
     kept = bool(receivers) and _spool(letter, store)
     _note_firing(alert, store)
-    refused = {"journal": _to_journal(alert), "wall": _to_terminals(alert, settings, run)}
+    refused = {"journal": _to_journal(alert)}
     if "alertmanager" in receivers:
         taken, why = send_to_alertmanagers(settings, store, now, run, letter)
         refused["alertmanager"] = "" if letter.name in taken else why or "what it was not told before goes first"
+    refused["wall"] = _to_terminals(alert, settings, _course(store), run)
     if "hook" in receivers:
-        send_to_hook(settings, store, run, but=letter.name)
-        refused["hook"] = _to_hook(alert, settings, run)
+        refused["hook"] = _to_hook_in_its_turn(letter, kept, settings, store, run)
     waiting = [name for name in receivers if refused[name]]
     if kept:
         _note_waiting(letter, waiting, store)
@@ -143,14 +176,17 @@ def _to_journal(alert):
                          incident=alert.incident) else "it did not take it"
 
 
-def _to_terminals(alert, settings, run):
+def _to_terminals(alert, settings, course, run):
     if not settings.recovery.wall:
         return None
+    if course.terminals_hang:
+        return "it did not end before"
     words = "Citadel on %s: %s %s: %s" % (
         alert.host, alert.unit, "needs a person" if alert.kind == "firing" else "is well again", alert.because)
     if alert.advice:
         words += ". To do: " + alert.advice
     answer = run(["wall"], WALL, stdin=printable(words, 600).encode("utf-8", "replace") + b"\n")
+    course.terminals_hang = answer.timed_out
     return "" if answer.ok else answer.complaint()
 
 
@@ -164,50 +200,99 @@ def _to_hook(alert, settings, run):
     return "" if answer.ok else answer.complaint()
 
 
-def send_to_alertmanagers(settings, store, now, run=run_program, letter=None):
-    """Sends every Alertmanager what they have not taken yet (`letter` too, were the spool full), and again what still
-    fires; what one of them takes counts as taken, as they are one cluster or alike. (names of the letters that were
-    taken, why none was).
+def _to_hook_in_its_turn(letter, kept, settings, store, run):
+    """In the middle of a pass: not before what the hook has not heard of the same service, nor once more where it has
+    failed or taken long enough. But what the spool does not keep has no other turn."""
+    course = _course(store)
+    if kept and any("hook" in one.waiting and one.alert.unit == letter.alert.unit and one.name != letter.name
+                    for one in letters_in(store)):
+        return "what it was not told before goes first"
+    if kept and (course.hook_failed or course.hook_seconds >= RETRYING):
+        return "its turn is at the end of the pass"
+    began = time.monotonic()
+    why = _to_hook(letter.alert, settings, run)
+    course.hook_seconds += time.monotonic() - began
+    course.hook_failed = bool(why)
+    return why
 
-    Of alerts with the same labels only the oldest goes, the rest with the next passes, a minute apart: an alert that
-    begins and ends in one message is never notified by Alertmanager, and an older end would end a newer beginning.
+
+def send_to_alertmanagers(settings, store, now, run=run_program, letter=None, most=ALERTMANAGER):
+    """Sends every Alertmanager what they have not taken yet (`letter` too, were the spool full), and again what still
+    fires, within `most` seconds; what one of them takes counts as taken, as they are one cluster or alike. (names of
+    the letters that were taken, why not all were).
+
+    Of alerts with the same labels only the oldest goes: one that begins and ends in one message is never notified by
+    Alertmanager, and an older end would end a newer beginning. Who has not taken what another took is left out for the
+    rest of the pass: it would only use up the time of the alerts to come.
     """
     from citadel import alertmanager
 
+    course = _course(store)
     letters = [one for one in letters_in(store) if "alertmanager" in one.waiting]
-    if letter and letter.name not in [one.name for one in letters]:
+    kept = {one.name for one in letters}
+    if letter and letter.name not in kept:
         letters.append(letter)
-    oldest = {}
-    for one in letters + [Letter("", alert, ()) for _, alert in sorted(firing(store).items())]:
-        identity = to_json(alertmanager.labels(one.alert))
-        if identity not in store.told_late:
-            oldest.setdefault(identity, one)
-    left = ALERTMANAGER - store.seconds_sending
-    if not oldest or left < 0.1:
-        return [], "their time in this pass is used up" if oldest else ""
+    due = _due(letters, firing(store), course.late, now)
+    urls = [url for url in settings.alertmanager.urls if url not in course.passed_over]
+    left = min(most, ALERTMANAGER - course.seconds)
+    if not due or left < 0.1:
+        return [], "their time in this pass is used up" if due else ""
     began = time.monotonic()
-    answers = alertmanager.tell(settings.alertmanager.urls, [
-        alertmanager.as_posted(one.alert, now.wall) for one in oldest.values()], left,
-        settings.alertmanager.credentials, run)
-    why = alertmanager.summary(answers)
+    told = alertmanager.tell(urls, [one.alert for one in due], now.wall, left, settings.alertmanager.credentials, run)
+    course.seconds += time.monotonic() - began
+    if "" in told.answers.values():
+        course.passed_over.update(url for url, why in told.answers.items() if why)
+    why = "" if all(told.taken) else alertmanager.summary(told.answers)
     _note_refusal(why, store)
-    if why:                             # who is slow to answer is not asked until the time is up once more
-        store.seconds_sending += time.monotonic() - began
-        return [], why
-    for identity, one in oldest.items():
-        if letter and one.name not in ("", letter.name):
-            store.told_late.add(identity)
-        if one.name:
+    gone = [one for one, taken in zip(due, told.taken) if taken]
+    if gone:
+        course.sent = time.monotonic()
+    for one in gone:
+        if one.name in kept:
             _note_waiting(one, [name for name in one.waiting if name != "alertmanager"], store)
-    return [one.name for one in oldest.values() if one.name], ""
+    _note_late([one.alert for one in gone if one.name in kept and not (letter and one.name == letter.name)], store, now)
+    return [one.name for one in gone if one.name], why
 
 
-def send_to_hook(settings, store, run=run_program, but=""):
-    """Gives the hook what it has not taken yet, oldest first, until it refuses one or RETRYING is over; `but`: the
-    letter that is not its turn yet."""
+def _due(letters, burning, late, now):
+    """The Letters for Alertmanager whose turn it is, one of each identity; those without a name are no letters but sent
+    again. Pure. While what follows an alert that was told late is held back, that alert is sent again, lest it ends."""
+    due = {}
+    for one in letters:
+        identity = _identity(one.alert)
+        told = late.get(identity)
+        is_open = one.alert.kind == "firing" and one.alert.incident in burning
+        if told and age(told[0], now) < (HELD_OPEN if is_open else HELD):
+            due.setdefault(identity, Letter("", told[1], ()) if told[1].kind == "firing" else None)
+        else:
+            due.setdefault(identity, one)
+    for _, alert in sorted(burning.items()):
+        due.setdefault(_identity(alert), Letter("", alert, ()))
+    return [one for one in due.values() if one is not None]
+
+
+def _identity(alert):
+    from citadel import alertmanager
+    return to_json(alertmanager.labels(alert))
+
+
+def keep_firing(settings, store, run=run_program):
+    """For a pass that lasts: sends what fires again when that is due. It takes AGAIN_SHARE at most, and is given up for
+    this pass when nobody takes it, so that the calls which may yet come find their time."""
+    course = _course(store)
+    if (settings.alertmanager.urls and course.sends_again and time.monotonic() - course.sent >= AGAIN
+            and store.files.names("firing")):
+        course.sends_again = not send_to_alertmanagers(settings, store, store.now(), run, most=AGAIN_SHARE)[1]
+
+
+def send_to_hook(settings, store, run=run_program):
+    """Gives the hook what it has not taken yet, oldest first, until it refuses one or RETRYING is over; nothing where
+    it has refused one in this pass."""
+    if _course(store).hook_failed:
+        return
     end = time.monotonic() + RETRYING
     for letter in letters_in(store):
-        if "hook" in letter.waiting and letter.name != but:
+        if "hook" in letter.waiting:
             if time.monotonic() >= end or _to_hook(letter.alert, settings, run):
                 break
             _note_waiting(letter, [name for name in letter.waiting if name != "hook"], store)
@@ -219,30 +304,6 @@ def as_data(alert):
     for name in ("started", "ended"):
         data[name] = None if data[name] is None else clock.stamp(data[name])
     return data
-
-
-def untrusted(path, uid=0):
-    """Why root must not run this program, or "": it and all above it belong to root, and nobody else can write them."""
-    if not path.startswith("/"):
-        return "%s is no absolute path" % printable(path)
-    here = path
-    while True:
-        try:
-            status = os.lstat(here)
-        except OSError as error:
-            return "%s: %s" % (printable(here), error.strerror)
-        kind = stat.S_ISREG if here == path else stat.S_ISDIR
-        if not kind(status.st_mode):
-            return "%s is %s" % (printable(here), "no regular file" if here == path else "no directory (a link?)")
-        if status.st_uid not in (0, uid):
-            return "%s belongs to uid %d, not to root" % (printable(here), status.st_uid)
-        if status.st_mode & 0o022 and (here == path or not status.st_mode & 0o1000):
-            return "%s can be written by others than root" % printable(here)
-        if here == path and not status.st_mode & 0o100:
-            return "%s is not executable" % printable(here)
-        if here == "/":
-            return ""
-        here = os.path.dirname(here)
 
 
 # --- the spool
@@ -271,6 +332,37 @@ def _note_refusal(why, store):
         store.files.write(REFUSED, why.encode("ascii", "backslashreplace"))
     except (OSError, CitadelError) as error:
         store.trouble = "%s could not be written: %s" % (REFUSED, error)
+
+
+def _told_late(store):
+    """{identity: (Moment, Alert)} of what Alertmanager was told late and within HELD; none where that is not known."""
+    found = {}
+    try:
+        for moment, words in from_json(store.files.read(TOLD_LATE) or b"[]"):
+            then, alert = Moment(*moment), _alert_in(words)
+            if age(then, store.now()) < HELD:
+                found[_identity(alert)] = then, alert
+    except (OSError, ValueError, TypeError):
+        store.files.remove(TOLD_LATE)
+    return found
+
+
+def _note_late(alerts, store, now):
+    """Notes when these were told late, and forgets what nothing needs to wait for any more."""
+    course = _course(store)
+    before = len(course.late)
+    course.late = {identity: told for identity, told in course.late.items() if age(told[0], now) < HELD}
+    course.late.update((_identity(one), (Moment(now.wall, now.boottime, now.boot_id), one)) for one in alerts)
+    if not alerts and len(course.late) == before:
+        return
+    try:
+        if course.late:
+            store.files.write(TOLD_LATE, to_json([[list(moment), dict(alert._asdict())]
+                                                  for moment, alert in course.late.values()]))
+        else:
+            store.files.remove(TOLD_LATE)
+    except (OSError, CitadelError) as error:
+        store.trouble = "what follows an alert may come too early: %s" % error
 
 
 def _letter_as_json(letter):
@@ -337,8 +429,8 @@ def send_spooled(settings, store, run=run_program):
             settings.alertmanager.urls if name == "alertmanager" else settings.hook.command)], store)
     if settings.alertmanager.urls:
         send_to_alertmanagers(settings, store, store.now(), run)
-        store.told_late.clear()             # the pass ends here
     send_to_hook(settings, store, run)
+    store.course = None                     # the pass ends here
     return len(letters) - notes.spooled(store.files.path)
 
 
