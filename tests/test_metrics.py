@@ -66,6 +66,8 @@ def test_what_a_look_shows():
         'citadel_dependency_response_seconds{unit="%s",dependency="redis"}' % UNIT: 0.001,
         'citadel_restarts_total{unit="%s"}' % UNIT: 7, "citadel_maintenance": 0, "citadel_alerts_spooled": 2,
         "citadel_alerts_dropped_total": 1, 'citadel_disk_free_bytes{mountpoint="/"}': 40 * GIB,
+        'citadel_disk_free_inodes{mountpoint="/"}': 900, 'citadel_disk_inodes{mountpoint="/"}': 1000,
+        'citadel_disk_min_free_inodes{mountpoint="/"}': 30,
         'citadel_disk_size_bytes{mountpoint="/"}': 100 * GIB, 'citadel_disk_min_free_bytes{mountpoint="/"}': GIB,
         "citadel_memory_available_bytes": 16 * GIB, "citadel_memory_min_available_bytes": 512 << 20}
 
@@ -85,6 +87,19 @@ def test_every_name_of_the_contract_is_declared_with_its_kind():
         assert metrics.FAMILIES[name][1] == kind
     for name, (_, kind, _) in metrics.FAMILIES.items():
         assert name.endswith("_total") == (kind == "counter")
+
+
+def test_a_file_system_that_counts_no_inodes_shows_none():
+    seen = facts()
+    seen = seen._replace(host=seen.host._replace(disks=(Disk("/", "/", "", 100 * GIB, 40 * GIB),)))
+    assert not [name for name, _, _ in metrics.of_look(settings.parse("", "x"), seen, WELL, {}, False, 0, 0, 1.8e9)
+                if "inodes" in name]
+
+
+def test_every_cause_that_is_found_is_counted_from_the_first_day():
+    with open(os.path.join(os.path.dirname(metrics.__file__), "diagnose.py")) as file:
+        named = set(re.findall(r'Cause\(\s*"([a-z]+\.[a-z-]+|unknown)"', file.read()))
+    assert {"gateway.hung", "port.taken", "disk.inodes"} <= named <= set(metrics.CAUSES)
 
 
 def test_no_family_is_in_both_files():
@@ -120,8 +135,9 @@ def store(tmp_path, clock):
 
 
 def record(store, now):
+    services = [one for one in settings.parse("", "x").services if one.unit == UNIT]
     return {name.replace('{unit="%s"}' % UNIT, "").replace('{unit="%s",' % UNIT, "{"): value for name, value in samples(
-        metrics.text(metrics.of_record(store, [UNIT], now), metrics.RECORD)).items()}
+        metrics.text(metrics.of_record(store, services, now), metrics.RECORD)).items()}
 
 
 def test_an_incident_from_its_start_to_its_end(store, clock):
@@ -139,6 +155,53 @@ def test_an_incident_from_its_start_to_its_end(store, clock):
     assert after["citadel_incident_open"] == 0 and after['citadel_recoveries_total{outcome="recovered"}'] == 1
     assert after["citadel_recovery_duration_seconds_sum"] == 30
     assert after["citadel_recovery_duration_seconds_count"] == 1
+
+
+def test_an_incident_that_is_over_at_once_is_counted_by_its_first_cause(store, clock):
+    first = record(store, clock.wall)
+    assert first['citadel_incidents_total{cause="gateway.crashed"}'] == 0
+    assert first['citadel_incidents_total{cause="dependency.redis.down"}'] == 0
+    store.open_incident(UNIT, "gateway.crashed", "exit 3")
+    store.open_incident(UNIT, "port.taken", "by a stranger")
+    store.close_incident(UNIT, "recovered")
+    store.open_incident(UNIT, "dependency.other.down", "not in the settings any more")
+    after = record(store, clock.wall)
+    assert {name: after[name] for name in after if "incidents_total" in name and after[name]} == {
+        'citadel_incidents_total{cause="gateway.crashed"}': 1,
+        'citadel_incidents_total{cause="dependency.other.down"}': 1}
+    store.forget(UNIT)
+    assert record(store, clock.wall) == after, "a reset takes no count back"
+
+
+def test_the_causes_that_are_counted_are_not_endless(store):
+    for number in range(150):
+        store.open_incident(UNIT, "dependency.d%d.down" % number, "x")
+        store.close_incident(UNIT, "recovered")
+    counts = {what: number for what, number in store.counts(UNIT).items() if what.startswith(notes.INCIDENTS)}
+    assert len(counts) == 101 and counts[notes.INCIDENTS + "unknown"] == 50
+
+
+def test_the_start_of_an_incident_does_not_wander_when_the_clock_is_set(store, clock):
+    store.open_incident(UNIT, "gateway.hung", "it does not answer")
+    clock.now = lambda: Now(1.8e9 - 3600, 1e8 + 30, 1e8 + 30, "boot-a")         # 30 s later, stepped back by an hour
+    store.now = clock.now
+    assert record(store, clock.now().wall)["citadel_incident_start_timestamp_seconds"] == 1.8e9
+
+
+def test_a_reset_forgets_no_call_that_is_open(store, clock):
+    """The all-clear is due, there is no second call, and it is counted once."""
+    store.open_incident(UNIT, "port.taken", "by a stranger")
+    for _ in range(3):
+        store.mark_escalated(UNIT, "port.taken")
+    held = store.forget(UNIT)
+    assert held.escalation.count == 3 and store.history(UNIT).escalation.count == 1
+    assert store.history(UNIT).escalation.cause == "port.taken" and record(store, clock.wall)["citadel_escalated"] == 1
+    store.mark_escalated(UNIT, "port.taken")
+    assert record(store, clock.wall)["citadel_escalations_total"] == 1
+    store.close_incident(UNIT, "recovered")
+    assert record(store, clock.wall)['citadel_recoveries_total{outcome="escalated"}'] == 1
+    store.forget(UNIT)
+    assert store.history(UNIT).escalation is None
 
 
 def test_an_escalation_is_counted_once_an_incident(store, clock):
@@ -256,6 +319,25 @@ def test_a_check_writes_both_files_the_first_time(tmp_path, directory):
     record = os.stat(os.path.join(directory, metrics.RECORD)).st_ino
     assert metrics.after_check(with_directory(directory), facts(), WELL, str(tmp_path / "state"), 1.8e9 + 60) == ""
     assert os.stat(os.path.join(directory, metrics.RECORD)).st_ino == record, "a pass writes it, no check"
+
+
+def test_a_service_that_is_new_in_the_settings_is_shown_by_the_next_check(tmp_path, directory):
+    conf, state = tmp_path / "citadel.conf", str(tmp_path / "state")
+    text = "[metrics]\ndirectory = %s\n" % directory
+    conf.write_text(text)
+    assert metrics.after_check(settings.parse(text, str(conf)), facts(), WELL, state, 1.8e9) == ""
+    assert "other.service" not in read(directory, metrics.RECORD)
+    text += "[service other.service]\n"
+    conf.write_text(text)
+    os.utime(os.path.join(directory, metrics.RECORD), (1, 1))
+    assert metrics.after_check(settings.parse(text, str(conf)), facts(), WELL, state, 1.8e9) == ""
+    assert 'citadel_incident_open{unit="other.service"} 0\n' in read(directory, metrics.RECORD)
+
+
+def test_labels_of_which_only_the_end_differs_stay_apart():
+    long = "/srv/" + "x" * 300
+    text = metrics.text([("disk_free_bytes", {"mountpoint": long + end}, 1) for end in ("a", "b")], metrics.LOOK)
+    assert len(samples(text)) == 2
 
 
 def test_a_pass_writes_both(store, clock, directory):

@@ -33,7 +33,7 @@ from citadel import clock
 from citadel.durable import Directory, from_json, to_json
 from citadel.errors import CannotLook, LockHeld, NotPermitted, UsageError
 from citadel.facts import Stop
-from citadel.notes import OPEN
+from citadel.notes import INCIDENTS, OPEN
 from citadel.report import printable
 from citadel.systemctl import valid_name
 
@@ -226,20 +226,23 @@ class Store:
         return self._save()
 
     def forget(self, unit):
-        """A clean slate: the operator's `reset`, or long enough healthy. What it held, as History."""
+        """A clean slate: the operator's `reset`, or long enough healthy. What it held, as History. That a person was
+        called in the incident that is open stays known: the all-clear is due, and no second call."""
         before = self.history(unit)
         service = self._service(unit)
         fresh = _new_service()
         for kept in ("incident", "opened", "last_pass", "healthy_since"):
             fresh[kept] = service[kept]
+        if before.escalation is not None:
+            fresh["escalated"] = [1] + service["escalated"][1:]
         service.update(fresh)
         self._save()
         return before
 
     def counts(self, unit):
-        """What was ever counted of a service: "attempts", "escalations", the incidents that ended ("recovered", or
-        "escalated" where a person was called), and the "seconds" that these lasted. What is not there is 0; no `reset`
-        takes any of it back."""
+        """What was ever counted of a service: "attempts", "escalations", the incidents that began, by the cause found
+        first (INCIDENTS + cause), those that ended ("recovered", or "escalated" where a person was called), and the
+        "seconds" that these lasted. What is not there is 0; no `reset` takes any of it back."""
         return dict((self._load()["services"].get(unit) or {}).get("counts", {}))
 
     def forget_loss(self):
@@ -351,12 +354,14 @@ class Store:
         left_open = self._left_open(unit)
         if left_open:                           # we died before its id was on record, or the record was lost
             _adopt(service, left_open, self._moment())
+            _tally(service, _counted_as(service, left_open["causes"][0]["cause"] if left_open["causes"] else cause))
             self._add_cause(left_open["id"], unit, cause, because)
             self._save()
             self.list_open()
             return left_open["id"]
         name = self._new_id()
         service["incident"], service["opened"] = name, self._moment()
+        _tally(service, _counted_as(service, cause))
         if not service["spell"] or service["spell"][1] != _kind(cause):
             service.update(spell=[self._moment(), _kind(cause), name], level=0)
         document = dict(_new_incident(name, unit, self._moment()), host=host, trigger=trigger)
@@ -546,6 +551,12 @@ class Store:
                         age(_moment_in(words["moment"]), self.now()))
         except (ValueError, TypeError, KeyError, OSError):
             return Stop()
+
+
+def _counted_as(service, cause):
+    """The name under which an incident of that cause is counted; there are not endlessly many."""
+    known = [what for what in service.get("counts", {}) if what.startswith(INCIDENTS)]
+    return INCIDENTS + (cause if INCIDENTS + cause in known or len(known) < MOST_CAUSES else "unknown")
 
 
 def _tally(service, what, amount=1):

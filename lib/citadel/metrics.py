@@ -13,11 +13,13 @@ import os
 import stat
 
 from citadel import __version__, notes
+from citadel.notes import INCIDENTS
 from citadel.report import printable
 
 LOOK, RECORD = "citadel.prom", "citadel-record.prom"
 RESTARTS = "restarts"                   # in our state directory: a line each, "UNIT LAST TOTAL"
 PREFIX = "citadel_"
+LABEL = 1024                            # characters of a label's value; a cut one might be another's
 
 # name: (file, type, help); the order is that of the files.
 FAMILIES = {
@@ -34,12 +36,16 @@ FAMILIES = {
     "disk_free_bytes": (LOOK, "gauge", "Free space of a watched file system, as an unprivileged writer has it."),
     "disk_size_bytes": (LOOK, "gauge", "Size of a watched file system."),
     "disk_min_free_bytes": (LOOK, "gauge", "Below this a file system counts as full (min_free in [disk])."),
+    "disk_free_inodes": (LOOK, "gauge", "Free inodes of a watched file system that counts them."),
+    "disk_inodes": (LOOK, "gauge", "Inodes of a watched file system that counts them."),
+    "disk_min_free_inodes": (LOOK, "gauge", "Below this a file system counts as full (min_inodes in [disk])."),
     "memory_available_bytes": (LOOK, "gauge", "Available memory (MemAvailable)."),
     "memory_min_available_bytes": (LOOK, "gauge", "Below this memory counts as low (min_available in [memory])."),
-    "last_pass_timestamp_seconds": (RECORD, "gauge", "When a recovery pass last ended."),
+    "last_pass_timestamp_seconds": (RECORD, "gauge", "When a recovery pass was last at work."),
     "incident_open": (RECORD, "gauge", "Whether an incident of the service is open (1) or not (0)."),
     "incident_start_timestamp_seconds": (RECORD, "gauge", "When the open incident began; absent without one."),
     "incident_cause": (RECORD, "gauge", "The cause found first in the open incident, always 1; absent without one."),
+    "incidents_total": (RECORD, "counter", "Incidents that began, by the cause that was found first."),
     "escalated": (RECORD, "gauge", "Whether a person was called in the open incident (1) or not (0)."),
     "escalations_total": (RECORD, "counter", "Incidents in which a person was called."),
     "attempts_total": (RECORD, "counter", "Attempts at recovery: starts, restarts and what belongs to them."),
@@ -47,6 +53,13 @@ FAMILIES = {
                                             "person was called (escalated)."),
     "recovery_duration_seconds": (RECORD, "summary", "Time from the start of an incident to its end."),
 }
+
+# Each cause has its counter from the first day, at 0: Prometheus does not see the increase of a series that begins at 1.
+CAUSES = ("gateway.crashed", "gateway.crash-loop", "gateway.hung", "gateway.http-error", "gateway.slow", "gateway.oom",
+          "gateway.start-timeout", "gateway.stopped-by-operator", "gateway.stopped-with-dependency", "port.taken",
+          "disk.full", "disk.inodes", "disk.readonly", "memory.low", "config.invalid", "unit.changed",
+          "systemd.unresponsive", "unknown")
+OF_A_DEPENDENCY = ("down", "hung", "loading", "refusing-writes", "missing", "stopped-by-operator")
 
 
 # --- what is measured -------------------------------------------------------------------------------------------------
@@ -74,6 +87,9 @@ def of_look(settings, facts, findings, restarts, maintenance, spooled, dropped, 
             mount = {"mountpoint": disk.mount}
             samples += [("disk_free_bytes", mount, disk.free), ("disk_size_bytes", mount, disk.total),
                         ("disk_min_free_bytes", mount, settings.disk.min_free.of(disk.total))]
+            if disk.inodes:
+                samples += [("disk_free_inodes", mount, disk.inodes_free), ("disk_inodes", mount, disk.inodes),
+                            ("disk_min_free_inodes", mount, settings.disk.min_inodes.of(disk.inodes))]
     memory = facts.host.memory
     if memory.total:
         samples += [("memory_available_bytes", {}, memory.available),
@@ -81,10 +97,11 @@ def of_look(settings, facts, findings, restarts, maintenance, spooled, dropped, 
     return samples
 
 
-def of_record(store, units, now):
-    """Samples of what is on record of those services."""
+def of_record(store, services, now):
+    """Samples of what is on record of those services of the settings."""
     samples = [("last_pass_timestamp_seconds", {}, round(now, 3))]
-    for name in units:
+    for service in services:
+        name = service.unit
         unit, history, counts = {"unit": name}, store.history(name), store.counts(name)
         samples += [("incident_open", unit, int(bool(history.incident))),
                     ("escalated", unit, int(history.escalation is not None)),
@@ -94,9 +111,15 @@ def of_record(store, units, now):
                     for outcome in ("recovered", "escalated")]
         samples += [("recovery_duration_seconds_sum", unit, counts.get("seconds", 0)),
                     ("recovery_duration_seconds_count", unit, counts.get("recovered", 0) + counts.get("escalated", 0))]
+        begun = dict.fromkeys(CAUSES + tuple("dependency.%s.%s" % (one, how) for one in service.depends
+                                             for how in OF_A_DEPENDENCY), 0)
+        begun.update((what[len(INCIDENTS):], number) for what, number in sorted(counts.items())
+                     if what.startswith(INCIDENTS))
+        samples += [("incidents_total", dict(unit, cause=cause), number) for cause, number in begun.items()]
         document = store.incident(history.incident) if history.incident else None
         if history.incident:
-            samples.append(("incident_start_timestamp_seconds", unit, round(now - (history.open_for or 0), 3)))
+            began = document["opened"][0] if document else now - (history.open_for or 0)
+            samples.append(("incident_start_timestamp_seconds", unit, round(began, 3)))
             causes = document["causes"] if document else ()
             samples.append(("incident_cause", dict(unit, cause=causes[0].get("cause", "unknown") if causes
                                                    else "unknown"), 1))
@@ -120,35 +143,59 @@ def text(samples, file):
 def _labels(labels):
     if not labels:
         return ""
-    return "{%s}" % ",".join('%s="%s"' % (name, printable(value).replace("\\", "\\\\").replace('"', '\\"'))
+    return "{%s}" % ",".join('%s="%s"' % (name, printable(value, LABEL).replace("\\", "\\\\").replace('"', '\\"'))
                              for name, value in labels.items())
 
 
 # --- when it is written -----------------------------------------------------------------------------------------------
 
 def after_check(settings, facts, findings, state, now):
-    """Writes LOOK, and RECORD where no pass has written it yet; why it could not be, or ""."""
+    """Writes LOOK, and RECORD where no pass has written it since the settings name these services; why one could not
+    be, or ""."""
     directory = settings.metrics.directory
-    if not directory:
+    if _is_off(directory):
         return ""
     maintenance = False
     if os.path.exists(os.path.join(state, "maintenance.json")):
         maintenance = _store(state).maintenance() is not None
     why = _write_look(settings, facts, findings, state, maintenance, now)
-    if not why and not os.path.exists(os.path.join(directory.lstrip("-"), RECORD)):
-        units = [service.unit for service in settings.services]
-        why = write(directory, RECORD, text(of_record(_store(state), units, now), RECORD))
+    if not why and _is_older(os.path.join(directory.lstrip("-"), RECORD), settings.file):
+        why = write_record(settings, _store(state), now)
     return why
 
 
+def _is_off(directory):
+    """Whether no metrics are wanted, or only where their directory is, and it is not."""
+    return not directory or directory.startswith("-") and not os.path.lexists(directory[1:])
+
+
+def _is_older(record, settings_file):
+    try:
+        written = os.stat(record).st_mtime
+    except OSError:
+        return True
+    try:
+        return written < os.stat(settings_file).st_mtime
+    except OSError:
+        return False                            # the settings that are built in have no file
+
+
 def after_pass(settings, facts, findings, store, now):
-    """Writes both; why that could not be, or ""."""
-    if not settings.metrics.directory:
+    """Writes both; why that could not be, or "". Nobody needs to be told here: the next check, a minute later, writes
+    to the same place, and says so to cron and to Nagios."""
+    if _is_off(settings.metrics.directory):
         return ""
-    units = [service.unit for service in settings.services]
     sweep(settings.metrics.directory)
-    return (write(settings.metrics.directory, RECORD, text(of_record(store, units, now), RECORD))
+    return (write_record(settings, store, now)
             or _write_look(settings, facts, findings, store.files.path, store.maintenance() is not None, now))
+
+
+def write_record(settings, store, now):
+    """Writes RECORD; also in the middle of a pass, for what begins and ends in it would never be seen. Why it could not
+    be, or ""."""
+    if _is_off(settings.metrics.directory):
+        return ""
+    return write(settings.metrics.directory, RECORD, text(of_record(store, settings.services, now), RECORD))
 
 
 def _write_look(settings, facts, findings, state, maintenance, now):
