@@ -3,7 +3,10 @@
 import calendar
 import json
 import os
+import shutil
 import socket
+import ssl
+import subprocess
 import threading
 import time
 from email.utils import formatdate
@@ -211,6 +214,32 @@ def test_a_tls_handshake_that_stalls(receiver):
         answers = tell([other])
     assert "no answer within" in answers[other] and time.monotonic() - started < 1.5
     assert url
+
+
+@pytest.mark.skipif(not shutil.which("openssl"), reason="there is no openssl here to make a certificate with")
+def test_a_certificate_of_another_name(tmp_path, monkeypatch):
+    """In Python 3.6 that is an ssl.CertificateError, which is a ValueError and no OSError."""
+    pem, key = str(tmp_path / "certificate"), str(tmp_path / "key")
+    subprocess.run(["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=other.example",
+                    "-out", pem, "-keyout", key], check=True, stderr=subprocess.DEVNULL)
+    monkeypatch.setenv("SSL_CERT_FILE", pem)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(pem, key)
+
+    def serve():
+        try:
+            context.wrap_socket(server.accept()[0], server_side=True).close()
+        except OSError:
+            pass                                    # it has refused our certificate, as it should
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        server.listen(1)
+        serving = threading.Thread(target=serve, daemon=True)
+        serving.start()
+        url = "https://127.0.0.1:%d" % server.getsockname()[1]
+        why = tell([url])[url]
+        serving.join(5)
+    assert "match" in why
 
 
 def test_a_name_is_looked_up_in_bounded_time(receiver):

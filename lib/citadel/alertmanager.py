@@ -227,11 +227,11 @@ class _Exchange:
             return self._step()
         except BlockingIOError:
             return select.POLLOUT if self._request else select.POLLIN
-        except OSError as error:
+        except (OSError, ValueError) as error:      # in Python 3.6 a certificate of another name is a ValueError
             # By name, since ssl is only imported for https.
             wanted = {"SSLWantReadError": select.POLLIN, "SSLWantWriteError": select.POLLOUT}
             return wanted.get(type(error).__name__) or self._end(printable(
-                getattr(error, "verify_message", "") or error.strerror or str(error), 160))
+                getattr(error, "verify_message", "") or getattr(error, "strerror", "") or str(error), 160))
 
     @property
     def taken(self):
