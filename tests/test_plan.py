@@ -136,6 +136,12 @@ NO_ATTEMPT = [
     pytest.param(found(), History(escalated=True, maintenance="disk swap", **OPEN), "healthy",
                  "resolve:20261123T180000-1", "", id="well again during maintenance, which mutes no message"),
     pytest.param(found(since=2.0), History(**OPEN), "waiting", "", "", id="up for 2 s proves nothing yet"),
+    pytest.param(found(since=400.0), History(relapsed=True, healthy_for=400.0, **OPEN), "waiting", "", "",
+                 id="what was ill again has to last for 10 minutes"),
+    pytest.param(found(since=900.0), History(relapsed=True, healthy_for=5.0, **OPEN), "waiting", "", "",
+                 id="... also where no restart shows how long it is well"),
+    pytest.param(found(since=601.0), History(relapsed=True, healthy_for=601.0, **OPEN), "healthy",
+                 "resolve:20261123T180000-1", "", id="... and then its incident is over"),
     pytest.param(found(own("crashed")), History(maintenance="disk swap", **OPEN), "stood-down", "escalate:gateway",
                  "maintenance", id="maintenance: a person is called for what would be treated"),
     pytest.param(found(own("crashed")), History(maintenance="disk swap", escalated=True, **OPEN), "stood-down", "",
@@ -171,6 +177,9 @@ NO_ATTEMPT = [
                  "waiting", "", "ready by itself", id="a dependency that systemd restarts"),
     pytest.param(found(ollama("down", PASSING), own("crashed")), History(open_for=241.0, incident="i", seen=9),
                  "escalated", "escalate:gateway", "and in vain", id="a dependency that systemd restarts in circles"),
+    pytest.param(found(own("crashed", PASSING), condition=RESTARTING), History(open_for=241.0, incident="i", seen=1,
+                                                                               relapsed=True),
+                 "escalated", "escalate:gateway", "and in vain", id="it crashes and comes back, over and over"),
     pytest.param(found(redis("loading", PASSING), own("crashed")), History(open_for=1801.0, incident="i", seen=9),
                  "escalated", "escalate:gateway", "prolong",
                  id="it has been loading for a whole window: a person hears"),
@@ -191,6 +200,8 @@ NO_ATTEMPT = [
                  id="slow once"),
     pytest.param(found(own("http-error", ACTIVE), condition=RUNNING), History(seen=1), "waiting", "",
                  "not yet confirmed", id="an HTTP error once"),
+    pytest.param(found(ollama("hung", DEAF), condition=SERVING), History(seen=1), "waiting", "", "not yet confirmed",
+                 id="a dependency silent once, under a gateway that answers"),
     pytest.param(found(own("slow"), condition=SERVING), History(level=1, tries=1, **OPEN), "escalated",
                  "escalate:gateway", "only add an outage", id="slow again after a restart"),
     pytest.param(found(own("crashed")), History(attempts=(2.0,), level=1, tries=1, **OPEN), "waiting", "", "",
@@ -231,8 +242,6 @@ DUE = [
                  id="20 min after the second try"),
     pytest.param(History(escalated=True, level=4, since_escalation=3600.0, escalation_count=99, **OPEN), 0.0,
                  id="each hour for ever"),
-    pytest.param(History(escalated=True, level=4, since_escalation=300.0, escalation_count=9, healthy_for=600.0,
-                         **OPEN), 0.0, id="the pauses are forgotten after 10 healthy minutes"),
     pytest.param(History(escalated=True, level=4, since_escalation=330.0, **OPEN), 0.999, id="with the jitter on top"),
     pytest.param(History(lost=901.0, **OPEN), 0.0, id="half a window after a loss"),
     pytest.param(History(lost=1800.0, attempts=(1000.0, 1100.0, 1200.0), **OPEN), 0.0,
@@ -245,6 +254,17 @@ DUE = [
 @pytest.mark.parametrize("history, dice", DUE)
 def test_due(history, dice):
     assert plan(found(own("crashed")), history, dice=dice).verdict == "act"
+
+
+def test_a_gateway_that_is_down_with_it_does_not_wait_for_a_second_look_at_ollama():
+    assert plan(found(ollama("hung", DEAF), own("stopped-with-dependency")), History(seen=1)).verdict == "act"
+
+
+def test_what_is_waited_for_is_given_up_in_the_end():
+    coming = found(own("crashed", PASSING), condition=RESTARTING)
+    assert plan(coming, History(open_for=40.0, incident="i")).gives_up_in == 200.0
+    assert plan(coming, History(open_for=400.0, incident="i", escalated=True)).gives_up_in is None
+    assert plan(found(CONFIG), History(**OPEN)).gives_up_in == 0.0
 
 
 def test_jitter_makes_a_pause_longer_never_shorter():
@@ -318,7 +338,7 @@ def test_an_attempt_ends_within_the_ten_minutes_of_a_pass():
 def test_it_says_how_long_until_it_gives_up():
     planned = [plan(found(own("crashed")), History(level=level, tries=min(level, 1), attempts=(60.0,) * level, **OPEN))
                for level in range(4)]
-    assert [one.gives_up_in for one in planned] == [500.0, 375.0, 250.0, 125.0]
+    assert [one.gives_up_in for one in planned] == [660.0, 585.0, 390.0, 285.0]
 
 
 def test_every_known_cause_has_a_rung_of_the_ladder():
@@ -334,10 +354,11 @@ def test_the_settings_give_the_limits():
 
 
 def test_the_record_is_recalled():
-    record = Record((Kept(10.0, "x", 2), Kept(50.0, "x", 2), Kept(900.0, "x", 2)), 2, "i", Called(2, 30.0, "gateway.slow"), None,
-                    {"gateway.slow": 3}, 60.0, 5000.0, 100.0)
+    record = Record((Kept(10.0, "x", 2), Kept(50.0, "x", 2), Kept(900.0, "x", 2)), 2, "i", Called(2, 30.0, "gateway.slow"),
+                    None, {"gateway.slow": 3}, 60.0, 5000.0, 20.0, spell_for=100.0, relapsed=True)
     assert recall(record, "gateway.slow", "disk swap") == History(
-        (10.0, 50.0, 900.0), 2, 2, True, 1, 30.0, "disk swap", "i", None, None, 3, 100.0, {}, "gateway.slow")
+        (10.0, 50.0, 900.0), 2, 2, False, 1, 30.0, "disk swap", "i", None, None, 3, 20.0, {}, "", True)
+    assert recall(record._replace(open_for=100.0)).called_for == "gateway.slow"
 
 
 def test_a_call_in_an_earlier_incident_is_not_this_incidents():

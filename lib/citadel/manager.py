@@ -254,13 +254,18 @@ def _print_comparison(call, settings, differ, note):
 
 
 def _check_settings(call):
-    """citadel.conf alone: all that is wrong with it, a line each."""
+    """citadel.conf alone: all that is wrong with it, a line each; and for root whom it could not tell on this host."""
+    from citadel import receivers
     problems = settings_file.check_file(call.options.check)
+    warnings = receivers.complaints(settings_file.read(call.options.check)) if call.is_root and not problems else []
     if call.options.json:
-        call.document(file=call.options.check, ok=not problems, problems=[dict(one._asdict()) for one in problems])
+        call.document(file=call.options.check, ok=not problems, problems=[dict(one._asdict()) for one in problems],
+                      warnings=warnings)
         return OK if not problems else SettingsError.code
     if not problems:
         call.say("%s is valid" % call.options.check)
+        for warning in warnings:
+            sys.stderr.write("%s: warning: %s\n" % (NAME, warning))
         return OK
     for problem in problems[1:]:
         sys.stderr.write("%s: %s\n" % (NAME, SettingsError(*problem)))
@@ -470,7 +475,7 @@ def _journal_as_json(call, unit, lines, since, until):
 def reset(call):
     """Clears systemd's counters and ours, and says what they held."""
     call.only_root("reset")
-    from citadel import drill, systemctl
+    from citadel import alerts, drill, systemctl
     from citadel.report import plural, printable
     unit = systemctl.units([call.unit], run=call.run)[call.unit]
     with call.store.lock("manual"):
@@ -492,6 +497,7 @@ def reset(call):
         (held.attempts, plural(len(held.attempts), "attempt") + " of our own budget"),
         (held.escalation is not None, "the waiting time after the last call for a person"),
         (held.lost is not None, "the reduced budget after lost state")) if wanted]
+    alerts.journal("reset", "%s: a person has cleared %s" % (unit.name, ", ".join(cleared) or "nothing"), unit.name)
     if call.options.json:
         call.document(unit=unit.name, cleared=cleared, complaint="" if answer.ok else printable(answer.complaint()),
                       trouble=trouble)
@@ -516,19 +522,20 @@ def _note_reset(call, drill, unit):
 def explain(call):
     """What a recovery pass would do now, and why: the same road, ended after `plan`."""
     from citadel import handler
+    from citadel.diagnose import UNKNOWN
     foreseen = handler.foresee(call.settings, call.store)
     if call.options.service:
         unit = call.unit
         foreseen = [(finding, plan) for finding, plan in foreseen if finding.unit == unit]
     if call.options.json:
         call.document(services=[dict(
-            _finding_as_data(finding), verdict=plan.verdict, plan_because=plan.because, next_in=plan.next_in,
-            gives_up_in=plan.gives_up_in, steps=[dict(step._asdict()) for step in plan.steps])
+            _finding_as_data(finding), verdict=plan.verdict, plan_because=plan.because, veto=plan.veto,
+            next_in=plan.next_in, gives_up_in=plan.gives_up_in, steps=[dict(step._asdict()) for step in plan.steps])
             for finding, plan in foreseen])
     else:
         for finding, plan in foreseen:
             _print_foreseen(call, finding, plan)
-    return OK if all(plan.verdict != "unknown" for _, plan in foreseen) else CANNOT_LOOK
+    return CANNOT_LOOK if any(finding.condition == UNKNOWN for finding, _ in foreseen) else OK
 
 
 def _print_foreseen(call, finding, plan):
@@ -543,13 +550,21 @@ def _print_foreseen(call, finding, plan):
         limit = ", at most %s" % span(step.seconds) if step.seconds else ""
         call.say("  step %d   %s %s%s%s" % (number, step.do, printable(step.target), limit,
                                           _beyond(finding.because, step.because)))
+    if plan.veto:
+        call.say("  no restart: " + printable(plan.veto, 400))
     if plan.next_in is not None and finding.cause:
-        when = "now" if plan.next_in <= 0 else "in %s (%s)" % (span(plan.next_in), local_time(
-            call.now().wall + plan.next_in))
-        call.say("  next     %s" % when)
+        call.say("  next     %s" % ("now" if plan.next_in <= 0 else "%s in %s (%s)" % (
+            "look" if plan.veto else "attempt", span(plan.next_in), local_time(call.now().wall + plan.next_in))))
     if plan.gives_up_in is not None and finding.cause:
-        call.say("  gives up %s" % ("it has; it keeps trying at growing pauses" if plan.gives_up_in <= 0 else
-                                    "in %s at the soonest, and calls for a person" % span(plan.gives_up_in)))
+        call.say("  gives up " + _when_it_gives_up(plan))
+
+
+def _when_it_gives_up(plan):
+    from citadel.report import span
+    if plan.gives_up_in > 0:
+        return "in about %s if nothing helps, and calls for a person" % span(plan.gives_up_in)
+    told = "now, and calls for a person" if any(step.do == "escalate" for step in plan.steps) else "it has"
+    return told + ("; nothing is tried as long as that is so" if plan.veto else "; it keeps trying at growing pauses")
 
 
 def _beyond(known, because):
@@ -564,6 +579,7 @@ def _beyond(known, because):
 
 def maintenance(call):
     """Mutes actions for a time; it always ends by itself."""
+    from citadel import alerts
     options = call.options
     if options.word != "on" and (options.span is not None or options.reason):
         raise UsageError("--for and --reason belong to `maintenance on`")
@@ -573,6 +589,8 @@ def maintenance(call):
     if options.word == "off":
         call.only_root("maintenance off")
         was = call.store.end_maintenance()
+        if was:
+            alerts.journal("maintenance-off", "maintenance is off")
         return _say_maintenance(call, None, "maintenance is off" if was else "maintenance was off already")
     found = call.store.maintenance()
     return _say_maintenance(call, found, "maintenance is %s" % ("on " + _maintenance_text(call) if found else "off"))
@@ -581,6 +599,8 @@ def maintenance(call):
 def _begin_maintenance(call):
     import os
     import pwd
+
+    from citadel import alerts
     if call.options.span is None or not call.options.reason:
         raise UsageError("maintenance on needs --for (such as --for 2h) and --reason TEXT")
     try:
@@ -591,8 +611,9 @@ def _begin_maintenance(call):
         call.store.begin_maintenance(call.options.span, call.options.reason, who)
     except OSError as error:
         raise CitadelError("maintenance could not be noted, it is not on: %s" % error.strerror)
-    return _say_maintenance(call, call.store.maintenance(),
-                            "maintenance is on %s; actions are muted, alerts are not" % _maintenance_text(call))
+    text = "maintenance is on %s; actions are muted, alerts are not" % _maintenance_text(call)
+    alerts.journal("maintenance-on", text)
+    return _say_maintenance(call, call.store.maintenance(), text)
 
 
 def _login_uid():

@@ -30,7 +30,9 @@ OWN_RUNG = {"gateway.crash-loop": CLEAN,        # the plain start is what system
             "disk.full": RELIEVE, "disk.inodes": RELIEVE, "disk.readonly": RELIEVE,
             "down": REPAIR, "hung": REPAIR, "loading": REPAIR, "refusing-writes": REPAIR}
 
-CONFIRMED_AT = {"gateway.slow": 2, "gateway.http-error": 2}     # a busy minute is not a reason to make it an outage
+# Looks in a row that must find it: a busy minute is not a reason to make it an outage. "hung": of a dependency under a
+# service that answers.
+CONFIRMED_AT = {"gateway.slow": 2, "gateway.http-error": 2, "hung": 2}
 INTERVAL = 60                                                   # seconds between two passes of the health check
 
 # Seconds that each kind of step may take. All steps of a plan together stay below the ten minutes of a pass.
@@ -46,19 +48,22 @@ Plan.__doc__ = """What to do now about one service.
 
 `verdict` is one of the contract's, or `act`: what then comes of it is known after acting. `veto` is the sentence that
 forbids a restart, or "". `next_in`: seconds until the next attempt or the next look worth having, None for nothing to
-come; `gives_up_in`: seconds until a person is called if nothing helps, None if that is not in sight. `level` is the
+come; `gives_up_in`: seconds until a person is called if nothing helps and each try takes its whole time, None if that is not
+in sight. `level` is the
 rung that an attempt stands on, for the record. `counts`: it is an attempt, to be counted before it is made."""
 
 History = namedtuple("History", "attempts level tries escalated escalation_count since_escalation maintenance incident "
-                                "healthy_for lost seen open_for treated called_for")
-History.__new__.__defaults__ = ((), 0, 0, False, 0, None, "", "", None, None, 1, 0.0, {}, "")
+                                "healthy_for lost seen open_for treated called_for relapsed")
+History.__new__.__defaults__ = ((), 0, 0, False, 0, None, "", "", None, None, 1, 0.0, {}, "", False)
 History.__doc__ = """What is on record of one service; ages in seconds.
 
-`attempts`: the age of each attempt, whatever its cause and incident. `level`: the highest rung tried in this incident,
-`tries` how often. `escalated`: a person was called in this incident. `escalation_count`: attempts made since a person
-was called, kept over incidents until the service was well for `healthy_forgets`; `since_escalation`: since the call, or
-the newest of these attempts. `maintenance`: its reason, or "". `incident`: the id of the open one, or "".
-`healthy_for`: how long the service was well when last it was. `lost`: the age of a loss of this record, or None.
+`attempts`: the age of each attempt, whatever its cause and incident. `level`: the highest rung tried in this spell of
+illness, `tries` how often; a spell ends when the service was well for `healthy_forgets`, and may have several incidents.
+`relapsed`: the open one is not its first. `escalated`: a person was called in this incident. `escalation_count`: attempts
+made since a person was called, kept for the spell; `since_escalation`: since the call, or the newest of these attempts.
+`maintenance`: its reason, or "". `incident`: the id of the open one, or "".
+`healthy_for`: for how long passes have found the service well, None if the last did not. `lost`: the age of a loss of
+this record, or None.
 `seen`: passes in a row that found this cause, this one included. `open_for`: since the incident began.
 `treated`: how often, in the window, each dependency's unit was treated, for whichever of the services that need it.
 `called_for`: the cause that was found when a person was called, or at the newest attempt after that."""
@@ -93,16 +98,16 @@ def recall(record, cause="", maintenance="", window=1800, treated=None):
     on record."""
     # The pauses outlive an incident, the call for a person does not.
     called = bool(record.escalation and record.open_for is not None and record.escalation.age <= record.open_for)
-    in_incident = [one for one in record.attempts if record.open_for is not None and one.age <= record.open_for]
+    in_spell = [one for one in record.attempts if record.spell_for is not None and one.age <= record.spell_for]
     lost = record.lost if record.lost is not None and record.lost < window else None
     return History(tuple(one.age for one in record.attempts), record.level,
-                   sum(1 for one in in_incident if one.level == record.level), called,
+                   sum(1 for one in in_spell if one.level == record.level), called,
                    max(0, record.escalation.count - 1) if record.escalation else 0,
                    record.escalation.age if record.escalation else None, maintenance, record.incident,
                    record.healthy_for, lost, record.seen.get(cause, 0), record.open_for or 0.0,
                    {unit: sum(1 for one in attempts if one.age < window)
                     for unit, attempts in (treated or {}).items()},
-                   record.escalation.cause if called else "")
+                   record.escalation.cause if called else "", record.relapsed)
 
 
 class Case(namedtuple("Case", "finding history limits dice")):
@@ -158,10 +163,8 @@ class Case(namedtuple("Case", "finding history limits dice")):
     @property
     def pause(self):
         """Seconds between the call for a person, or the last attempt after it, and the next attempt."""
-        healthy = self.history.healthy_for
-        forgotten = healthy is not None and healthy >= self.limits.healthy_forgets
-        count = 0 if forgotten else self.history.escalation_count
-        return self.limits.backoff[min(count, len(self.limits.backoff) - 1)] * (1 + self.limits.jitter * self.dice)
+        backoff = self.limits.backoff
+        return backoff[min(self.history.escalation_count, len(backoff) - 1)] * (1 + self.limits.jitter * self.dice)
 
     def is_planned(self, verdict, because, **more):
         return Plan(self.finding.unit, verdict, because=because, **more)
@@ -170,16 +173,21 @@ class Case(namedtuple("Case", "finding history limits dice")):
 # --- the questions, in order ------------------------------------------------------------------------------------------
 
 def is_it_well(case):
-    """Healthy is the same run for longer than RestartSec and a good answer: two looks at "active" gave false OKs."""
+    """Healthy is the same run for longer than RestartSec and a good answer: two looks at "active" gave false OKs. What
+    was ill again within `healthy_forgets` has to last for that long: else who is called would hear of an end, and of
+    the next beginning, over and over."""
     finding, history = case.finding, case.history
     if finding.cause or finding.condition != SERVING:
         return None
     if not history.incident:
         return case.is_planned(HEALTHY, finding.because)
-    if finding.since is not None and finding.since <= case.limits.restart_sec:
-        return case.is_planned(WAITING, "%s; it has to last longer than %s before incident %s is over" % (
-            finding.because, span(case.limits.restart_sec), history.incident),
-            next_in=case.limits.restart_sec - finding.since)
+    needed, lasted = case.limits.restart_sec, case.limits.restart_sec + 1 if finding.since is None else finding.since
+    if history.relapsed:
+        needed, lasted = case.limits.healthy_forgets, min(lasted, history.healthy_for or 0.0)
+    if lasted <= needed:
+        return case.is_planned(WAITING, "%s; it has to last longer than %s before incident %s is over%s" % (
+            finding.because, span(needed), history.incident, ", as it had been ill shortly before" if history.relapsed
+            else ""), next_in=needed - lasted)
     return case.is_planned(HEALTHY, finding.because, steps=(
         _step("resolve", history.incident, "%s; the cause is gone" % finding.because),))
 
@@ -226,9 +234,11 @@ def is_it_coming_by_itself(case):
         veto = "%s will be ready by itself; a restart would only prolong that" % dependency.target
     patience = case.limits.window if loading or case.history.level else 2 * case.limits.verify
     if case.history.open_for > patience and not case.history.escalated:
-        return _call_a_person(case, "%s; that has lasted for %s" % (case.finding.because, span(case.history.open_for)),
+        lasting = "it keeps coming back and failing, for" if case.history.relapsed else "that has lasted for"
+        return _call_a_person(case, "%s; %s %s" % (case.finding.because, lasting, span(case.history.open_for)),
                               veto if loading else "systemd does so already, and in vain", next_in=INTERVAL)
-    return case.is_planned(WAITING, case.finding.because, veto=veto, next_in=case.limits.restart_sec)
+    return case.is_planned(WAITING, case.finding.because, veto=veto, next_in=case.limits.restart_sec,
+                           gives_up_in=None if case.history.escalated else patience - case.history.open_for)
 
 
 def would_a_restart_do_harm(case):
@@ -259,8 +269,11 @@ VETOES = {
 
 
 def is_it_confirmed(case):
-    """A slow answer or an HTTP error may be one bad minute; a restart makes it an outage for everybody."""
-    wanted = CONFIRMED_AT.get(case.finding.cause, 1)
+    """A slow answer or an HTTP error may be one bad minute; a restart makes it an outage for everybody. So may the
+    silence of what a service needs that answers still: killing Ollama would take the gateway along."""
+    cause = case.finding.cause
+    serving = case.finding.condition == SERVING
+    wanted = CONFIRMED_AT.get(_kind(case.finding) if serving and cause.startswith("dependency.") else cause, 1)
     if case.history.seen >= wanted:
         return None
     return case.is_planned(WAITING, "%s; seen for the first time, so it gets another minute" % case.finding.because,
@@ -322,7 +335,7 @@ def _attempt(case):
     rung = min(case.rung, RELIEVE)
     steps = _relief(case, rung) + _cleaning(case, rung) + _repairs(case) + _revival(case, rung)
     attempts_left = min(_rungs_left(case, rung), case.allowance - len(case.recent))
-    gives_up_in = attempts_left * (case.limits.verify + case.limits.restart_sec)
+    gives_up_in = attempts_left * (sum(step.seconds for step in steps) + case.limits.verify + case.limits.restart_sec)
     treatment = LADDER[rung] if case.finding.condition == DOWN else LADDER[rung].replace("start", "restart")
     why = "%s; attempt on rung %d of %d: %s" % (case.finding.because, rung, RELIEVE, treatment)
     # What only prepares the ground for systemd's own restart is no try of the rung: if that fails, it comes again.
