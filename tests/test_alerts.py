@@ -9,9 +9,10 @@ from collections import namedtuple
 
 import pytest
 
-from citadel import alertmanager, alerts, notes, receivers as receivers_room
+from citadel import alertmanager, alerts, gate, notes, receivers as receivers_room, settings as settings_file
 from citadel.clock import Now
 from citadel.commands import TIMED_OUT, Answer, run as run_program
+from citadel.facts import Probe, Stop
 from citadel.incidents import Store
 from citadel.plan import Step
 from test_alertmanager import Receiver
@@ -584,6 +585,43 @@ def test_a_hook_must_be_root_s_alone(tmp_path):
         assert "uid 65534" in receivers_room.untrusted(str(hook))
 
 
+@pytest.mark.parametrize("text, spoil, says", [
+    pytest.param("", None, [], id="nobody is to be told"),
+    pytest.param("[alertmanager]\nurls = http://127.0.0.1:9093\ncredentials = SECRET\n[hook]\ncommand = HOOK\n", None,
+                 [], id="all is well"),
+    pytest.param("[alertmanager]\nurls = http://127.0.0.1:9093\ncredentials = SECRET\n", ("secret", 0o644),
+                 ["no Alertmanager can be told: SECRET is readable by its group and everybody; "], id="everybody's"),
+    pytest.param("[alertmanager]\nurls = http://127.0.0.1:9093\ncredentials = SECRET.not\n", None,
+                 ["no Alertmanager can be told: SECRET.not: no such file"], id="no secret"),
+    pytest.param("[hook]\ncommand = HOOK\n", ("hook", 0o777),
+                 ["the hook is not run: HOOK can be written by others than root"], id="a hook that others can write"),
+    pytest.param("[hook]\ncommand = HOOK.not\n", None, ["the hook is not run: HOOK.not: No such file"], id="no hook"),
+])
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root is told what root may not trust")
+def test_a_check_says_who_would_not_hear_a_call(store, text, spoil, says):
+    """Here and now, not when a person must be called. (Not below /tmp, which everybody can write.)"""
+    import shutil
+    import tempfile
+
+    from citadel import check
+    place = tempfile.mkdtemp(dir=os.path.expanduser("~"))
+    try:
+        for name, mode, words in (("secret", 0o600, "bearer s3cret\n"), ("hook", 0o755, "#!/bin/sh\n")):
+            with open(os.path.join(place, name), "w") as file:
+                file.write(words)
+            os.chmod(os.path.join(place, name), mode)
+        if spoil:
+            os.chmod(os.path.join(place, spoil[0]), spoil[1])
+
+        def named(words):
+            return words.replace("SECRET", place + "/secret").replace("HOOK", place + "/hook")
+        wanted = settings_file.parse(named(text) + "[metrics]\ndirectory =\n", "x")
+        told = check.not_told(wanted, None, (), store.files.path, NOW)
+        assert len(told) == len(says) and all(one.startswith(named(words)) for one, words in zip(told, says)), told
+    finally:
+        shutil.rmtree(place)
+
+
 @pytest.mark.parametrize("cause, words", [
     ("dependency.ollama.down", "comes back by itself"), ("dependency.redis.missing", "install"),
     ("gateway.crash-loop", "read the log"), ("disk.full", "make room"), ("unknown", "explain")])
@@ -594,6 +632,32 @@ def test_advice(cause, words):
 def test_every_event_has_an_id_of_its_own():
     ids = [message_id for message_id, _ in alerts.EVENTS.values()]
     assert len(set(ids)) == len(ids) and all(len(one) == 32 and int(one, 16) for one in ids)
+
+
+# --- the gate
+
+@pytest.mark.parametrize("stop, outcome, event, says", [
+    pytest.param(Stop(), "ok", "", "", id="all is ready"),
+    pytest.param(Stop(), "refused", "gate-refused", "ollama is not ready: no", id="it is not"),
+    pytest.param(Stop("operator"), "ok", "gate-taken-back", "an operator stopped it", id="nobody asked for it"),
+])
+def test_what_the_gate_does_not_let_pass_is_told_before_it_is_done(stop, outcome, event, says):
+    told, calls = [], []
+
+    def run(argv, timeout, **more):
+        calls.append((argv[1] if len(argv) > 1 else "", list(told)))
+        shown = "\n\n".join("Id=%s\nNames=%s\nLoadState=loaded\nActiveState=active\nNRestarts=1\n"
+                            "InactiveExitTimestampMonotonic=5000000\nActiveEnterTimestampMonotonic=5000000" % (name, name)
+                            for name in argv[argv.index("--") + 1:]) if "show" in argv else ""
+        return Answer(argv, 0, shown, "", 0.0, False)
+    wanted = settings_file.parse("[service %s]\nhealth =\ndepends = ollama\n" % UNIT, "x")
+    seconds = iter(range(0, 10000, 30))
+    gate.pass_gate(wanted.services[0], wanted, stop, run=run, clock=lambda: next(seconds), sleep=lambda seconds: None,
+                   ask=lambda targets, timeout: {one: Probe(one, outcome, detail="no") for one in targets},
+                   say=lambda *words: told.append(words))
+    assert [one[0] for one in told] == ([event] if event else []) and all(says in one[1] for one in told)
+    acted = [before for word, before in calls if word in ("start", "stop")]
+    assert all(before == told for before in acted) and bool(acted) == bool(event)
 
 
 # --- the journal catalog

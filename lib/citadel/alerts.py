@@ -61,6 +61,11 @@ EVENTS = {
     "recovered": ("6b228221f2714addb6ee4fd94f219731", NOTICE),
     "firing": ("b0f1a5865abe4a3f816dad0c3a64c21c", CRIT),
     "resolved": ("4391458b86c04458afbdb8acecc591e4", NOTICE),
+    "gate-refused": ("744b7c81a03b4b2cbcd9c9f65a11b328", WARNING),
+    "gate-taken-back": ("8d5be4fe1f37412a8cdb0110dd435b5b", NOTICE),
+    "maintenance-on": ("31b75fbff8404b7fa04b4aab75da1e50", NOTICE),
+    "maintenance-off": ("04fc84e0f8004ae9aee7c8492d15eb75", NOTICE),
+    "reset": ("83ca33511f3a4e799f5c6f38ca9866cb", NOTICE),
 }
 
 # What a person must do, where no machine could: by the cause, or by its last part.

@@ -5,7 +5,7 @@ One line in the convention of the Monitoring Plugins: OK 0, WARNING 1, CRITICAL 
     OK        every service runs and answers, and so does what it needs
     WARNING   on its way up, or systemd is restarting it; a remark (slow, a disk that fills up); stopped by a person;
               well again, while its incident is still open: the recovery pass that this calls for closes it; an
-              alert that waits to be sent; metrics that cannot be written
+              alert that waits to be sent, or could not be; metrics that cannot be written
     CRITICAL  down, hung, in a crash loop, or a dependency is; also while maintenance is on, which mutes actions only;
               or all is well, but recovery would not come: who watches the healer is this check (`unguarded`)
     UNKNOWN   we could not look: systemd does not answer, our settings are wrong
@@ -154,17 +154,21 @@ def missed_checks(state, moment, installed_at):
 
 
 def not_told(wanted, facts, findings, state, moment):
-    """Writes the metrics, as root; a sentence where that is not possible, and one for alerts that wait: the recovery
-    pass that a warning calls for sends them."""
+    """Writes the metrics, as root; a sentence where that is not possible, one for each receiver that would not hear a
+    call, and one for alerts that wait: the recovery pass that a warning calls for sends them."""
     if os.geteuid():
-        why = metrics.complaint(wanted.metrics.directory)
+        told = [metrics.complaint(wanted.metrics.directory)]
     else:
-        why = metrics.after_check(wanted, facts, findings, state, moment.wall)
+        told = [metrics.after_check(wanted, facts, findings, state, moment.wall)]
+        if wanted.alertmanager.credentials or wanted.hook.command:
+            from citadel import receivers
+            told += receivers.complaints(wanted)
+    told = [why for why in told if why]
     waiting = notes.spooled(state)
     if not waiting:
-        return [why] if why else []
+        return told
     refused = printable(notes.read(state, "spool/refused"), 300)             # alerts.py
-    return ([why] if why else []) + ["%d alert%s to be sent%s" % (
+    return told + ["%d alert%s to be sent%s" % (
         waiting, " waits" if waiting == 1 else "s wait", " (%s)" % refused if refused else "")]
 
 

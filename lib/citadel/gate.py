@@ -24,17 +24,20 @@ Passage = namedtuple("Passage", "opened because")
 Passage.__doc__ = "Whether the start goes on, and the sentence that says why."
 
 
-def pass_gate(service, settings, stop_note, run=commands.run, ask=probes.ask, clock=time.monotonic, sleep=time.sleep):
-    """Takes an unwanted start back, or waits for the dependencies of `service` (its ServiceSettings)."""
+def pass_gate(service, settings, stop_note, run=commands.run, ask=probes.ask, clock=time.monotonic, sleep=time.sleep,
+              say=lambda event, because: None):
+    """Takes an unwanted start back, or waits for the dependencies of `service` (its ServiceSettings). `say` hears of a
+    start that does not go on, as an event of alerts.EVENTS and the sentence, before we act on it: that may end us."""
     dependencies = [settings.dependencies[name] for name in service.depends]
     names = [service.unit] + [name for dependency in dependencies for name in dependency.units]
     units = systemctl.units(names, run=run)
     unwanted = stops.unwanted_start(units.pop(service.unit), tuple(units.values()), stop_note)
     if unwanted:
+        say("gate-taken-back", unwanted)
         _take_back(service.unit, run, sleep)
         return Passage(True, "taken back: " + unwanted)
     return _wait_for({dependency.probe: dependency.name for dependency in dependencies if dependency.probe},
-                     run, ask, clock, sleep)
+                     run, ask, clock, sleep, say)
 
 
 def _take_back(unit, run, sleep):
@@ -44,7 +47,7 @@ def _take_back(unit, run, sleep):
     sleep(STOP_ARRIVES)
 
 
-def _wait_for(targets, run, ask, clock, sleep):
+def _wait_for(targets, run, ask, clock, sleep, say):
     """Asks all that are not ready yet, side by side, until none is left or patience ends."""
     started, waiting = clock(), dict(targets)
     while waiting:
@@ -52,11 +55,11 @@ def _wait_for(targets, run, ask, clock, sleep):
         waiting = {target: name for target, name in waiting.items() if answers[target].outcome != "ok"}
         loading = any(answers[target].outcome == "loading" for target in waiting)
         if waiting and clock() - started > (PATIENCE_LOADING if loading else PATIENCE):
+            because = "; ".join("%s is not ready: %s" % (name, answers[target].detail or answers[target].outcome)
+                                for target, name in waiting.items())
+            say("gate-refused", because)
             systemctl.start(RECOVERY, run=run)
-            return Passage(False, "; ".join("%s is not ready: %s" % (name, answers[target].detail
-                                                                    or answers[target].outcome)
-                                            for target, name in waiting.items())
-                           + "; called for " + RECOVERY)
+            return Passage(False, because + "; called for " + RECOVERY)
         if waiting:
             sleep(PAUSE)
     return Passage(True, "dependencies are ready")

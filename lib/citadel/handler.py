@@ -88,6 +88,7 @@ def treat(finding, settings, store, trigger, world, deadline, done):
     """Attempts, and looks after each, until the service is well, a person was called, or it is somebody else's turn."""
     outcomes, acted = [], False
     while True:
+        alerts.keep_firing(settings, store, world.run)
         first_time = notice(finding, settings, store)
         planned = decide(finding, settings, store, world.dice())
         if finding.cause and (planned.steps or planned.verdict not in (HEALTHY, STOOD_DOWN)):
@@ -135,14 +136,14 @@ def carry_out(planned, finding, settings, store, world, deadline, done):
             if step.target != finding.unit and outcome.outcome == "ok":
                 done.add((step.do, step.target))
         outcomes.append(outcome)
-        record(outcome, finding, store)
+        record(outcome, finding, planned, store)
         if outcome.outcome == "failed" and step.do not in ("clean", "relieve-disk", "relieve-memory", "reset-failed"):
             break
     else:
         if planned.verdict == ACT and any(step.target == finding.unit and step.do in ("start", "restart", "thaw")
                                           for step in planned.steps):
             outcomes.append(act.verify(finding.unit, context))
-            record(outcomes[-1], finding, store)
+            record(outcomes[-1], finding, planned, store)
     return outcomes
 
 
@@ -161,6 +162,7 @@ def begin_incident(finding, settings, store, trigger, world):
     known = store.history(finding.unit).incident
     incident = store.open_incident(finding.unit, finding.cause, finding.because, os.uname().nodename, trigger)
     if not known:
+        metrics.write_record(settings, store, world.now().wall)
         store.amend(incident, bundle=bundle.collect(store, incident, finding.unit, settings, world.run))
 
 
@@ -177,13 +179,14 @@ def count(finding, planned, settings, store, done):
     return store.count_attempt(finding.unit, what, planned.level, settings.recovery.window)
 
 
-def record(outcome, finding, store):
+def record(outcome, finding, planned, store):
     incident = store.history(finding.unit).incident
     if incident:
         store.append(incident, outcome_as_data(outcome))
     alerts.journal("step", "%s %s: %s, %s" % (outcome.step.do, outcome.step.target, outcome.outcome, outcome.detail
                                               or report.span(outcome.seconds)),
-                   unit=finding.unit, cause=finding.cause, incident=incident)
+                   unit=finding.unit, cause=finding.cause or first_cause(store, incident), verdict=planned.verdict,
+                   incident=incident)
 
 
 def first_cause(store, incident):
@@ -210,6 +213,7 @@ def call_a_person(step, finding, settings, store, world):
     outcome = alerts.escalate(step, finding, incident, settings, store, world.now(), run=world.run)
     store.mark_escalated(finding.unit, finding.cause)
     store.amend(incident, escalated=clock.stamp(world.now().wall))
+    metrics.write_record(settings, store, world.now().wall)
     return outcome
 
 
@@ -218,8 +222,10 @@ def close(step, finding, settings, store, world):
     history = store.history(finding.unit)
     store.amend(history.incident)       # where its file was lost, or never written for want of room, it is there now
     document = store.incident(history.incident)
-    alerts.journal("healthy", "%s: %s" % (finding.unit, step.because), finding.unit,
-                   cause=first_cause(store, history.incident), verdict=HEALTHY, incident=history.incident)
+    acted = any(one.get("do") not in ("escalate", "resolve") for one in (document or {}).get("steps", ()))
+    verdict = RECOVERED if acted else HEALTHY       # by a hand of ours, or by itself
+    alerts.journal(verdict, "%s: %s" % (finding.unit, step.because), finding.unit,
+                   cause=first_cause(store, history.incident), verdict=verdict, incident=history.incident)
     outcome = act.Outcome(step, act.OK, 0.0, "nobody had been called", {})
     if history.escalation is not None and document is not None:
         outcome = alerts.resolve(step, document, settings, store, world.now(), run=world.run)
@@ -297,7 +303,9 @@ def stand_at_the_gate(options, world, out):
     try:
         settings = read_settings(options)
         service = settings.service(options.service) or settings.services[0]
-        passage = gate.pass_gate(service, settings, Store().stop_note(service.unit), run=world.run, ask=world.ask)
+        passage = gate.pass_gate(service, settings, Store().stop_note(service.unit), run=world.run, ask=world.ask,
+                                 say=lambda event, because: alerts.journal(
+                                     event, "%s: %s" % (service.unit, because), unit=service.unit))
     except Exception as error:          # a defect of ours, too, must not be what keeps the service down
         out.write("%s: %s; the gate lets it start, ignoring\n" % (type(error).__name__, report.printable(str(error))))
         return OK
