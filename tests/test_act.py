@@ -1,5 +1,6 @@
 """One step, and what came of it. systemd is a script here: unit states at points in time; time passes by sleeping."""
 
+import json
 import os
 import socket
 import threading
@@ -235,7 +236,7 @@ def test_disk_is_relieved_until_the_mark(tmp_path):
 @pytest.fixture
 def ollama():
     """A real server that speaks the two requests of Ollama's API that are used."""
-    heard = []
+    heard, models = [], ["llama3:8b"]
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         listener.listen(5)
@@ -249,15 +250,15 @@ def ollama():
                 with connection:
                     question = connection.recv(65536).decode()
                     heard.append((question.partition(" HTTP")[0], question.partition("\r\n\r\n")[2]))
-                    body = '{"models": [{"name": "llama3:8b"}]}' if "/api/ps" in question else "{}"
+                    body = json.dumps({"models": [{"name": name} for name in models]}) if "/api/ps" in question else "{}"
                     connection.sendall(("HTTP/1.0 200 OK\r\n\r\n" + body).encode())
         threading.Thread(target=serve, daemon=True).start()
-        yield "http://127.0.0.1:%d/api/version" % listener.getsockname()[1], heard
+        yield "http://127.0.0.1:%d/api/version" % listener.getsockname()[1], heard, models
         listener.shutdown(socket.SHUT_RDWR)
 
 
 def test_memory_is_relieved_by_unloading_models(ollama):
-    probe, heard = ollama
+    probe, heard, _ = ollama
     wanted = SETTINGS._replace(dependencies=dict(
         SETTINGS.dependencies, ollama=SETTINGS.dependencies["ollama"]._replace(probe=probe)))
     memories = iter([Memory(8 << 30, 1 << 30, biggest=(("ollama.service", 5 << 30),)), Memory(8 << 30, 6 << 30)])
@@ -267,6 +268,18 @@ def test_memory_is_relieved_by_unloading_models(ollama):
     assert detail == "unloaded llama3:8b, 5 GiB more is available; biggest users: ollama.service 5 GiB"
     assert [question for question, _ in heard] == ["GET /api/ps", "POST /api/generate"]
     assert '"keep_alive": 0' in heard[1][1] and '"model": "llama3:8b"' in heard[1][1]
+
+
+def test_what_holds_ollamas_port_cannot_fill_the_record(ollama):
+    """Whoever answers there chooses the names of its models, and how many there are."""
+    probe, _, models = ollama
+    models[:] = ["\x1b[2J" + "m" * 500 + str(number) for number in range(50)]
+    wanted = SETTINGS._replace(dependencies=dict(
+        SETTINGS.dependencies, ollama=SETTINGS.dependencies["ollama"]._replace(probe=probe)))
+    changed = act._relieve_memory(step("relieve-memory"), World({0: RUNNING}).context(wanted), 30,
+                                  lambda biggest=False: Memory(8 << 30, 1 << 30))[2]
+    assert len(changed["unloaded"]) == act.MOST_MODELS
+    assert all(name.isprintable() and len(name) <= 60 for name in changed["unloaded"])
 
 
 def test_without_ollama_the_biggest_users_are_named():

@@ -126,6 +126,10 @@ def test_what_lies_beyond_is_named_and_left_unjudged(middle, line, what, judged)
     pytest.param("--- {a: 1}", "text beside ---", id="a document beside its mark"),
     pytest.param("a: 1\n...\nb: 1", "more than one document", id="something behind the end"),
     pytest.param("- " * 61 + "a", "60 levels", id="too deep"),
+    pytest.param("".join(" " * n + "k" * 1000 + ":\n" for n in range(5)) + "     a: 1", "more than 4096 characters",
+                 id="a path that is too long"),
+    pytest.param("a: [" + "1," * 10000 + "1]", "more than 10000 values", id="too many values in one list"),
+    pytest.param("".join("k%d: 1\n" % n for n in range(10001)), "more than 10000 values", id="too many values"),
     pytest.param("k" * 1001 + ": 1", "a key of more than 1000", id="a very long key"),
 ])
 def test_a_whole_file_beyond_us(text, what):

@@ -141,6 +141,9 @@ HTTP = [
      "http-error", 500, "HTTP 500 Oh \\x1b[31m: \\x1b]0;title\\x07\ufffd no"),
     ("a 503 whose body drips is a 503 all the same",
      repeat(b"HTTP/1.1 503 Service Unavailable\r\n\r\nmodel is ", b"x", 0.05), "http-error", 503, "model is x"),
+    ("a 500 that tells a password is quoted without it",
+     say(fields(b"500 Oh", b"no redis://:hunter2@127.0.0.1:6379, token=abc")),
+     "http-error", 500, "HTTP 500 Oh: no redis://[redacted]@127.0.0.1:6379, token=[redacted]"),
     ("a 500 that is broken off is a 500", say(b"HTTP/1.1 500 Oops\r\nContent-Length: 9\r\n\r\nno", then=reset),
      "http-error", 500, "HTTP 500 Oops"),
     ("a 500 without end", repeat(b"HTTP/1.1 500 Oops\r\n\r\n", b"x" * 65536), "http-error", 500, "HTTP 500 Oops: xxx"),
@@ -212,6 +215,11 @@ REDIS = [
     ("closes after PONG", say(b"+PONG\r\n"), "protocol", "closed the connection after 7 bytes"),
     ("INFO drips", repeat(b"+PONG\r\n$50000\r\n", b"x", 0.02), "timeout", "not complete"),
     ("says nothing", hold, "timeout", "(0 bytes)"),
+    ("more keys than can be counted",
+     say(b"+PONG\r\n" + bulk(b"maxmemory:1\r\nused_memory:2\r\nmaxmemory_policy:allkeys-lru\r\ndb0:keys=" + b"9" * 5000)),
+     "refusing-writes", "allkeys-lru finds nothing to evict"),
+    ("an error with a password", say(b"-MISCONF see redis://:hunter2@host/\r\n"), "refusing-writes",
+     "MISCONF see redis://[redacted]@host/"),
 ]
 
 TCP = [
@@ -264,6 +272,31 @@ def test_redis(answers, phrase, outcome, words):
 @pytest.mark.parametrize("phrase,outcome", [pytest.param(row[0], row[2], id=row[0]) for row in TCP])
 def test_tcp(answers, phrase, outcome):
     assert answers[0]["tcp", phrase].outcome == outcome
+
+
+def test_a_defect_of_ours_at_one_peer_does_not_blind_us_to_the_others(monkeypatch):
+    class Broken(probes._Tcp):
+        def talk(self):
+            yield
+            raise ZeroDivisionError("as int() of 5,000 digits was a ValueError once")
+    monkeypatch.setitem(probes._PROTOCOLS, "redis", Broken)
+    with listening(say(fields(b"200 OK", b"x"))) as http, listening(lambda peer: peer.sendall(b"x")) as redis:
+        answers = probes.ask(["redis://127.0.0.1:%d" % redis, "http://127.0.0.1:%d" % http], 5)
+    first, second = answers.values()
+    assert (first.outcome, second.outcome) == ("protocol", "ok")
+    assert first.detail == "127.0.0.1:%d sent what we cannot read (ZeroDivisionError)" % redis
+
+
+def test_an_answer_that_is_good_needs_nothing_heavy():
+    """Redaction brings `re` along: 5 ms, each minute, for years."""
+    with listening(say(fields(b"200 OK", b"x"))) as http, listening(say(b"+PONG\r\n" + bulk(INFO))) as redis, \
+            listening(say(b"-NOAUTH Authentication required.\r\n" * 2)) as closed:
+        code = ("import sys; sys.path.insert(0, %r); from citadel import probes; "
+                "print([p.outcome for p in probes.ask(%r, 5).values()], 're' in sys.modules)" % (
+                    os.path.dirname(os.path.dirname(os.path.abspath(probes.__file__))),
+                    ["http://127.0.0.1:%d" % http, "redis://127.0.0.1:%d" % redis, "redis://127.0.0.1:%d" % closed]))
+        said = subprocess.check_output([sys.executable, "-IS", "-B", "-c", code])
+    assert said == b"['ok', 'ok', 'ok'] False\n"
 
 
 def test_nothing_listens():

@@ -21,6 +21,7 @@ RESTART_SEC = 5                         # of the shipped units, where systemd do
 LASTS = 2                               # seconds that a run must last at least, where RestartSec is less
 GONE = 5                                # seconds after which what is dead, with no job, is not coming by itself
 EXCHANGE = 5                            # seconds for one request to Ollama
+MOST_MODELS = 20                        # that are unloaded in one step; more are never loaded at once
 SETTLE = 5                              # seconds in which unloaded memory shows as available,
 SHOWS = 64 << 20                        # and by how much at least
 SIGKILL = 9
@@ -240,7 +241,7 @@ def _relieve_memory(step, context, end, memory=host.memory):
         context.sleep(PAUSE)
         available = memory().available
     freed = max(0, available - before.available)
-    words = ["unloaded %s, %s more is available" % (", ".join(printable(name, 60) for name in unloaded), size(freed))
+    words = ["unloaded %s, %s more is available" % (", ".join(unloaded), size(freed))
              if unloaded else "no model to unload"] + complaints
     if biggest:
         words.append("biggest users: " + biggest)
@@ -249,14 +250,15 @@ def _relieve_memory(step, context, end, memory=host.memory):
 
 
 def _unload_models(place, context, end):
-    """The names of the models that Ollama was asked to unload, and why it went no further."""
+    """The names of the models that Ollama was asked to unload, and why it went no further. They go into the record;
+    whoever holds Ollama's port could make them long and many."""
     unloaded = []
     try:
-        for model in ollama.loaded_models(place, min(EXCHANGE, max(0.1, end - context.clock()))):
+        for model in ollama.loaded_models(place, min(EXCHANGE, max(0.1, end - context.clock())))[:MOST_MODELS]:
             if context.clock() >= end:
                 break
             ollama.unload(place, model, min(EXCHANGE, max(0.1, end - context.clock())))
-            unloaded.append(model)
+            unloaded.append(printable(model, 60))
     except (OSError, ValueError) as error:
         return unloaded, ["asking Ollama: " + printable(str(error), 100)]
     return unloaded, []

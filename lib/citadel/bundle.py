@@ -8,37 +8,20 @@ that time is named in it. Nothing that goes wrong here keeps a recovery waiting.
 import hashlib
 import io
 import os
-import re
 import stat
 import tarfile
 import time
+
+from citadel.redaction import redact
 
 LARGEST = 1 << 20
 LARGEST_PART = 256 * 1024
 SECONDS = 5
 LINES = 200
+LARGEST_ANSWER = LINES * 65536          # of one command; journalctl cuts a line at 64 KiB (sd_journal_get_data(3))
 
 PROC = ("meminfo", "loadavg", "uptime", "pressure/cpu", "pressure/io", "pressure/memory", "self/mountinfo", "net/tcp",
         "net/tcp6")
-
-# Every pattern begins at a place that few positions have and repeats within bounds, so that no text, however it was
-# made, takes more than linear time: a line of the journal may come from an attacker, and a recovery waits for us.
-_SECRET = re.compile(r"pass(?:word|wd|phrase)|secret|token|credential|key$|[_-]key|apikey|^auth$|authorization|cookie|"
-                     r"dsn$")
-_NAME = r"[\w.-]{1,120}"
-_KEY = re.compile(r"(?<![\w.-])(" + _NAME + r")(?![\w.-])[\"']?[ \t]{0,8}[:=][ \t]{0,8}")
-_FLAG = re.compile(r"(?<![\w-])--?(" + _NAME + r")[ \t]{1,8}(?=[^\s-])")
-_FIRST = re.compile(r"[ \t]{0,80}(?:-[ \t]{1,8})?(?:export[ \t]{1,8})?[\"']?(" + _NAME + r")(?![\w.-])[\"']?"
-                    r"[ \t]{0,8}[:=][ \t]{0,8}")
-_VALUE = re.compile(r"\"[^\"]*\"?|'[^']*'?|[^\s,;&\"']+")
-_BLOCK = re.compile(r"[|>][+-]?\d?[ \t]*$")
-_FORMS = tuple((re.compile(pattern, re.IGNORECASE), replacement) for pattern, replacement in (
-    (r"://[^/\s@\"']{1,500}@", "://[redacted]@"),
-    (r"\b(bearer|basic)[ \t]{1,4}[A-Za-z0-9+/=._~-]{8,}", r"\1 [redacted]"),
-    (r"\beyJ[\w-]{8,2000}\.[\w.-]+", "[redacted token]"),
-    (r"\bsk-[\w-]{16,}", "[redacted key]")))
-_PRIVATE = re.compile(r"-----BEGIN [A-Z ]{0,30}PRIVATE KEY-----[\s\S]*?(?:-----END [A-Z ]{0,30}PRIVATE KEY-----|\Z)")
-_LONGEST_LINE = 4000
 
 
 def collect(store, incident, unit, settings, run, clock=time.monotonic, proc="/proc"):
@@ -66,8 +49,8 @@ def _parts(unit, settings, run, clock, end, proc):
         if left <= 0.1:
             parts["commands/" + name] = "$ %s\nnot asked: no time was left\n" % " ".join(argv)
             continue
-        answer = run(argv, min(left, SECONDS / 2.0), cap=LARGEST_PART)
-        parts["commands/" + name] = "$ %s\n%s%s" % (" ".join(argv), answer.out, "" if answer.ok else
+        answer = run(argv, min(left, SECONDS / 2.0), cap=LARGEST_ANSWER)
+        parts["commands/" + name] = "$ %s\n%s%s" % (" ".join(argv), _newest(answer.out), "" if answer.ok else
                                                     answer.complaint() + "\n")
     return parts
 
@@ -100,46 +83,10 @@ def pack(incident, parts):
         allowance //= 2
 
 
-def redact(text):
-    """Without what looks like a secret: values of telling keys, Authorization headers, users and passwords in URLs,
-    private keys and tokens that can be told by their form. Rather too much than too little."""
-    lines, block = [], None
-    for line in _PRIVATE.sub("[redacted private key]", text).split("\n"):
-        indent = len(line) - len(line.lstrip())
-        if block is not None:
-            if not line.strip() or indent > block:
-                continue                # a further line of a YAML block that holds a secret
-            block = None
-        first = _FIRST.match(line)
-        if first and _is_secret(first.group(1)) and line[first.end():].strip():
-            if _BLOCK.match(line, first.end()):
-                block = indent
-            lines.append(line[:first.end()] + "[redacted]")
-        else:
-            lines.append(_redact_within(line[:_LONGEST_LINE]))
-    return "\n".join(lines)
-
-
-def _redact_within(line):
-    """Values in the middle of a line end at the next space: the rest may be evidence."""
-    for pattern, replacement in _FORMS:
-        line = pattern.sub(replacement, line)
-    for pattern in (_KEY, _FLAG):
-        pieces, done = [], 0
-        for key in pattern.finditer(line):
-            if key.end() < done or not _is_secret(key.group(1)):
-                continue
-            value = _VALUE.match(line, key.end())
-            if value:
-                whole = value.end() if "authorization" not in key.group(1).lower() else len(line)
-                pieces += [line[done:key.end()], "[redacted]"]
-                done = whole
-        line = "".join(pieces) + line[done:]
-    return line
-
-
-def _is_secret(name):
-    return _SECRET.search(name.lower()) is not None
+def _newest(text):
+    """The end of an answer, from the beginning of a line on: the journal's newest lines stand there."""
+    end = text[-LARGEST_PART:]
+    return text if len(text) <= LARGEST_PART else end.partition("\n")[2] or end
 
 
 def _read(path):

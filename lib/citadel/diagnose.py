@@ -591,9 +591,9 @@ def _limit_reached(unit):
 
 def _was_killed_for_memory(service):
     """Result says so, or the journal where a start limit has overwritten it (262), or where the kernel's killer took
-    the main process and systemd saw a mere SIGKILL."""
+    the main process and systemd saw a mere SIGKILL. There only PID 1 is believed: a program may print what it likes."""
     return (service.unit.result == "oom-kill" or bool(service.oom_kills)
-            or any("killed by the OOM killer" in line.text for line in service.lines))
+            or any(line.by_systemd and "killed by the OOM killer" in line.text for line in service.lines))
 
 
 def _limit(unit):

@@ -6,12 +6,15 @@ Last: one handler for errors. What we expected is one line and its exit code; wh
 a file with the traceback.
 """
 
+import _signal
 import os
 import sys
 import time
 
 from citadel.errors import DEFECT, CitadelError, NotPermitted
 
+STATE = "/var/lib/citadel-recovery"
+MOST_DEFECTS = 20                       # files about them that are kept, the newest
 ENVIRONMENT_KEPT = ("TERM", "NO_COLOR", "COLUMNS", "LINES", "INVOCATION_ID", "MONITOR_UNIT")
 
 
@@ -36,7 +39,7 @@ def enter(main, name, trusted_tree=True):
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         code = 141
     except Exception as error:
-        code = _complain(name, _defect(name, error), DEFECT)
+        code = _complain(name, write_defect(name, error), DEFECT)
     sys.exit(code)
 
 
@@ -72,6 +75,9 @@ def _clean_surroundings():
             os.fstat(descriptor)
         except OSError:
             os.open(os.devnull, os.O_RDWR)      # the lowest free number, which is this one
+    # Both outlive exec: with SIGCHLD ignored no child of ours could be awaited, with SIGTERM blocked nobody ends us.
+    _signal.signal(_signal.SIGCHLD, _signal.SIG_DFL)
+    _signal.pthread_sigmask(_signal.SIG_SETMASK, ())
     os.umask(0o077)
     os.chdir("/")
     kept = {name: os.environ[name] for name in ENVIRONMENT_KEPT if name in os.environ}
@@ -96,18 +102,19 @@ def _complain(name, message, code):
     return code
 
 
-def _defect(name, error):
+def write_defect(name, error, state=STATE):
     """Writes the traceback where root (or the caller) finds it; the sentence that says so."""
     import platform
     import tempfile
     import traceback
 
     from citadel import __version__
-    what = "%s: %s" % (type(error).__name__, error)
-    directory = "/var/lib/citadel-recovery" if os.geteuid() == 0 else None
-    if directory and not os.path.isdir(directory):
-        directory = None
+    from citadel.report import printable
+    what = printable("%s: %s" % (type(error).__name__, error))
+    directory = state if os.geteuid() == 0 and os.path.isdir(state) else None
     try:
+        if directory:
+            _remove_old_defects(directory)
         handle, path = tempfile.mkstemp(prefix="defect-%s-" % name, suffix=".txt", dir=directory)
         with open(handle, "w", encoding="utf-8", errors="backslashreplace") as file:
             file.write("citadel %s, Python %s, %s\n%s\n%r\n\n" % (
@@ -116,4 +123,12 @@ def _defect(name, error):
             traceback.print_exc(file=file)
     except OSError as failure:
         return "a defect of ours: %s (details could not be written: %s)" % (what, failure.strerror)
-    return "a defect of ours: %s; the details are in %s" % (what.splitlines()[0][:200], path)
+    return "a defect of ours: %s; the details are in %s" % (what, path)
+
+
+def _remove_old_defects(directory):
+    """Makes room for one more: a defect that is met each minute must not fill the disk."""
+    paths = [os.path.join(directory, name) for name in os.listdir(directory)
+             if name.startswith("defect-") and name.endswith(".txt")]
+    for path in sorted(paths, key=lambda path: os.lstat(path).st_mtime)[:1 - MOST_DEFECTS]:
+        os.unlink(path)

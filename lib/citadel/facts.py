@@ -54,7 +54,10 @@ Stop = _record(
     `dependency` the unit that took it along, `invocation` the run that ended, `age` in seconds.""",
     by="", dependency="", invocation="", age=None)
 
-Line = _record("Line", "One journal line of the unit's newest run, sanitised.", priority=6, age=None, text="")
+Line = _record(
+    "Line",
+    "One journal line of the unit's newest run, sanitised; `by_systemd` that it is PID 1's, by journald's own word.",
+    priority=6, age=None, text="", by_systemd=False)
 
 Holder = _record(
     "Holder",

@@ -11,9 +11,9 @@ so PID 1's are asked for with _PID=1.
 
 from citadel.commands import run as run_program
 from citadel.facts import Job, Line
-from citadel.report import printable
 
 TIMEOUT = 5
+LONGEST = 24576                         # bytes of one entry: 4 KiB of text, each byte written as a number and a comma
 LAST_WORDS, RECENT = 10, 600            # lines, and the seconds for which they may explain an end
 JOB_RESULTS = ("done", "failed", "timeout", "dependency", "canceled", "skipped")
 
@@ -30,7 +30,8 @@ def last_job(unit, now, run=run_program):
 
 def last_lines(unit, invocation, count, now, run=run_program):
     """The newest `count` lines of one run of a unit, PID 1's and its own, oldest first. Where the program said nothing
-    in that run (a start that was refused, seen on 257, or one that died at once), what it last said before."""
+    in that run (a start that was refused, seen on 257, or one that died at once), what it last said before.
+    They go into sentences that leave the host, so credentials are redacted."""
     found = ()
     if invocation and not set(invocation) - frozenset("0123456789abcdef"):
         found = _entries(["_SYSTEMD_INVOCATION_ID=" + invocation, "+", "_PID=1", "INVOCATION_ID=" + invocation], count,
@@ -38,12 +39,14 @@ def last_lines(unit, invocation, count, now, run=run_program):
     if all(text(entry, "_PID") == "1" for entry in found):
         before = _entries(["_SYSTEMD_UNIT=" + unit], LAST_WORDS, ("MESSAGE", "PRIORITY"), run)
         found = tuple(entry for entry in before if (_age(entry, now) or 0) < RECENT) + found
-    return tuple(Line(priority(entry), _age(entry, now), printable(text(entry, "MESSAGE"))) for entry in found)
+    from citadel.redaction import excerpt           # a healthy check need not load it
+    return tuple(Line(priority(entry), _age(entry, now), excerpt(text(entry, "MESSAGE")), text(entry, "_PID") == "1")
+                 for entry in found)
 
 
 def _entries(matches, count, fields, run):
     answer = run(["journalctl", "--no-pager", "--quiet", "--output=json", "--lines=%d" % count,
-                  "--output-fields=" + ",".join(fields)] + matches, TIMEOUT, cap=count * 8192)
+                  "--output-fields=" + ",".join(fields)] + matches, TIMEOUT, cap=count * LONGEST)
     return parse_entries(answer.out) if answer.ok else ()
 
 

@@ -18,6 +18,8 @@ from citadel.report import printable
 
 DEEPEST = 60            # levels of nesting
 LONGEST_KEY = 1000      # characters; YAML itself ends at 1024
+LONGEST_PATH = 4096     # characters of a dotted path. Each value has one: without these two marks,
+MOST_VALUES = 10000     # 256 KiB of text could ask for gigabytes
 MOST_NOTES = 100        # unjudged places, and keys given twice, that are listed
 
 Document = namedtuple("Document", "values unjudged problems")
@@ -161,7 +163,7 @@ class _Reader:
                 raise _Broken(here[0], "indented more than the list it follows")
             line = self.lines[self.at]
             self.lines[self.at] = line[:indent] + " " + line[indent + 1:]
-            item = "%s.%d" % (path, count) if path else str(count)
+            item = _joined(path, str(count), here[0])
             following = self._peek()
             if following is None or following[1] <= indent:
                 self._record(item, None, here[0], "", judged)
@@ -192,7 +194,7 @@ class _Reader:
                 self._note(number, why)
                 self._value(indent + end + 1, indent, path, False)
                 continue
-            full = path + "." + key if path else key
+            full = _joined(path, key, number)
             if key in seen:
                 self.doomed.add(full)
                 if len(self.problems) < MOST_NOTES:
@@ -313,7 +315,7 @@ class _Reader:
             if not items:
                 self._record(path, (), number, "[]", judged)
             for count, (value, text) in enumerate(items):
-                self._record("%s.%d" % (path, count) if path else str(count), value, number, text, judged)
+                self._record(_joined(path, str(count), number), value, number, text, judged)
         self._end_of_line(end, above)
 
     def _flow_end(self, column):
@@ -369,7 +371,16 @@ class _Reader:
 
     def _record(self, path, value, line, text, judged):
         if judged and path:
+            if len(self.values) >= MOST_VALUES:
+                raise _Beyond(line, "more than %d values" % MOST_VALUES)
             self.values[path] = Value(value, line, text)
+
+
+def _joined(path, name, number):
+    """The path of what is called `name` below `path`."""
+    if len(path) + 1 + len(name) > LONGEST_PATH:
+        raise _Beyond(number, "keys within keys, of more than %d characters" % LONGEST_PATH)
+    return path + "." + name if path else name
 
 
 # --- lines and scalars ------------------------------------------------------------------------------------------------

@@ -1,0 +1,51 @@
+"""Programs that do not end as they should."""
+
+import os
+import signal
+import sys
+import time
+
+from citadel import commands
+
+LIBRARY = os.path.dirname(os.path.dirname(os.path.abspath(commands.__file__)))
+
+
+def test_what_cannot_even_be_killed_is_given_up(monkeypatch):
+    """A process that waits for a dead disk (state D) does not die of SIGKILL: here the signal is lost on its way."""
+    lost = []
+    monkeypatch.setattr(commands, "_kill_group", lost.append)
+    started = time.monotonic()
+    try:
+        answer = commands.run(["sleep", "60"], 0.2)
+        assert answer.timed_out and time.monotonic() - started < 0.2 + commands.DYING + 1
+    finally:
+        os.kill(lost[0], signal.SIGKILL)
+        os.waitpid(lost[0], 0)
+
+
+def test_who_started_us_may_have_ignored_its_children_and_blocked_our_signals():
+    """Both are inherited through exec: then no child can be awaited, and systemd's SIGTERM is not heard."""
+    code = ("import os, signal, sys; sys.path.insert(0, %r)\n"
+            "from citadel import commands, entry\n"
+            "def main(arguments):\n"
+            "    print(commands.run(['sh', '-c', 'exit 7'], 5).code)\n"
+            "    print(sorted(int(number) for number in signal.pthread_sigmask(signal.SIG_BLOCK, ())))\n"
+            "    return 0\n"
+            "entry.enter(main, 'x', trusted_tree=False)\n" % LIBRARY)
+    child = os.fork()
+    if child == 0:
+        try:
+            signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+            signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGTERM, signal.SIGCHLD))
+            out = os.open("/dev/null", os.O_WRONLY)
+            os.dup2(out, 2)
+            read, write = os.pipe()
+            inner = os.fork()
+            if inner == 0:
+                os.dup2(write, 1)
+                os.execv(sys.executable, [sys.executable, "-IS", "-B", "-c", code])
+            os.close(write)
+            os._exit(0 if os.read(read, 100) == b"7\n[]\n" else 1)
+        finally:
+            os._exit(2)
+    assert os.waitpid(child, 0)[1] == 0
