@@ -66,14 +66,7 @@ def check(path=settings.DEFAULT_PATH, must_exist=False, service="", look=None, s
 
 def look_within(seconds, state):
     """An `observe` that ends after `seconds`: each program and each round of probes gets a share of what is left."""
-    deadline = commands.Deadline(seconds)
-
-    def run(argv, timeout, **how):
-        return commands.run(argv, max(0.05, min(timeout, LONGEST_CALL, deadline.left())), **how)
-
-    def ask(targets, timeout):
-        return probes.ask(targets, max(0.05, min(timeout, deadline.left() / 2)))
-
+    run, ask = observe.within(commands.Deadline(seconds), commands.run, probes.ask, LONGEST_CALL)
     return lambda wanted: observe.observe(wanted, run=run, ask=ask, stop_note=lambda unit: stop_note(unit, state))
 
 

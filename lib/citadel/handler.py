@@ -6,7 +6,8 @@
 what is about to be tried is counted on disk before it is tried; and each decision carries the sentence that says why.
 
 A trigger that arrives while a pass runs is lost (systemd starts the one unit once), so a pass does not end with a step
-done but with a look that finds the service well, or a reason to wait that somebody else will end.
+done but with a look that finds the service well, or a reason to wait that somebody else will end. It goes in rounds, an
+attempt a service, so that none waits for the end of another's trouble.
 """
 
 import argparse
@@ -18,52 +19,89 @@ from collections import namedtuple
 
 from citadel import __version__, act, alerts, bundle, clock, commands, gate, metrics, probes, report, stops, systemctl
 from citadel import settings as settings_file
-from citadel.diagnose import diagnose, marks_of
-from citadel.errors import CANNOT_LOOK, OK, STILL_WRONG, UsageError
+from citadel.diagnose import UNKNOWN, diagnose, marks_of
+from citadel.entry import write_defect
+from citadel.errors import CANNOT_LOOK, OK, STILL_WRONG, CitadelError, UsageError
 from citadel.incidents import Store
-from citadel.observe import observe
-from citadel.plan import ACT, ESCALATED, HEALTHY, STOOD_DOWN, WAITING, limits_of, plan, recall
+from citadel.observe import observe, within
+from citadel.plan import (ACT, ESCALATED, HEALTHY, PATIENCE, STOOD_DOWN, WAITING, Plan, Step, limits_of, plan,
+                          recall)
 
 NAME = "citadel-recovery-handler"
 TRIGGERS = ("on-failure", "check", "gate", "manual")
-RECOVERED, UNKNOWN = "recovered", "unknown"
+RECOVERED = "recovered"
 
 LONGEST_PASS = 9 * 60                   # seconds; the unit's TimeoutStartSec is 15 min
+LONGEST_LOOK = 45                       # seconds for all that one look asks, whatever hangs
+MAY_FAIL = ("clean", "relieve-disk", "relieve-memory", "reset-failed")      # without ending the attempt
 WORTH_WAITING = 65                      # seconds until the next look for which a pass stays: a minute, to confirm
 
-World = namedtuple("World", "run ask now sleep dice")
-World.__doc__ = "What a pass knows of the world outside: programs, probes, the clock, the pause, chance in [0, 1)."
+World = namedtuple("World", "run ask now sleep dice observe perform verify")
+World.__doc__ = """All that a pass knows of the world outside: programs, probes, the clock, the pause, chance in [0, 1);
+and, made of these, how it is looked at and how a step is done (observe.observe, act.perform, act.verify)."""
 
-Result = namedtuple("Result", "unit verdict cause because incident steps")
-Result.__doc__ = "What a pass came to for one service; `steps` are act.Outcomes (plan.Steps where nothing was done)."
+Result = namedtuple("Result", "unit verdict cause because incident steps veto acted")
+Result.__doc__ = """What a pass came to for one service; `steps` are act.Outcomes (plan.Steps where nothing was done), `veto`
+the sentence that forbids a restart, or "", `acted` whether any attempt was made."""
 
 
 # --- the road ---------------------------------------------------------------------------------------------------------
 
 def recovery_pass(settings, store, trigger, world):
-    """Looks at every service and treats those that need it; a Result for each. The caller holds `store.lock`."""
-    deadline = commands.Deadline(LONGEST_PASS, clock=time.monotonic)
-    results = []
-    done = set()                        # what was repaired for one service need not be repaired for the next
+    """Looks at every service and treats those that need it, round after round until each is well, a person was called,
+    or it is somebody else's turn; a Result for each. The caller holds `store.lock`."""
+    deadline = commands.Deadline(LONGEST_PASS, clock=lambda: world.now().monotonic)
+    results = {}
     facts, findings = look(settings, store, world)
-    for finding in findings:
-        if done:                        # and may have brought this one back already
-            finding = look(settings, store, world, units=(finding.unit,))[1][0]
-        results.append(treat(finding, settings, store, trigger, world, deadline, done))
+    pending = findings
+    while pending:
+        acted, due = False, {}
+        for finding in pending:
+            if acted:                   # for another service, which may have changed this one
+                finding = look(settings, store, world, units=(finding.unit,))[1][0]
+            before = results.get(finding.unit)
+            results[finding.unit], planned = treat(finding, before, settings, store, trigger, world, deadline)
+            acted = acted or planned.verdict == ACT
+            next_look = look_again_in(planned, deadline)
+            if next_look is not None:
+                due[finding.unit] = world.now().monotonic + next_look
+        pending = wait_for_the_next(due, settings, store, world)
     store.list_open()
     alerts.send_spooled(settings, store, world.run)     # after the recovery: no receiver may delay it
     if settings.metrics.directory:
         if not all(finding.well for finding in findings):       # then it may have changed since
             facts, findings = look(settings, store, world)
         metrics.after_pass(settings, facts, findings, store, world.now().wall)
-    return results
+    return list(results.values())
+
+
+def look_again_in(planned, deadline):
+    """In how many seconds the pass looks again: after an attempt at once, and when the next look is worth having within
+    a minute; None where the rest is somebody else's."""
+    if planned.verdict == ACT:
+        return 0.0 if deadline.left() > 0 else None
+    if planned.verdict != WAITING or planned.next_in is None or planned.next_in > WORTH_WAITING:
+        return None
+    return max(1.0, planned.next_in) if planned.next_in + 1 <= deadline.left() else None
+
+
+def wait_for_the_next(due, settings, store, world):
+    """The Findings of the services whose time comes first; none where nobody's comes."""
+    if not due:
+        return ()
+    first = min(due.values())
+    if first > world.now().monotonic:
+        world.sleep(first - world.now().monotonic)
+    # What is due within the next second needs no look, and no round, of its own.
+    return look(settings, store, world, units=[unit for unit, moment in due.items() if moment <= first + 1])[1]
 
 
 def look(settings, store, world, units=None):
     """The facts and a Finding for each service (of `units`, where given)."""
     if units is not None:
         settings = settings._replace(services=tuple(one for one in settings.services if one.unit in units))
-    facts = observe(settings, run=world.run, ask=world.ask, now=world.now, stop_note=store.stop_note, pause=world.sleep)
+    run, ask = within(commands.Deadline(LONGEST_LOOK, clock=lambda: world.now().monotonic), world.run, world.ask)
+    facts = world.observe(settings, run=run, ask=ask, now=world.now, stop_note=store.stop_note, pause=world.sleep)
     return facts, diagnose(facts, marks_of(settings))
 
 
@@ -84,65 +122,78 @@ def foresee(settings, store, world=None):
             for finding in look(settings, store, world or real_world())[1]]
 
 
-def treat(finding, settings, store, trigger, world, deadline, done):
-    """Attempts, and looks after each, until the service is well, a person was called, or it is somebody else's turn."""
-    outcomes, acted = [], False
-    while True:
-        alerts.keep_firing(settings, store, world.run)
-        first_time = notice(finding, settings, store)
-        planned = decide(finding, settings, store, world.dice())
-        if finding.cause and (planned.steps or planned.verdict not in (HEALTHY, STOOD_DOWN)):
-            begin_incident(finding, settings, store, trigger, world)
-        tell(finding, planned, store, first_time)
-        if planned.verdict == ACT and not count(finding, planned, settings, store, done):
-            planned = planned._replace(verdict=ESCALATED, steps=(), because=finding.because + "; " + store.trouble)
-        incident = store.history(finding.unit).incident
-        outcomes += carry_out(planned, finding, settings, store, world, deadline, done)
-        acted = acted or planned.verdict == ACT
-        if not look_again(planned, world, deadline):
-            break
-        finding = look(settings, store, world, units=(finding.unit,))[1][0]
+def treat(finding, before, settings, store, trigger, world, deadline):
+    """One decision about one service, and what it asks for: (Result, Plan). `before` is the Result of the rounds before
+    this one. A defect of ours in here must not be what keeps a person from hearing, nor the other services waiting."""
+    try:
+        planned, incident, outcomes = decide_and_do(finding, settings, store, trigger, world, deadline)
+    except CitadelError:
+        raise
+    except Exception as error:
+        finding = finding._replace(cause="unknown", because=write_defect(NAME, error), others=())
+        planned, incident, outcomes = own_up(finding, settings, store, trigger, world, deadline)
+    acted = planned.verdict == ACT or bool(before and before.acted)
     verdict = {HEALTHY: RECOVERED if acted else HEALTHY, ACT: WAITING}.get(planned.verdict, planned.verdict)
+    if finding.condition == UNKNOWN and not (incident and store.history(finding.unit).escalation):
+        verdict = UNKNOWN
     return Result(finding.unit, verdict, finding.cause or first_cause(store, incident), planned.because, incident,
-                  tuple(outcomes))
+                  (before.steps if before else ()) + tuple(outcomes), planned.veto, acted), planned
 
 
-def look_again(planned, world, deadline):
-    """Whether the pass goes on: after an attempt at once, and when the next look is worth having within a minute."""
-    if planned.verdict == ACT:
-        return deadline.left() > 0
-    if planned.verdict != WAITING or planned.next_in is None or planned.next_in > WORTH_WAITING:
-        return False
-    if planned.next_in + 1 > deadline.left():
-        return False
-    world.sleep(max(1.0, planned.next_in))
-    return True
+def decide_and_do(finding, settings, store, trigger, world, deadline):
+    """The Plan, the incident that it belongs to, and the Outcomes of its steps."""
+    alerts.keep_firing(settings, store, world.run)
+    first_time = notice(finding, settings, store)
+    planned = decide(finding, settings, store, world.dice())
+    if planned.verdict == ACT and deadline.left() < time_for(planned, settings):
+        planned = planned._replace(verdict=WAITING, steps=(), next_in=None,
+                                   because=finding.because + "; no time is left in this pass, the next one treats it")
+    if finding.cause and (planned.steps or planned.verdict not in (HEALTHY, STOOD_DOWN)):
+        begin_incident(finding, settings, store, trigger, world)
+    tell(finding, planned, store, first_time)
+    if planned.verdict == ACT and not count(finding, planned, settings, store):
+        planned = planned._replace(verdict=ESCALATED, steps=(), because=finding.because + "; " + store.trouble)
+    incident = store.history(finding.unit).incident
+    return planned, incident, carry_out(planned, finding, settings, store, world, deadline)
 
 
-def carry_out(planned, finding, settings, store, world, deadline, done):
+def own_up(finding, settings, store, trigger, world, deadline):
+    """What is left to do for a service at which our own code broke: its incident, and a person who hears of it."""
+    incident = store.open_incident(finding.unit, finding.cause, finding.because, os.uname().nodename, trigger)
+    steps = () if store.history(finding.unit).escalation else (
+        Step("escalate", finding.unit, finding.because, PATIENCE["escalate"]),)
+    planned = Plan(finding.unit, ESCALATED, steps, finding.because)
+    return planned, incident, carry_out(planned, finding, settings, store, world, deadline)
+
+
+def time_for(planned, settings):
+    """Seconds that an attempt may need; none is begun, and counted, that cannot be finished. A long one gets half a
+    pass, or it would never begin."""
+    return min(sum(step.seconds for step in planned.steps) + settings.recovery.verify_timeout, LONGEST_PASS / 2)
+
+
+def carry_out(planned, finding, settings, store, world, deadline):
     """Performs a plan's steps in their order, and verifies; what fails ends the attempt, for the look that follows
-    knows more than the plan did."""
-    context = act.Context(world.run, world.ask, time.monotonic, world.sleep, settings, store, deadline)
+    knows more than the plan did. So does a maintenance that has begun meanwhile."""
+    context = act.Context(world.run, world.ask, lambda: world.now().monotonic, world.sleep, settings, store, deadline)
     outcomes = []
     for step in planned.steps:
         if step.do == "escalate":
             outcome = call_a_person(step, finding, settings, store, world)
         elif step.do == "resolve":
             outcome = close(step, finding, settings, store, world)
-        elif (step.do, step.target) in done:
-            continue
+        elif store.maintenance():
+            outcome = act.Outcome(step, act.FAILED, 0.0, "maintenance has begun meanwhile", {})
         else:
-            outcome = act.perform(step, context)
-            if step.target != finding.unit and outcome.outcome == "ok":
-                done.add((step.do, step.target))
+            outcome = world.perform(step, context)
         outcomes.append(outcome)
         record(outcome, finding, planned, store)
-        if outcome.outcome == "failed" and step.do not in ("clean", "relieve-disk", "relieve-memory", "reset-failed"):
+        if outcome.outcome == act.FAILED and (step.do not in MAY_FAIL or store.maintenance()):
             break
     else:
         if planned.verdict == ACT and any(step.target == finding.unit and step.do in ("start", "restart", "thaw")
                                           for step in planned.steps):
-            outcomes.append(act.verify(finding.unit, context))
+            outcomes.append(world.verify(finding.unit, context))
             record(outcomes[-1], finding, planned, store)
     return outcomes
 
@@ -163,15 +214,17 @@ def begin_incident(finding, settings, store, trigger, world):
     incident = store.open_incident(finding.unit, finding.cause, finding.because, os.uname().nodename, trigger)
     if not known:
         metrics.write_record(settings, store, world.now().wall)
+    document = store.incident(incident)
+    if not known or (document and document["bundle"] is None):      # or we died before it was collected
         store.amend(incident, bundle=bundle.collect(store, incident, finding.unit, settings, world.run))
 
 
-def count(finding, planned, settings, store, done):
+def count(finding, planned, settings, store):
     """Counts an attempt before it is made, for the service and for each dependency that it treats; whether it may be
     made."""
     what = "%s: %s" % (finding.cause, ", ".join(step.do for step in planned.steps))
     for unit in {step.target for step in planned.steps if step.do in ("start", "restart")
-                 and step.target != finding.unit and (step.do, step.target) not in done}:
+                 and step.target != finding.unit}:
         store.count_attempt(unit, "for %s: %s" % (finding.unit, what), planned.level, settings.recovery.window)
     store.set_level(finding.unit, planned.level)
     if store.history(finding.unit).escalation:
@@ -211,6 +264,8 @@ def call_a_person(step, finding, settings, store, world):
     not never; what cannot be delivered is spooled and sent later."""
     incident = store.history(finding.unit).incident
     outcome = alerts.escalate(step, finding, incident, settings, store, world.now(), run=world.run)
+    if outcome.outcome == act.FAILED:           # nobody heard, and nothing was kept for later: the next pass calls
+        return outcome
     store.mark_escalated(finding.unit, finding.cause)
     store.amend(incident, escalated=clock.stamp(world.now().wall))
     metrics.write_record(settings, store, world.now().wall)
@@ -238,12 +293,14 @@ def report_results(results, trigger, as_json, world, out):
     if as_json:
         out.write(report.to_json({
             "schema": 1, "time": clock.stamp(world.now().wall), "host": os.uname().nodename, "trigger": trigger,
-            "services": [dict(result._asdict(), steps=[outcome_as_data(one) for one in result.steps])
-                         for result in results]}))
+            "services": [{name: value if name != "steps" else [outcome_as_data(one) for one in value]
+                          for name, value in result._asdict().items() if name != "acted"} for result in results]}))
         return
     for result in results:
         out.write("%s: %s%s: %s\n" % (result.unit, result.verdict, " (%s)" % result.cause if result.cause else "",
                                       report.printable(result.because, 600)))
+        if result.veto:
+            out.write("  no restart: %s\n" % report.printable(result.veto, 400))
         for one in map(outcome_as_data, result.steps):
             words = one.get("outcome", one["because"]) + (", " + one["detail"] if one.get("detail") else "")
             out.write("  %s %s: %s\n" % (one["do"], one["target"], report.printable(words)))
@@ -271,8 +328,8 @@ def main(arguments, out=None):
     settings = read_settings(options)
     store = Store(most_incidents=settings.cleanup.keep_incidents)
     if options.dry_run:
-        results = [Result(finding.unit, planned.verdict, finding.cause, planned.because,
-                          store.history(finding.unit).incident, planned.steps)
+        results = [Result(finding.unit, UNKNOWN if finding.condition == UNKNOWN else planned.verdict, finding.cause,
+                          planned.because, store.history(finding.unit).incident, planned.steps, planned.veto, False)
                    for finding, planned in foresee(settings, store, world)]
     else:
         with store.lock(options.trigger):
@@ -287,7 +344,7 @@ def exit_code(results):
 
 
 def real_world():
-    return World(commands.run, probes.ask, clock.now, time.sleep, random.random)
+    return World(commands.run, probes.ask, clock.now, time.sleep, random.random, observe, act.perform, act.verify)
 
 
 def read_settings(options):

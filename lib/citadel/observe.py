@@ -54,6 +54,18 @@ def observe(settings, run=commands.run, ask=probes.ask, now=clock.now, stop_note
         services=services)
 
 
+def within(deadline, run, ask, longest_call=float("inf")):
+    """`run` and `ask` for a look that ends by `deadline`: each program and each round of probes gets a share of what is
+    left."""
+    def run_within(argv, timeout, **how):
+        return run(argv, max(0.05, min(timeout, longest_call, deadline.left())), **how)
+
+    def ask_within(targets, timeout):
+        return ask(targets, max(0.05, min(timeout, deadline.left() / 2)))
+
+    return run_within, ask_within
+
+
 def _ask_systemd(settings, ours, run):
     names = [service.unit for service in settings.services]
     for dependency in settings.dependencies.values():
