@@ -6,7 +6,7 @@ import stat
 
 import pytest
 
-from citadel import alerts, metrics, notes, settings
+from citadel import __version__, alerts, metrics, notes, settings
 from citadel.clock import Now
 from citadel.diagnose import DOWN, SERVING, Cause, Finding
 from citadel.durable import Directory
@@ -58,7 +58,7 @@ def samples(text):
 
 def test_what_a_look_shows():
     assert samples(look()) == {
-        'citadel_build_info{version="%s"}' % __import__("citadel").__version__: 1,
+        'citadel_build_info{version="%s",host="%s"}' % (__version__, os.uname().nodename): 1,
         "citadel_last_check_timestamp_seconds": 1.8e9, 'citadel_service_healthy{unit="%s"}' % UNIT: 1,
         'citadel_service_response_seconds{unit="%s"}' % UNIT: 0.012,
         'citadel_dependency_healthy{unit="%s",dependency="redis"}' % UNIT: 1,

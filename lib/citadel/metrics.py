@@ -23,7 +23,7 @@ LABEL = 1024                            # characters of a label's value; a cut o
 
 # name: (file, type, help); the order is that of the files.
 FAMILIES = {
-    "build_info": (LOOK, "gauge", "The version of Citadel, always 1."),
+    "build_info": (LOOK, "gauge", "The version of Citadel and the host's own name, always 1."),
     "last_check_timestamp_seconds": (LOOK, "gauge", "When the health check, or a recovery pass, last looked."),
     "service_healthy": (LOOK, "gauge", "Whether the service runs, answers, and has all that it needs (1) or not (0)."),
     "service_response_seconds": (LOOK, "gauge", "Time in which the service answered its health probe."),
@@ -66,7 +66,7 @@ OF_A_DEPENDENCY = ("down", "hung", "loading", "refusing-writes", "missing", "sto
 
 def of_look(settings, facts, findings, restarts, maintenance, spooled, dropped, now):
     """Samples (name, labels, value) of what was seen at `now`, seconds since 1970. Pure; `restarts` by unit."""
-    samples = [("build_info", {"version": __version__}, 1), ("last_check_timestamp_seconds", {}, round(now, 3)),
+    samples = [("build_info", {"version": __version__, "host": os.uname().nodename}, 1), ("last_check_timestamp_seconds", {}, round(now, 3)),
                ("maintenance", {}, int(maintenance)), ("alerts_spooled", {}, spooled),
                ("alerts_dropped_total", {}, dropped)]
     for service, finding in zip(facts.services, findings):
