@@ -1,4 +1,5 @@
 import os
+import signal
 import tracemalloc
 
 import pytest
@@ -48,6 +49,40 @@ def test_a_line_without_end_does_not_grow_in_memory(tmp_path):
         tracemalloc.stop()
 
 
+@pytest.fixture
+def in_time():
+    """Ends a test that would read a terabyte."""
+    signal.signal(signal.SIGALRM, lambda *_: pytest.fail("reads all of it"))
+    signal.alarm(10)
+    yield
+    signal.alarm(0)
+
+
+def huge(path):
+    with open(str(path), "wb") as file:
+        file.truncate(1 << 40)
+        file.seek(0, os.SEEK_END)
+        file.write(b"\nlast\n")
+
+
+def test_a_file_that_is_huge_and_has_holes_is_not_read_to_its_beginning(tmp_path, in_time):
+    huge(tmp_path / "service.log")
+    text = shown(tmp_path / "service.log", 50)
+    assert text.endswith("\nlast\n") and len(text) <= 2 * logs.LONGEST_LINE
+
+
+def test_a_person_ends_the_search_for_the_first_line(tmp_path, in_time):
+    huge(tmp_path / "service.log")
+    assert shown(tmp_path / "service.log", 10 ** 12, pause=lambda seconds: False) == ""
+
+
+def test_a_person_ends_what_scrolls_by(tmp_path, in_time):
+    path, written = tmp_path / "service.log", []
+    add(path, "line\n" * 100000)
+    logs.show_file(str(path), 100000, written.append, pause=lambda seconds: not written)
+    assert len(written) == 1
+
+
 @pytest.mark.parametrize("make, error", [
     pytest.param(lambda path: os.symlink("/etc/passwd", path), NotPermitted, id="a link to somewhere else"),
     pytest.param(os.mkfifo, NotPermitted, id="a FIFO without a writer"),
@@ -73,6 +108,8 @@ def follow(path, steps):
     steps = list(steps)
 
     def pause(seconds):
+        if not seconds:
+            return True
         if not steps:
             return False
         steps.pop(0)()

@@ -39,18 +39,19 @@ def become(argv, execute=os.execve):
     execute(path, argv, dict(commands.ENVIRONMENT, TERM=os.environ.get("TERM", "dumb")))
 
 
-def show_file(path, lines, write, follow=False, pause=lambda seconds: False):
+def show_file(path, lines, write, follow=False, pause=lambda seconds: True):
     """Writes the last `lines` lines of a log file, then, with `follow`, what is added to it, also after a rotation or a
-    truncation, until `pause(seconds)` says False. Memory does not grow with the file or its lines."""
+    truncation. `pause(seconds)` waits, and says False once a person has had enough, which ends all of it. Neither memory
+    nor time grows with the file or its lines: its owner may make it as large as he likes (it need only have holes)."""
     descriptor = _open(path)
     try:
-        os.lseek(descriptor, _start_of_last(descriptor, lines), os.SEEK_SET)
-        rest = _copy(descriptor, b"", write, last=not follow)
+        os.lseek(descriptor, _start_of_last(descriptor, lines, pause), os.SEEK_SET)
+        rest = _copy(descriptor, b"", write, pause, last=not follow)
         while follow and pause(PAUSE):
-            rest = _copy(descriptor, rest, write)
+            rest = _copy(descriptor, rest, write, pause)
             replaced = _replaced(path, descriptor)
             if replaced is not None:
-                _copy(descriptor, rest, write, last=True)
+                _copy(descriptor, rest, write, pause, last=True)
                 os.close(descriptor)
                 descriptor, rest = replaced, b""
             elif os.fstat(descriptor).st_size < os.lseek(descriptor, 0, os.SEEK_CUR):
@@ -77,14 +78,18 @@ def _open(path):
     return descriptor
 
 
-def _start_of_last(descriptor, lines):
-    """The offset at which the last `lines` lines begin, found backwards from the end."""
+def _start_of_last(descriptor, lines, pause):
+    """The offset at which the last `lines` lines begin, found backwards from the end; where they are longer than is
+    shown of a line, as many bytes before the end as so many lines may have."""
     end = os.lseek(descriptor, 0, os.SEEK_END)
     if not lines:
         return end
     position, wanted, first = end, lines, True
-    while position > 0:
-        step = min(CHUNK, position)
+    earliest = max(0, end - lines * LONGEST_LINE)
+    while position > earliest:
+        if not pause(0):
+            return end
+        step = min(CHUNK, position - earliest)
         position -= step
         chunk = os.pread(descriptor, step, position)
         if first and chunk.endswith(b"\n"):
@@ -98,12 +103,14 @@ def _start_of_last(descriptor, lines):
             wanted -= 1
         if not wanted:
             return position + at + 1
-    return 0
+    return earliest
 
 
-def _copy(descriptor, rest, write, last=False):
+def _copy(descriptor, rest, write, pause, last=False):
     """Writes whole lines up to the end of the file; returns the beginning of a line that has no end yet."""
     while True:
+        if not pause(0):
+            return b""
         chunk = os.read(descriptor, CHUNK)
         if not chunk:
             break
