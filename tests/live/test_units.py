@@ -214,6 +214,30 @@ def test_edit_lays_a_drop_in_over_it(host):
     assert host.show(GATEWAY, "RestartUSec") == "5s"
 
 
+@pytest.mark.parametrize("drop_in, arrives", [
+    pytest.param("", False, id="as shipped"),
+    pytest.param("UnsetEnvironment=\n", True, id="without our list, which shows that it is the list")])
+def test_what_an_environment_file_says_to_the_loader_reaches_no_command_of_root(host, drop_in, arrives):
+    """The commands with + get the gateway's environment, and an EnvironmentFile= may be the gateway's own to write."""
+    names = set(host.show(GATEWAY, "UnsetEnvironment").split())
+    assert {"LD_PRELOAD", "LD_AUDIT", "LD_LIBRARY_PATH"} <= names
+    host.write("/run/gateway.env", "HARMLESS=1\n" + "".join("%s=/run/nowhere\n" % name for name in sorted(names)))
+    host.write("/run/systemd/system/%s.d/environment.conf" % GATEWAY, "[Service]\n" + drop_in +
+               "EnvironmentFile=/run/gateway.env\nExecStartPre=+/bin/sh -c 'env >/run/before'\n"
+               "ExecStopPost=+-/bin/sh -c 'env >/run/after'\n")
+    try:
+        host.do("systemctl", "daemon-reload")
+        host.do("systemctl", "restart", GATEWAY)
+        for place in ("/run/before", "/run/after", "/proc/%d/environ" % host.pid()):
+            seen = {line.partition("=")[0] for line in host.read(place).replace("\0", "\n").splitlines()}
+            assert "HARMLESS" in seen and bool(names & seen) is arrives, place
+    finally:
+        host.do("rm", "-rf", "/run/gateway.env", "/run/before", "/run/after", "/run/systemd/system/%s.d" % GATEWAY)
+        host.do("systemctl", "daemon-reload")
+        host.do("systemctl", "restart", GATEWAY)
+    host.wait_healthy()
+
+
 def test_verify_has_nothing_to_say_but_for_restart_mode(host):
     answer = host.do("systemd-analyze", "verify", "/usr/local/lib/systemd/system/" + GATEWAY,
                      "/usr/local/lib/systemd/system/" + RECOVERY, ok=False)
