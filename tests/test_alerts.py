@@ -337,8 +337,8 @@ def passes(to, store, minutes, start):
 
 
 def test_after_an_outage_nothing_is_lost_and_every_group_interval_sees_it(store, journald, receivers):
-    """Two incidents begin and end while nobody listens; then each is told in its order. Alertmanager looks at a group of
-    alerts every 5 min, by default, and must find each of them as it was, whenever in these 5 min we come."""
+    """Two incidents begin and end while nobody listens; then each is told in its order. Alertmanager looks at a group
+    of alerts every 5 min, by default, and must find each of them as it was, whenever in these 5 min we come."""
     down = receivers("HTTP/1.1 503 Busy\r\n\r\n")
     to, incidents = settings(urls=(down.url,)), []
     for seconds in (0, 1000):
@@ -392,7 +392,8 @@ def test_a_person_who_is_needed_now_is_not_kept_waiting_by_an_older_end(store, j
     assert posted(down)[before] == [("firing", first)], "the call itself goes at once"
 
 
-@pytest.mark.parametrize("data", [b"", b"[]", b"{}", b"[[1, 2]]", b"[[[1, 2, 3], {}]]", b"\xff", b"[[[], {}]]"], ids=repr)
+@pytest.mark.parametrize("data", [b"", b"[]", b"{}", b"[[1, 2]]", b"[[[1, 2, 3], {}]]", b"\xff", b"[[[], {}]]"],
+                         ids=repr)
 def test_a_spoilt_note_of_what_was_told_late_holds_nothing_back(store, journald, receivers, data):
     up = receivers()
     store.files.write(alerts.TOLD_LATE, data)
@@ -646,9 +647,10 @@ def test_what_the_gate_does_not_let_pass_is_told_before_it_is_done(stop, outcome
 
     def run(argv, timeout, **more):
         calls.append((argv[1] if len(argv) > 1 else "", list(told)))
-        shown = "\n\n".join("Id=%s\nNames=%s\nLoadState=loaded\nActiveState=active\nNRestarts=1\n"
-                            "InactiveExitTimestampMonotonic=5000000\nActiveEnterTimestampMonotonic=5000000" % (name, name)
-                            for name in argv[argv.index("--") + 1:]) if "show" in argv else ""
+        shown = "\n\n".join(
+            "Id=%s\nNames=%s\nLoadState=loaded\nActiveState=active\nNRestarts=1\n"
+            "InactiveExitTimestampMonotonic=5000000\nActiveEnterTimestampMonotonic=5000000" % (name, name)
+            for name in argv[argv.index("--") + 1:]) if "show" in argv else ""
         return Answer(argv, 0, shown, "", 0.0, False)
     wanted = settings_file.parse("[service %s]\nhealth =\ndepends = ollama\n" % UNIT, "x")
     seconds = iter(range(0, 10000, 30))

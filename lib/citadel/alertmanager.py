@@ -6,8 +6,8 @@ after another one has taken them (GRACE). No redirect is followed and no proxy i
 credentials go where nobody has sent them.
 
 Our clock may be wrong. An alert that begins after the receiver's resolve_timeout is refused (400), and one that ends in
-its future does not end: both are said again by the time that the receiver has told in its answer. As a 400 is for all of
-a list though only one of it may be meant, they are then said one by one.
+its future does not end: both are said again by the time that the receiver has told in its answer. As a 400 is for all
+of a list though only one of it may be meant, they are then said one by one.
 
 A host's name is looked up by getent(1), which can be killed; getaddrinfo(3) cannot. An address by number needs neither.
 """
@@ -45,10 +45,9 @@ Told = namedtuple("Told", "taken answers")
 Told.__doc__ = """What came of telling: `taken`, for each alert whether at least one Alertmanager took it; `answers`,
 {url: why it did not take all of them, "" where it did}."""
 
-Reply = namedtuple("Reply", "why status ahead")
-Reply.__new__.__defaults__ = ("", 0, 0.0)
-Reply.__doc__ = """An Alertmanager's answer to one POST: `why` it is no success, "" when it is; its `status`; how many
-seconds our clock is `ahead` of the receiver's."""
+Reply = namedtuple("Reply", "why at status date")
+Reply.__doc__ = """An Alertmanager's answer to one POST: `why` it is no success, "" when it is; `at` which monotonic
+second it ended; its `status`, 0 where it has none; its `date` in seconds since 1970, None where it tells none."""
 
 
 # --- what is said -----------------------------------------------------------------------------------------------------
@@ -87,7 +86,8 @@ def authorization(path):
 
 def tell(urls, said, now, seconds, credentials="", run=run_program, monotonic=time.monotonic):
     """Tells every URL of the alerts `said`, within `seconds`: Told."""
-    end = monotonic() + seconds
+    began = monotonic()
+    end = began + seconds
     try:
         authorized = authorization(credentials)
     except CitadelError as error:
@@ -99,9 +99,9 @@ def tell(urls, said, now, seconds, credentials="", run=run_program, monotonic=ti
         return _post({url: (places[url], known.get(places[url].host, ()), body) for url, body in bodies.items()},
                      authorized, end, monotonic)
 
-    def alone(url, posted):
+    def alone(url, posted, dated):
         reply = post({url: [posted]})[url]
-        if reply.status == 400 and not reply.ahead:     # a proxy may hide the time: Alertmanager's own is taken then
+        if reply.status == 400 and not dated:       # a proxy hides its time: Alertmanager then takes its own
             reply = post({url: [{name: value for name, value in posted.items() if name != "startsAt"}]})[url]
         return reply
 
@@ -109,9 +109,10 @@ def tell(urls, said, now, seconds, credentials="", run=run_program, monotonic=ti
     taken = [any(not reply.why for reply in replies.values())] * len(said)
     answers = {url: reply.why for url, reply in replies.items()}
     for url, reply in replies.items():
-        its_now = now - reply.ahead
+        ahead = now + reply.at - began - (reply.date or 0.0)
+        its_now = now - ahead if reply.date and ahead > AHEAD else now
         if reply.status == 400:
-            whys = [alone(url, as_posted(one, its_now)).why for one in said]
+            whys = [alone(url, as_posted(one, its_now), reply.date).why for one in said]
             taken = [before or not why for before, why in zip(taken, whys)]
             answers[url] = next((why for why in whys if why), "")
         elif not reply.why and any(one.kind == "resolved" and (one.ended or now) > its_now for one in said):
@@ -168,8 +169,8 @@ def _request(place, body, authorized):
 
 
 def _converse(exchanges, end, monotonic):
-    """Turns about, until all have ended or the deadline has come, and GRACE after one has taken it; one chunk a turn, so
-    that none keeps the others waiting."""
+    """Turns about, until all have ended or the deadline has come, and GRACE after one has taken it; one chunk a turn,
+    so that none keeps the others waiting."""
     waiting = [(one, events) for one, events in ((one, one.begin()) for one in exchanges) if events]
     taken = False
     while waiting and monotonic() < end:
@@ -194,8 +195,7 @@ class _Exchange:
         self.try_until = self._deadline = end
         self._monotonic = monotonic
         self._place, self._addresses, self._request = place, list(addresses), request
-        self._heard, self._step, self._ended = b"", None, False
-        self._began = time.time()
+        self._heard, self._step, self._ended, self._ended_at = b"", None, False, end
 
     def begin(self):
         """Connects to the next of its addresses, each of which may take its share of the time: one that nobody
@@ -239,7 +239,7 @@ class _Exchange:
 
     @property
     def reply(self):
-        return Reply(self.why, *read_head(self._heard, self._began))
+        return Reply(self.why, self._ended_at, *read_head(self._heard))
 
     def give_up(self, seconds):
         """The deadline has come."""
@@ -287,7 +287,7 @@ class _Exchange:
         return self._receive() if pending and pending() else select.POLLIN
 
     def _end(self, why):
-        self.why, self._ended = why, True
+        self.why, self._ended, self._ended_at = why, True, self._monotonic()
         return 0
 
 
@@ -324,17 +324,16 @@ def read_answer(heard, at_end):
     return printable(words + (": " + said if said else ""), 160)
 
 
-def read_head(heard, asked):
-    """(status, seconds that our clock is ahead) of an HTTP answer to what was asked at `asked`, by our clock; 0 where it
-    tells neither."""
+def read_head(heard):
+    """(status, date in seconds since 1970) of an HTTP answer; 0 and None where it does not tell them."""
     head = heard.partition(b"\r\n\r\n")[0].decode("latin-1").split("\r\n")
     status = head[0][9:12]
     fields = {name.strip().lower(): value.strip() for name, _, value in (line.partition(":") for line in head[1:])}
     try:
-        ahead = asked - calendar.timegm(time.strptime(fields.get("date", ""), "%a, %d %b %Y %H:%M:%S GMT"))
+        date = calendar.timegm(time.strptime(fields.get("date", ""), "%a, %d %b %Y %H:%M:%S GMT"))
     except (ValueError, OverflowError):
-        ahead = 0.0
-    return int(status) if status.isdecimal() else 0, ahead if ahead > AHEAD else 0.0
+        date = None
+    return int(status) if status.isdecimal() else 0, date
 
 
 def summary(answers):

@@ -54,7 +54,7 @@ FAMILIES = {
     "recovery_duration_seconds": (RECORD, "summary", "Time from the start of an incident to its end."),
 }
 
-# Each cause has its counter from the first day, at 0: Prometheus does not see the increase of a series that begins at 1.
+# Each cause has its counter from the first day, at 0: Prometheus sees no increase in a series that begins at 1.
 CAUSES = ("gateway.crashed", "gateway.crash-loop", "gateway.hung", "gateway.http-error", "gateway.slow", "gateway.oom",
           "gateway.start-timeout", "gateway.stopped-by-operator", "gateway.stopped-with-dependency", "port.taken",
           "disk.full", "disk.inodes", "disk.readonly", "memory.low", "config.invalid", "unit.changed",
@@ -66,7 +66,8 @@ OF_A_DEPENDENCY = ("down", "hung", "loading", "refusing-writes", "missing", "sto
 
 def of_look(settings, facts, findings, restarts, maintenance, spooled, dropped, now):
     """Samples (name, labels, value) of what was seen at `now`, seconds since 1970. Pure; `restarts` by unit."""
-    samples = [("build_info", {"version": __version__, "host": os.uname().nodename}, 1), ("last_check_timestamp_seconds", {}, round(now, 3)),
+    samples = [("build_info", {"version": __version__, "host": os.uname().nodename}, 1),
+               ("last_check_timestamp_seconds", {}, round(now, 3)),
                ("maintenance", {}, int(maintenance)), ("alerts_spooled", {}, spooled),
                ("alerts_dropped_total", {}, dropped)]
     for service, finding in zip(facts.services, findings):
