@@ -60,7 +60,7 @@ def redact(text):
             below = _Below(first.start("quote"), rest)
             lines.append(line[:first.end()] + "[redacted]" if rest.strip() else line)
         else:
-            lines.append(_redact_within(line[:_LONGEST_LINE]))
+            lines.append(_redact_within(line[:_LONGEST_LINE]) if line else line)
     return "\n".join(lines)
 
 

@@ -199,6 +199,25 @@ def port_taken(host):
     host.wait_state(GATEWAY, "failed")
 
 
+LISTEN_6 = """\
+import socket
+with socket.socket(socket.AF_INET6) as server:
+    server.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+    server.bind(("::", 8002))
+    server.listen(1)
+    server.accept()
+"""
+
+
+def port_taken_elsewhere(host):
+    """Any local user may do this while the gateway is down: the port at another loopback address, and on all of IPv6."""
+    crash_for_good(host)
+    host.do("systemd-run", "--unit=stranger", "--uid=nobody", "python3", "-m", "http.server", "8002",
+            "--bind", "127.0.0.2")
+    host.do("systemd-run", "--unit=stranger-6", "--uid=nobody", "python3", "-IS", "-c", LISTEN_6)
+    host.wait(lambda: host.do("ss", "-Hltn", "sport = :8002").out.count("8002") >= 2, "both strangers")
+
+
 def stranger_leaves(host):
     host.do("systemctl", "stop", "stranger.service")
     no_drop_in(host, GATEWAY)

@@ -16,10 +16,10 @@ from host import GATEWAY, HANDLER, OLLAMA, RECOVERY, REDIS
 from injections import (CONF, LOGS, Impossible, crash_for_good, crash_loop, disk_full, disk_inodes, disk_readonly,
                         freeze, ill, memory_enough, memory_low, mend_uvicorn, no_drop_in, ollama_can_run, ollama_down,
                         ollama_found, ollama_missing, operator_disables, operator_masks, operator_stops,
-                        operator_stops_ollama, own_disk_away, port_taken, redis_down, redis_empty, redis_found,
-                        redis_loading, redis_missing, redis_refuses_writes, redis_writes_soon, settings_invalid,
-                        settings_valid, start_timeout, stop_signal, stopped_with_ollama, stranger_leaves, unit_gone,
-                        unit_installed_again)
+                        operator_stops_ollama, own_disk_away, port_taken, port_taken_elsewhere, redis_down,
+                        redis_empty, redis_found, redis_loading, redis_missing, redis_refuses_writes,
+                        redis_writes_soon, settings_invalid, settings_valid, start_timeout, stop_signal,
+                        stopped_with_ollama, stranger_leaves, unit_gone, unit_installed_again)
 
 ALERT = "b0f1a5865abe4a3f816dad0c3a64c21c"         # MESSAGE_ID of a call for a person
 
@@ -150,6 +150,24 @@ def test_a_cause_is_named_foretold_and_met(well, name):
     finally:
         if fault.repair:
             fault.repair(host)
+
+
+def test_who_holds_the_port_elsewhere_is_in_nobodys_way(well):
+    """By the sandboxed unit itself: it, too, must be able to ask the kernel."""
+    host = well
+    port_taken_elsewhere(host)
+    no_drop_in(host, GATEWAY)
+    before = {one["id"] for one in json.loads(host.manager("history", "--json").out)["incidents"]}
+    try:
+        assert json.loads(host.manager("explain", "--json").out)["services"][0]["cause"] == "gateway.crashed"
+        host.do("systemctl", "unmask", "--runtime", RECOVERY)
+        host.do("systemctl", "start", RECOVERY, timeout=200)
+        assert host.is_healthy()
+        incident = next(one for one in json.loads(host.manager("history", "--json").out)["incidents"]
+                        if one["id"] not in before)
+        assert [cause["cause"] for cause in incident["causes"]] == ["gateway.crashed"] and incident["end"]
+    finally:
+        host.do("systemctl", "stop", "stranger.service", "stranger-6.service")
 
 
 def test_pid_1_does_not_answer(well):

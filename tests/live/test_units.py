@@ -228,8 +228,9 @@ def test_what_an_environment_file_says_to_the_loader_reaches_no_command_of_root(
     try:
         host.do("systemctl", "daemon-reload")
         host.do("systemctl", "restart", GATEWAY)
+        host.wait_healthy()
         for place in ("/run/before", "/run/after", "/proc/%d/environ" % host.pid()):
-            seen = {line.partition("=")[0] for line in host.read(place).replace("\0", "\n").splitlines()}
+            seen = {line.partition("=")[0] for line in host.do("cat", place).out.replace("\0", "\n").splitlines()}
             assert "HARMLESS" in seen and bool(names & seen) is arrives, place
     finally:
         host.do("rm", "-rf", "/run/gateway.env", "/run/before", "/run/after", "/run/systemd/system/%s.d" % GATEWAY)
