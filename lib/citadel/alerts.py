@@ -472,7 +472,7 @@ def _alert_in(document):
 
 # --- the journal
 
-def journal(event, message, unit="", cause="", verdict="", incident="", path=JOURNAL):
+def journal(event, message, unit="", cause="", verdict="", incident="", path=None):
     """One structured entry by journald's native protocol (systemd.io/JOURNAL_NATIVE_PROTOCOL); whether it was taken.
     Never blocks: with journald stopped its socket fills up, and a plain send would hang (measured)."""
     message_id, priority = EVENTS.get(event, EVENTS["step"])
@@ -483,7 +483,7 @@ def journal(event, message, unit="", cause="", verdict="", incident="", path=JOU
     datagram = b"".join(entry_field(name, value) for name, value in fields.items() if value)
     try:
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK) as sender:
-            sender.sendto(datagram, path)
+            sender.sendto(datagram, path or JOURNAL)
         return True
     except OSError:
         return False

@@ -99,12 +99,13 @@ class Store:
     stopping a recovery, except that `count_attempt` then says so.
     """
 
-    def __init__(self, directory=DIRECTORY, now=clock.now, fallback=None, most_incidents=MOST_INCIDENTS):
-        self.files = Directory(directory)
+    def __init__(self, directory=DIRECTORY, now=clock.now, fallback=None, most_incidents=MOST_INCIDENTS,
+                 open_directory=Directory):
+        self.files = open_directory(directory)
         self.now = now
         self.trouble = ""
         self.course = None              # how the telling goes in this pass (alerts.py)
-        self._fallback = Directory(fallback or (FALLBACK if directory == DIRECTORY else directory + ".ram"))
+        self._fallback = open_directory(fallback or (FALLBACK if directory == DIRECTORY else directory + ".ram"))
         self._most_incidents = most_incidents
         self._locked = False
         self._state = None
