@@ -2,6 +2,7 @@
 
 import os
 import signal
+import subprocess
 import sys
 import time
 
@@ -32,20 +33,9 @@ def test_who_started_us_may_have_ignored_its_children_and_blocked_our_signals():
             "    print(sorted(int(number) for number in signal.pthread_sigmask(signal.SIG_BLOCK, ())))\n"
             "    return 0\n"
             "entry.enter(main, 'x', trusted_tree=False)\n" % LIBRARY)
-    child = os.fork()
-    if child == 0:
-        try:
-            signal.signal(signal.SIGCHLD, signal.SIG_IGN)
-            signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGTERM, signal.SIGCHLD))
-            out = os.open("/dev/null", os.O_WRONLY)
-            os.dup2(out, 2)
-            read, write = os.pipe()
-            inner = os.fork()
-            if inner == 0:
-                os.dup2(write, 1)
-                os.execv(sys.executable, [sys.executable, "-IS", "-B", "-c", code])
-            os.close(write)
-            os._exit(0 if os.read(read, 100) == b"7\n[]\n" else 1)
-        finally:
-            os._exit(2)
-    assert os.waitpid(child, 0)[1] == 0
+
+    def surround():
+        signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+        signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGTERM, signal.SIGCHLD))
+    said = subprocess.run([sys.executable, "-IS", "-B", "-c", code], stdout=subprocess.PIPE, preexec_fn=surround)
+    assert (said.returncode, said.stdout) == (0, b"7\n[]\n")
