@@ -155,12 +155,16 @@ def redis_down(host):
     host.wait_state(REDIS, "failed")
 
 
-def redis_loading(host):
-    """60 MB that redis reads slowly: a key each 150 ms."""
+def redis_slow_to_load(host):
+    """60 MB that redis will read slowly: a key each 150 ms."""
     host.do("redis-cli", "eval", "for i=1,60 do redis.call('set', 'k'..i, string.rep('x', 1000000)) end", "0")
     host.do("redis-cli", "config", "set", "rdbcompression", "no")
     host.do("redis-cli", "save")
     host.do("sh", "-c", "echo 'key-load-delay 150000' >>/etc/redis/redis.conf")
+
+
+def redis_loading(host):
+    redis_slow_to_load(host)
     host.kill(REDIS)
     host.wait(lambda: "LOADING" in host.do("redis-cli", "ping", ok=False).out, "redis to be loading")
 

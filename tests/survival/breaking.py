@@ -5,11 +5,15 @@ import signal
 import time
 
 from host import CHECKOUT, GATEWAY, HANDLER, OLLAMA, RECOVERY, REDIS
-from injections import (CONF, LOGS, QUICK, UVICORN, drop_in, fill_with_empty_logs, fill_with_logs, no_drop_in,
-                        ollama_can_run, ollama_found, own_disk, redis_loading)
+from injections import (CONF, LOGS, QUICK, UNIT_FILE, UVICORN, drop_in, fill_with_empty_logs, fill_with_logs,
+                        no_drop_in, ollama_can_run, ollama_found, own_disk, redis_slow_to_load)
+from survival.contestants import SETTINGS
+from survival.judge import told
 from survival.world import stop_all_in
 
 STATE = "/var/lib/citadel-recovery"
+WORKERS = 8
+STARTS = 10                                         # StartLimitBurst of the shipped unit
 ALREADY_RUNS = """#!/bin/sh
 if [ -e /run/citadel/gateway.pid ]; then echo 'gateway.pid exists: another gateway runs' >&2; exit 1; fi
 exec %s.away "$@"
@@ -27,6 +31,27 @@ listener.bind(("127.0.0.1", 8002))
 listener.listen(100)
 time.sleep(10 ** 6)
 """
+HUNGRY = """#!/usr/bin/python3 -IS
+import os, socket, sys
+with socket.create_connection(("127.0.0.1", 11434), 5) as ollama:
+    ollama.sendall(b"GET /api/ps HTTP/1.0\\r\\n\\r\\n")
+    if b'"name"' in b"".join(iter(lambda: ollama.recv(65536), b"")):
+        sys.exit("cannot allocate memory")
+os.execv("{0}.away", ["{0}.away"] + sys.argv[1:])
+""".format(UVICORN)
+LOADS_A_MODEL = """\
+import urllib.request
+urllib.request.urlopen("http://127.0.0.1:11434/api/generate", b'{"model": "llama3:8b", "prompt": "why?"}', 10).read()
+"""
+STRANGER = """\
+import time
+from http.server import HTTPServer, SimpleHTTPRequestHandler
+while True:
+    try:
+        HTTPServer(("127.0.0.1", 8002), SimpleHTTPRequestHandler).serve_forever()
+    except OSError:
+        time.sleep(0.01)
+"""
 CRASHES = "#!/bin/sh\necho 'cannot open the model store' >&2\nsleep 0.2\nexit 3\n"
 
 
@@ -39,12 +64,23 @@ def kill(unit, name="KILL"):
 def kill_a_worker(world):
     main = world.pid()
     world.notes["main"] = main
-    children = world.do("pgrep", "-P", str(main), "-f", "multiprocessing.spawn|uvicorn").out.split()
-    world.do("kill", "-KILL", children[-1])
+    workers = _workers(world)
+    assert len(workers) == WORKERS, "%d workers to begin with" % len(workers)
+    world.notes["worker"] = workers[-1]
+    world.do("kill", "-KILL", workers[-1])
 
 
-def main_is_the_same(world):
-    return "" if world.pid() == world.notes["main"] else "the gateway's main process was replaced for one worker's sake"
+def _workers(world):
+    return world.do("pgrep", "-P", str(world.notes["main"]), "-f", "multiprocessing.spawn", ok=False).out.split()
+
+
+def worker_was_replaced(world):
+    """And nothing else was."""
+    workers = _workers(world)
+    if world.pid() != world.notes["main"]:
+        return "the gateway's main process was replaced for one worker's sake"
+    return "" if len(workers) == WORKERS and world.notes["worker"] not in workers else \
+        "it has %d workers instead of %d" % (len(workers), WORKERS)
 
 
 def crashes_until(seconds):
@@ -54,13 +90,25 @@ def crashes_until(seconds):
            "exec %s.away \"$@\"\n" % (time.time() + seconds, UVICORN)
 
 
-def crash_for(seconds, quick=False):
+def crash_for(seconds):
     def inject(world):
         world.program(crashes_until(seconds))
-        if quick:
-            drop_in(world, GATEWAY, QUICK)
         world.kill(GATEWAY)
     return inject
+
+
+def crash_to_the_limit(world):
+    """It crashes at each start until systemd has refused one, and is then mended by nobody."""
+    world.program(CRASHES)
+    drop_in(world, GATEWAY, QUICK)
+    world.strike(GATEWAY)
+    world.wait_beating(lambda: _was_refused(world), "systemd to refuse a start", 60)
+    world.its_own_program()
+
+
+def _was_refused(world):
+    """Whether the start limit was hit in this row: the unit's Result says so on 262 only."""
+    return any("repeated too quickly" in str(entry.get("MESSAGE")) for entry in world.since("UNIT=" + GATEWAY))
 
 
 def crash_for_good(world):
@@ -83,10 +131,12 @@ def binary_missing(world):
 def deaf(world):
     """A run that ignores SIGTERM and never answers; the next one will be well."""
     world.program(DEAF)
+    world.harm_begins()
+    before = world.pid()
     world.do("systemctl", "restart", GATEWAY)
-    world.wait(lambda: ":8002 " in world.do("ss", "-ltn").out, "a deaf gateway")
+    world.wait_beating(lambda: world.pid() not in (0, before) and ":8002 " in world.do("ss", "-ltn").out,
+                       "a deaf gateway", 60)
     world.its_own_program()
-    world.grown_up(GATEWAY)
 
 
 def restarts(count):
@@ -94,6 +144,15 @@ def restarts(count):
         for _ in range(count):
             world.do("systemctl", "restart", GATEWAY, ok=False)
     return inject
+
+
+def restarts_until_refused(world):
+    world.do("systemctl", "reset-failed", GATEWAY)
+    for _ in range(STARTS + 1):
+        world.harm_begins()
+        if not world.do("systemctl", "restart", GATEWAY, ok=False).ok:
+            break
+    assert _was_refused(world), "systemd refused none of %d restarts" % (STARTS + 1)
 
 
 def freeze(world):
@@ -110,9 +169,9 @@ def stop_signal(unit):
 
 def ollama_killed_thrice(world):
     drop_in(world, OLLAMA, "[Service]\nRestartSec=1\n")
-    for _ in range(3):
-        pid = world.kill(OLLAMA)
-        world.wait(lambda: world.pid(OLLAMA) not in (0, pid), "Ollama's next run")
+    for blow in (world.strike, world.kill, world.kill):
+        pid = blow(OLLAMA)
+        world.wait_beating(lambda: world.pid(OLLAMA) not in (0, pid), "Ollama's next run", 60)
 
 
 def ollama_answers_nothing(world):
@@ -153,7 +212,9 @@ def ollama_installed_again(world):
 
 
 def redis_loads(world):
-    redis_loading(world)
+    redis_slow_to_load(world)
+    world.strike(REDIS)
+    world.wait_beating(lambda: "LOADING" in world.do("redis-cli", "ping", ok=False).out, "redis to be loading", 60)
     world.notes["redis"] = world.pid(REDIS)
 
 
@@ -178,13 +239,16 @@ def operator(*words):
 
 
 def stopped_during_a_restart(world):
-    for _ in range(5):              # who looks after it may be quicker, and start it before RestartSec is over
+    """Who looks after it may be quicker, and have started it before the person comes; then it is killed once more. What
+    is started after the stop is what the row is about."""
+    for _ in range(5):
         pid = world.kill(GATEWAY)
         world.wait(lambda: world.show(GATEWAY, "SubState").startswith("auto-restart") or world.pid() not in (0, pid),
                    "the wait for RestartSec")
-        world.do("systemctl", "stop", GATEWAY)
-        if world.pid() == 0:
-            break
+        if world.show(GATEWAY, "SubState").startswith("auto-restart"):
+            world.do("systemctl", "stop", GATEWAY)
+            return
+    raise AssertionError("it never waited for its restart for long enough to be stopped")
 
 
 def stopped_then_ollama_crashes(world):
@@ -192,6 +256,12 @@ def stopped_then_ollama_crashes(world):
     time.sleep(2)
     pid = world.kill(OLLAMA)
     world.wait(lambda: world.pid(OLLAMA) not in (0, pid), "Ollama to be back")
+
+
+def one_call(world):
+    """Actions are muted, alerts are not: of Citadel, which promises that."""
+    heard = told(world.observer.seen()[1] + tuple(world.contestant.calls(world)))
+    return "" if len(heard) == 1 or not world.is_citadel else "%d calls for a person instead of one" % len(heard)
 
 
 def maintenance_then_stopped(world):
@@ -235,7 +305,14 @@ def state_disk(world):
     stop_all_in(world, GATEWAY)
 
 
+def state_has_room(world):
+    """The person's file is gone again, so that the incident can end."""
+    world.do("rm", "-f", STATE + "/filler")
+    return ""
+
+
 def journal_disk(world):
+    """World.put_back gives journald its real place again."""
     world.do("sh", "-c", "mkdir -p /var/log/journal; mount -t tmpfs -o size=24m journal /var/log/journal; "
              "journalctl --flush; dd if=/dev/zero of=/var/log/journal/filler bs=64k; true", ok=False)
     stop_all_in(world, GATEWAY)
@@ -243,8 +320,8 @@ def journal_disk(world):
 
 def read_only(world):
     drop_in(world, GATEWAY, QUICK)
-    world.kill(GATEWAY)
-    world.wait(lambda: world.do("mount", "-o", "remount,ro", LOGS, ok=False).ok, "the disk to be read-only")
+    world.strike(GATEWAY)
+    world.wait_beating(lambda: world.do("mount", "-o", "remount,ro", LOGS, ok=False).ok, "the disk to be read-only", 60)
 
 
 def writable_again(world):
@@ -253,9 +330,17 @@ def writable_again(world):
 
 
 def stranger_takes_the_port(world):
-    world.kill(GATEWAY)
-    world.do("systemd-run", "--unit=stranger", "python3", "-m", "http.server", "8002", "--bind", "127.0.0.1")
-    world.wait(lambda: world.status() == 404, "the stranger")
+    """He tries until he has it, and the gateway is killed until then."""
+    world.do("systemd-run", "--unit=stranger", "python3", "-c", STRANGER)
+    world.strike(GATEWAY)
+
+    def has_it():
+        if world.status() == 404:
+            return True
+        pid = world.pid()
+        return bool(pid and world.do("kill", "-KILL", str(pid), ok=False) is None)
+
+    world.wait_beating(has_it, "the stranger to hold the port", 60)
     drop_in(world, GATEWAY, QUICK)
 
 
@@ -286,10 +371,15 @@ def stranger_lives(world):
     return "" if same else "the stranger whom the PID file named was killed"
 
 
-def killed_for_memory(world):
-    """systemd may not restart it, as after an OOM kill with OOMPolicy=stop; and memory is low by the settings."""
-    world.set("memory", "min_available = 1000G")
-    drop_in(world, GATEWAY, "[Service]\nRestart=no\n")
+def short_of_memory(world):
+    """It does not start while Ollama holds a model, as where there is not enough memory for both. Low memory is a
+    setting, since there is no memory controller here: more than there is, and not so much more that a gateway that
+    serves would count as about to stop."""
+    world.do("python3", "-IS", "-c", LOADS_A_MODEL)
+    available = int(world.do("sed", "-n", "s/MemAvailable: *//p", "/proc/meminfo").out.split()[0])
+    world.set("memory", "min_available = %dM" % (2 * available >> 10))
+    world.program(HUNGRY)
+    drop_in(world, GATEWAY, QUICK)
     world.kill(GATEWAY)
 
 
@@ -307,16 +397,30 @@ def settings_mended(world):
     program_mended(world)
 
 
+def setting(section, line):
+    """Prepares: one more setting of Citadel's."""
+    return lambda world: world.set(section, line)
+
+
 def our_settings_broken(world):
     world.write(CONF, "[recovery]\nattempts = many\n")
     world.kill(GATEWAY)
 
 
+def our_settings_mended(world):
+    world.write(CONF, SETTINGS)
+
+
 def our_code_broken(world):
-    """As after an upgrade that ran out of room. World.reset installs it again."""
+    """As after an upgrade that ran out of room."""
     world.broken_library = True
     world.do("sh", "-c", "rm -rf /opt/citadel/lib/citadel/__pycache__; echo 'def (' >>/opt/citadel/lib/citadel/plan.py")
     world.kill(GATEWAY)
+
+
+def our_code_mended(world):
+    world.contestant.install(world)
+    world.broken_library = False
 
 
 def journald_stopped(world):
@@ -344,16 +448,27 @@ import sys
 sys.path.insert(0, "/opt/citadel/lib")
 from citadel import clock
 from citadel.incidents import Store
-ahead = lambda: clock.now()._replace(wall=clock.now().wall + 25 * 365 * 86400)
-store = Store(now=ahead)
-with store.lock("manual"):
-    store.count_attempt("citadel-gateway.service", "gateway.crashed: start", 1)
-    store.mark_escalated("citadel-gateway.service")
-    store.mark_pass("citadel-gateway.service", "")
+UNIT = "citadel-gateway.service"
+
+def store(**more):
+    return Store(now=lambda: clock.now()._replace(wall=clock.now().wall + 25 * 365 * 86400, **more))
+
+earlier = store(boot_id="0123456789abcdef0123456789abcdef")
+with earlier.lock("manual"):
+    earlier.open_incident(UNIT, "gateway.crashed", "it crashed")
+    earlier.count_attempt(UNIT, "gateway.crashed: start", 1)
+    earlier.set_level(UNIT, 1)
+    earlier.mark_escalated(UNIT, "gateway.crashed")
+    earlier.mark_pass(UNIT, "gateway.crashed")
+now = store()
+with now.lock("manual"):
+    now.count_attempt(UNIT, "gateway.crashed: start", 1)
 """
 
 
 def clock_stepped(world):
+    """An attempt of this boot, by a clock that was 25 years ahead; and an incident that an earlier boot had begun, with
+    a call for a person, by such a clock: there incidents.age has nothing but the wall clock and the uptime to ask."""
     world.do("python3", "-IS", "-B", "-c", STEPPED)
     stop_all_in(world, GATEWAY)
 
@@ -372,22 +487,54 @@ def handlers(world):
                     ok=False).out.split()
 
 
-def handler_killed(count):
-    """SIGKILL to each of the first `count` passes, each a step further than the one before."""
-    def inject(world):
-        lasting_fault(world)
-        for step in range(count):
-            world.wait_beating(lambda: handlers(world) or world.is_healthy(), "a pass", 60)
-            pids, since = handlers(world), time.time()
-            world.wait_beating(lambda: not handlers(world) or len(_said(world, since)) > step, "its step %d" % step, 60)
-            world.do("kill", "-KILL", *pids, ok=False)
-    return inject
+# A slow systemctl, for recovery passes alone: it waits for as long as there is a file for its verb.
+SLOW = """#!/bin/sh
+for verb; do case $verb in -*) ;; *) break ;; esac; done
+case $(tr '\\0' ' ' </proc/$PPID/cmdline) in
+    *--note-stop*|*"--trigger gate"*) ;;
+    *citadel-recovery-handler*) while [ -e /run/fault-hold-$verb ]; do sleep 0.05; done ;;
+esac
+exec /bin/systemctl "$@"
+"""
+# Where each of four passes is killed: the verb that it waits for then, and what it has said last.
+ROAD = (("show", "nothing"), ("reset-failed", "act"), ("start", "reset-failed"), ("", "start"))
 
 
-def _said(world, since):
-    """What passes have said since then (seconds since 1970)."""
-    return [entry for entry in world.since("SYSLOG_IDENTIFIER=citadel-recovery")
-            if int(entry["__REALTIME_TIMESTAMP"]) / 1e6 > since]
+def handler_killed(world):
+    """SIGKILL to four passes: before one has said anything, after the decision, after its first step, and while it
+    verifies what it has started."""
+    world.write("/usr/local/sbin/systemctl", SLOW, 0o755)
+    world.do("touch", *("/run/fault-hold-" + verb for verb, _ in ROAD if verb))
+    lasting_fault(world)
+    world.notes["killed"] = []
+    for verb, word in ROAD:
+        pid = world.wait_beating(lambda: _pass_at(world, verb, word), "a pass that waits for %s, after %s" % (
+            verb or "the gateway to last", word), 60)
+        world.do("journalctl", "--sync", timeout=30)
+        said = _last_word(world, pid)
+        hit = world.do("kill", "-KILL", pid, ok=False).ok
+        world.do("rm", "-f", "/run/fault-hold-" + verb)
+        world.wait_beating(lambda: not world.do("test", "-e", "/proc/" + pid, ok=False).ok, "pass %s to end" % pid, 20)
+        world.notes["killed"].append((said, hit))
+    assert all(hit for _, hit in world.notes["killed"]), "a kill missed its pass: %s" % world.notes["killed"]
+    assert len({said for said, _ in world.notes["killed"]}) >= 3, "the same step hit again: %s" % world.notes["killed"]
+
+
+def _pass_at(world, verb, word):
+    """The PID of the living pass that waits for this verb of systemctl, or has said this word last; "" for none."""
+    if verb:
+        waiting = world.do("pgrep", "-f", "^/bin/sh /[a-z/]*systemctl (.* )?%s( |$)" % verb, ok=False).out.split()
+        return world.do("ps", "-o", "ppid=", "-p", waiting[0], ok=False).out.strip() if waiting else ""
+    pid = str(world.pid(RECOVERY))
+    return pid if pid != "0" and _last_word(world, pid) == word else ""
+
+
+def _last_word(world, pid):
+    """What a pass has said last: "nothing", "act" for its decision, else the step that it has done."""
+    said = world.since("SYSLOG_IDENTIFIER=citadel-recovery", "_PID=" + pid)
+    if not said:
+        return "nothing"
+    return said[-1]["MESSAGE"].split()[0] if said[-1]["CITADEL_EVENT"] == "step" else said[-1]["CITADEL_EVENT"]
 
 
 def fifty_handlers(world):
@@ -444,9 +591,24 @@ def hook_hangs(world):
     settings_broken(world)
 
 
+AGED = ("/opt/citadel/lib/citadel/plan.py", UNIT_FILE)
+
+
 def upgrade_during_a_recovery(world):
+    """From an installation that is not what the checkout holds, so that files are replaced under the pass."""
+    world.broken_library = True             # World.reset installs it again, whatever comes of this
+    for path in AGED:
+        world.do("sh", "-c", "echo '# of an older version' >>" + path)
+    world.do("systemctl", "daemon-reload")
     stop_all_in(world, OLLAMA)
     lasting_fault(world)
     world.wait_beating(lambda: handlers(world), "a pass", 60)
+    before = handlers(world)
+    assert before, "the pass was over before the upgrade began"
     answer = world.do("python3", CHECKOUT + "/install.py", "--schedule", "cron", timeout=180, ok=False)
     assert answer.ok, answer.out + answer.err
+
+
+def upgrade_is_whole(world):
+    left = [path for path in AGED if "of an older version" in world.read(path)]
+    return "the upgrade left %s as it was" % " and ".join(left) if left else ""

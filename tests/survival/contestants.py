@@ -4,18 +4,22 @@ import os
 import subprocess
 import time
 
+from citadel.notes import OPEN
 from citadel.rehearsal.machine import entry_command
 from host import GATEWAY, MANAGER, RECOVERY, TREE, install
 from injections import CONF, UNIT_FILE
 from survival import monit
-from survival.judge import Call
+from survival.judge import Call, is_good, told
 from survival.observer import PAGER
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-START_TIMEOUT = 10              # seconds until a start is over, for Citadel
+START_TIMEOUT = 15              # seconds until a start is over, for Citadel: 8 workers on a busy host take 10
 CHECK_EACH = 10                 # seconds between two health checks, of Citadel and of Monit
 FIRING = "b0f1a5865abe4a3f816dad0c3a64c21c"         # MESSAGE_ID of a call for a person
 STATE = "/var/lib/citadel-recovery"
+ALARM = "citadel-recovery-alarm.service"
+CLOSED = 40                     # seconds after a recovery in which the incident must be over,
+QUIET = 15                      # and in which, at least, nobody may be called any more: a health check, and its pass
 
 PAGE = """\
 #!/usr/bin/python3 -IS
@@ -79,6 +83,10 @@ class Contestant:
     def beat(self, world):
         """Called a few times a second while it looks after the service."""
 
+    def aftermath(self, world, calls):
+        """After a recovery: what is still wrong, in a sentence, or "". `calls` for a person have come so far."""
+        return ""
+
 
 class Plain(Contestant):
     name, title, watched = "plain", "the unit as first asked for, alone", False
@@ -136,8 +144,9 @@ WantedBy=multi-user.target
         world.do("systemctl", "start", "monit.service")
 
     def kindly(self, rule):
-        """Its mails tell of each event, so that one is no call for nothing, and any words will do for the cause."""
-        return rule._replace(may_call=True, causes=())
+        """Its mails tell of each event, so that none is a call for nothing, nor one too many; and any words will do
+        for the cause."""
+        return rule._replace(may_call=True, causes=(), says="", once=False)
 
     def maintenance(self, world):
         world.do("monit", "-c", "/etc/monitrc", "unmonitor", "gateway")
@@ -145,7 +154,10 @@ WantedBy=multi-user.target
 
 class Citadel(Contestant):
     name, title = "citadel", "Citadel"
-    _checks, _next, _line = (), 0.0, ""
+    _next, _line = 0.0, ""
+
+    def __init__(self):
+        self._checks = []
 
     def furnish(self, machine, root):
         machine.write("/usr/local/sbin/page", PAGE, 0o755)
@@ -157,7 +169,6 @@ class Citadel(Contestant):
         world.write(CONF, SETTINGS)
         lines = world.read("/etc/cron.d/citadel").splitlines()
         self._line = next(line for line in lines if line.startswith("* * * * * root ")).split("root ", 1)[1]
-        self._checks = []
 
     def pause(self, world):
         """Neither cron nor the pass that OnFailure= would start."""
@@ -165,6 +176,7 @@ class Citadel(Contestant):
         world.do("systemctl", "stop", "cron.service", ok=False)
         self._end_checks()
         world.do("systemctl", "mask", "--runtime", "--now", RECOVERY, ok=False)
+        world.do("systemctl", "stop", ALARM, ok=False)
         world.do("pkill", "-KILL", "-f", "citadel-recovery-handler", ok=False)
 
     def forget(self, world):
@@ -182,14 +194,15 @@ class Citadel(Contestant):
         if time.monotonic() < self._next:
             return
         self._next = time.monotonic() + CHECK_EACH
-        self._checks = [check for check in self._checks if check.poll() is None]
-        self._checks.append(self.check(world))
+        self.check(world)
 
     def check(self, world):
-        return subprocess.Popen(
+        """Begins one more health check, whether or not the one before has ended."""
+        self._checks = [check for check in self._checks if check.poll() is None]
+        self._checks.append(subprocess.Popen(
             entry_command(world.machine.leader) + ["/bin/sh", "-c", self._line], stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True, cwd="/",
-            env={"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"})
+            env={"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}))
 
     def _end_checks(self):
         for check in self._checks:
@@ -200,12 +213,36 @@ class Citadel(Contestant):
 
     def calls(self, world):
         """What the journal of this row holds: calls for a person, and the alarm that a pass itself has failed."""
-        found = [Call(max(0.0, int(entry["__REALTIME_TIMESTAMP"]) / 1e6 - world.began), "journal", "",
-                      entry.get("CITADEL_CAUSE", ""), str(entry.get("MESSAGE", "")))
-                 for entry in world.since("MESSAGE_ID=" + FIRING)]
-        return found + [Call(max(0.0, int(entry["__REALTIME_TIMESTAMP"]) / 1e6 - world.began), "alarm", "",
-                             "alarm", str(entry.get("MESSAGE", "")))
+        def at(entry):
+            return max(0.0, int(entry["__REALTIME_TIMESTAMP"]) / 1e6 - world.observer.began_at)
+
+        found = [Call(at(entry), "journal", entry.get("CITADEL_INCIDENT", ""), entry.get("CITADEL_CAUSE", ""),
+                      str(entry.get("MESSAGE", ""))) for entry in world.since("MESSAGE_ID=" + FIRING)]
+        return found + [Call(at(entry), "alarm", "alarm", "alarm", str(entry.get("MESSAGE", "")))
                         for entry in world.since("-t", "citadel", "-p", "crit")]
+
+    def aftermath(self, world, calls):
+        """All is still well, no incident is open any more, and nobody else was called."""
+        now = began = time.monotonic()
+        while now - began < QUIET or (now - began < CLOSED and self._unfinished(world)):
+            self.beat(world)
+            time.sleep(0.3)
+            now = time.monotonic()
+        if world.observer.broken:
+            raise AssertionError(world.observer.broken)
+        heard = told(world.observer.seen()[1] + tuple(self.calls(world)))
+        if len(heard) > calls:
+            return "a person was called once more after the recovery (%s): %s" % (
+                heard[-1].cause or "no cause", heard[-1].text[:160])
+        return self._unfinished(world) and "%.0f s after the recovery, %s" % (now - began, self._unfinished(world))
+
+    def _unfinished(self, world):
+        """What is not over yet, in words, or ""."""
+        samples = world.observer.seen()[0]
+        if not samples or not is_good(samples[-1]):
+            return "the gateway is ill again"
+        incidents = world.do("cat", "%s/%s" % (STATE, OPEN), ok=False).out.split()
+        return "incident %s is still open" % incidents[0] if incidents else ""
 
     def maintenance(self, world):
         world.do(MANAGER, "maintenance", "on", "--for", "1h", "--reason", "a new GPU")

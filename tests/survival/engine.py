@@ -1,5 +1,6 @@
 """One contestant on one root, row after row; each row's outcome goes out as one line."""
 
+import os
 import time
 import traceback
 
@@ -39,9 +40,11 @@ def play(row, stage, evidence):
     except (CitadelError, AssertionError, ValueError, OSError) as error:
         verdict = judge.Verdict(False, None, "the row itself broke: %s" % (str(error) or traceback.format_exc()))
     if not verdict.survived:
+        load = os.getloadavg()
         try:
             world.wake_pid_1()
-            evidence(row.name, "%s\n%s\n" % (verdict.why, world.evidence()))
+            evidence(row.name, "%s\nload average %.1f %.1f %.1f on %d cores\n%s\n" % (
+                (verdict.why,) + load + (os.cpu_count(), world.evidence())))
         except (CitadelError, AssertionError, OSError):
             evidence(row.name, verdict.why)
     return verdict, version
@@ -58,20 +61,54 @@ def _play(row, world):
     if not world.struck:
         world.observer.begin()
     cured, calls, asked = None, (), 0.0
-    rule = world.contestant.kindly(row.rule)
+    rule, left_alone = world.contestant.kindly(row.rule), LeftAlone(row, world)
     while True:
         world.contestant.beat(world)
-        samples, told = world.observer.seen()
+        samples, heard = world.observer.seen()
+        if world.observer.broken:
+            raise AssertionError(world.observer.broken)
         if time.monotonic() - asked > LOOK_FOR_CALLS:
             calls, asked = tuple(world.contestant.calls(world)), time.monotonic()
-        timeline = judge.Timeline(samples, tuple(sorted(told + calls)), cured)
+        timeline = judge.Timeline(samples, tuple(sorted(heard + calls)), cured)
         now = world.observer.now()
         verdict = judge.judge(rule, timeline, now, world.contestant.watched)
         if verdict is not None:
             break
+        left_alone.look(timeline)
         if judge.is_cure_due(rule, timeline, now):
+            touched = left_alone.complaint()
+            if touched:
+                return judge.Verdict(False, None, touched)
             row.cure(world)
             cured = world.observer.now()
         time.sleep(BEAT)
-    complaint = row.look(world) if verdict.survived and row.look else ""
+    complaint = ""
+    if verdict.survived:
+        complaint = row.look(world) if row.look else ""
+        if not complaint and rule.kind != judge.DECIDED:
+            complaint = world.contestant.aftermath(world, len(judge.told(timeline.calls)))
     return judge.Verdict(False, verdict.seconds, complaint) if complaint else verdict
+
+
+class LeftAlone:
+    """Watches a unit that must neither be started nor restarted: from the fault, or from the call for a person, until
+    the cure."""
+
+    def __init__(self, row, world):
+        wanted = row.veto is not None and (not row.veto.only or world.contestant.name in row.veto.only)
+        self.veto, self.world, self.before = row.veto if wanted else None, world, None
+        if wanted and row.veto.since == "fault":
+            self.before = world.settled_run(row.veto.unit)
+
+    def look(self, timeline):
+        """Once somebody has been called, and systemd itself has given up: what runs."""
+        if self.veto and self.before is None and timeline.calls:
+            self.before = self.world.settled_run(self.veto.unit)
+
+    def complaint(self):
+        """Before the cure."""
+        if self.veto is None:
+            return ""
+        if self.before is None:
+            raise AssertionError("systemd was still restarting %s when the person came" % self.veto.unit)
+        return judge.touched(self.veto.unit, self.before, self.world.run_of(self.veto.unit))

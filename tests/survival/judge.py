@@ -5,8 +5,8 @@ told. Nothing of how a contestant works, what it writes about itself or thinks i
 
     recovers    200 from one and the same process for longer than RestartSec, and good answers from what it needs,
                 within the bound, with nobody's help
-    escalates   no machine can mend it: exactly one call for a person, with the right cause; once the cause is removed
-                the service comes back by itself within `bound_after`
+    escalates   no machine can mend it: exactly one call for a person, with the right cause, and none after it; once the
+                cause is removed the service comes back by itself within `bound_after`
     decided     a person wanted it so: nothing is done, and nobody is called
 """
 
@@ -15,8 +15,8 @@ from collections import namedtuple
 RECOVERS, ESCALATES, DECIDED = "recovers", "escalates", "decided"
 
 STABLE = 6.0            # seconds; RestartSec is 5
-BEFORE_CURE = 3.0       # seconds between the call for a person and the cure, in which a second call would be seen
 GIVEN_UP = 25.0         # seconds without any change, where nobody watches: nothing more will come
+BLIND = 8.0             # seconds between two looks, of which the slowest takes 6.5, after which nobody was looking
 
 Sample = namedtuple("Sample", "at status pid needs")
 Sample.__new__.__defaults__ = ((),)
@@ -27,11 +27,17 @@ Call = namedtuple("Call", "at source key cause text")
 Call.__doc__ = """Somebody was told that something is wrong. `source` is the way it came by; `key` what makes two calls
 the same one; `cause` what was named."""
 
-Rule = namedtuple("Rule", "kind bound causes bound_after watch stays may_call")
-Rule.__new__.__defaults__ = ((), 90, 25, "down", False)
+Rule = namedtuple("Rule", "kind bound causes bound_after watch stays may_call before_cure serves_within says once")
+Rule.__new__.__defaults__ = ((), 90, 75, "down", False, 25, None, "", True)
 Rule.__doc__ = """What a row expects. `causes`: any of which is the right one (empty: whatever it is). `watch`: seconds
 for which nothing may be done. `stays`: "down", or "same" for one process that must neither end nor be replaced.
-`may_call`: a call for a person, of one of these causes, is no fault here."""
+`may_call`: a call for a person, of one of these causes, is no fault here. `before_cure`: seconds from the call until
+the person comes, in which a second call would be seen: two health checks of 10 s and the pass after them.
+`serves_within`: the service itself must be back in so many seconds, whoever is called. `says`: the call holds these
+words. `once`: a second call is a fault, whatever it is about."""
+
+Run = namedtuple("Run", "pid invocation")
+Run.__doc__ = "One run of a unit: its main process (0: none any more) and its InvocationID."
 
 Timeline = namedtuple("Timeline", "samples calls cured")
 Timeline.__new__.__defaults__ = ((), (), None)
@@ -49,6 +55,9 @@ def judge(rule, timeline, now, watched=True):
         return Verdict(False, None, trouble)
     if rule.kind == DECIDED:
         return _decided(rule, timeline, now)
+    served = _served(rule, timeline, now)
+    if served is not None and not served.survived:
+        return served
     if rule.kind == ESCALATES and timeline.cured is None:
         if timeline.calls:
             return None
@@ -56,13 +65,25 @@ def judge(rule, timeline, now, watched=True):
             return Verdict(False, None, "nobody was told within %.0f s; %s" % (now, seen(timeline)))
         return None
     start, bound = (timeline.cured, rule.bound_after) if rule.kind == ESCALATES else (0.0, rule.bound)
-    return _recovered(timeline, now, start, bound, watched)
+    verdict = _recovered(timeline, now, start, bound, watched)
+    return verdict._replace(seconds=served.seconds) if verdict and verdict.survived and served else verdict
 
 
 def is_cure_due(rule, timeline, now):
     """Whether the person who was called comes now."""
     return (rule.kind == ESCALATES and timeline.cured is None and bool(timeline.calls)
-            and now - timeline.calls[0].at >= BEFORE_CURE)
+            and now - timeline.calls[0].at >= rule.before_cure
+            and now > (0.0 if rule.serves_within is None else rule.serves_within + STABLE))
+
+
+def touched(unit, before, after):
+    """What was done to a unit that nobody may start or restart, in a sentence, or ""."""
+    if before == after or (not before.pid and after == Run(0, "")):        # an idle unit may be unloaded
+        return ""
+    if before.pid:
+        return "%s was restarted, or ended, which a veto forbids (PID %d, now %s)" % (
+            unit, before.pid, after.pid or "none")
+    return "%s was started, which a veto forbids" % unit
 
 
 def seen(timeline):
@@ -82,10 +103,32 @@ def healthy_since(samples):
     """When the run of good looks began that lasts until the last one, all of one process; None when it is ill."""
     since, pid = None, samples[-1].pid if samples else 0
     for sample in reversed(samples):
-        if sample.status != 200 or not sample.pid or sample.pid != pid or sample.needs:
+        if not is_good(sample) or sample.pid != pid:
             break
         since = sample.at
     return since
+
+
+def is_good(sample):
+    """Whether all was well at this look."""
+    return sample.status == 200 and bool(sample.pid) and not sample.needs
+
+
+def _served(rule, timeline, now):
+    """Where the service must be back by itself, whoever is called: the Verdict on that, None while it is open."""
+    if rule.serves_within is None:
+        return None
+    since = pid = None
+    for sample in timeline.samples:
+        if not is_good(sample):
+            since = None
+        elif since is None or sample.pid != pid:
+            since, pid = sample.at, sample.pid
+        if since is not None and since <= rule.serves_within and sample.at - since >= STABLE:
+            return Verdict(True, since, "it served")
+    if now > rule.serves_within + STABLE:
+        return Verdict(False, None, "not back within %.0f s; %s" % (rule.serves_within, seen(timeline)))
+    return None
 
 
 def _recovered(timeline, now, start, bound, watched):
@@ -113,36 +156,49 @@ def _decided(rule, timeline, now):
                                         "decided" % sample.at)
     if now < rule.watch:
         return None
+    gap = _longest_gap(timeline.samples, now)
+    if gap > BLIND:
+        return Verdict(False, None, "the row itself broke: nobody was looking for %.0f s" % gap)
+    if rule.stays == "same" and not first:
+        return Verdict(False, None, "the row itself broke: there was no process that could have stayed")
     return Verdict(True, None, "left alone for %.0f s" % now)
 
 
 def _trouble_with_calls(rule, timeline):
     """What is wrong with the calls so far, or ""."""
-    calls = loudest(timeline.calls)
+    calls = told(timeline.calls)
     if not calls:
         return ""
     if rule.kind != ESCALATES and not rule.may_call:
         return "a person was called for nothing (%s) after %.0f s: %s" % (
             calls[0].cause or "no cause", calls[0].at, calls[0].text[:160])
-    keys = [call.key for call in calls]
-    twice = next((call for call in calls if keys.count(call.key) > 1), None)
-    if twice:
-        return "called %d times for the same incident (%s)" % (
-            keys.count(twice.key), ", ".join("%s at %.0f s" % (call.cause, call.at) for call in calls
-                                             if call.key == twice.key))
-    wrong = [call for call in calls if rule.causes and call.cause not in rule.causes]
-    if len(wrong) == len(calls):
-        return "a person was told %s instead of %s: %s" % (wrong[0].cause or "no cause", " or ".join(rule.causes),
-                                                           wrong[0].text[:160])
+    wrong = next((call for call in calls if rule.causes and call.cause not in rule.causes), None)
+    if wrong:
+        return "a person was told %s instead of %s: %s" % (wrong.cause or "no cause", " or ".join(rule.causes),
+                                                           wrong.text[:160])
+    if rule.once and len(calls) > 1:
+        return "called %d times (%s)" % (len(calls), ", ".join(
+            "%s at %.0f s" % (call.cause, call.at) for call in calls))
+    silent = next((call for call in calls if rule.says not in call.text), None)
+    if silent:
+        return "the call does not say %r: %s" % (rule.says, silent.text[:300])
     return ""
 
 
-def loudest(calls):
-    """The calls of the way that brought most of them: one that came by journal and by pager is one."""
-    by_source = {}
-    for call in calls:
-        by_source.setdefault(call.source, []).append(call)
-    return max(by_source.values(), key=len) if by_source else []
+def told(calls):
+    """The calls that a person takes for different ones: what has one key and came by two ways is one, and as many as
+    came by one of them where that brought several."""
+    by_key = {}
+    for call in sorted(calls, key=lambda call: call.at):
+        by_key.setdefault(call.key, {}).setdefault(call.source, []).append(call)
+    return sorted((call for by_source in by_key.values() for call in max(by_source.values(), key=len)),
+                  key=lambda call: call.at)
+
+
+def _longest_gap(samples, now):
+    """The longest time without a look, from the fault until now."""
+    looks = [0.0] + [sample.at for sample in samples] + [now]
+    return max(late - early for early, late in zip(looks, looks[1:]))
 
 
 def _unchanged(timeline, now):

@@ -2,7 +2,8 @@
 
 Threads of ours stand in the machine's network namespace (setns(2) is of the thread that calls it). One asks /health
 twice a second and looks up the gateway's main process in its cgroup; two others are what a person carries: a pager
-(one JSON document a connection) and a mailbox (SMTP).
+(one JSON document a connection) and a mailbox (SMTP). A thread of ours that has ended says so (`broken`): nobody was
+told, and nobody could have been, are two things.
 """
 
 import ctypes
@@ -12,6 +13,7 @@ import re
 import socket
 import threading
 import time
+import traceback
 
 from survival.judge import Call, Sample
 
@@ -27,9 +29,10 @@ class Observer:
     """Watches from `begin` on; `samples` and `calls` count their seconds from there."""
 
     def __init__(self, leader):
-        self.leader, self.samples, self.calls = leader, [], []
+        self.leader, self.samples, self.calls, self.broken = leader, [], [], ""
+        self.began_at = time.time()     # seconds since 1970
         self._began, self._lock, self._ended = time.monotonic(), threading.Lock(), False
-        for work in (self._look, self._page, self._receive_mail):
+        for work in (self._look, self._take_pages, self._take_mail):
             threading.Thread(target=self._in_the_machine, args=(work,), daemon=True).start()
 
     def forget_calls(self):
@@ -40,7 +43,7 @@ class Observer:
     def begin(self):
         """The fault is made: forgets what was seen before, and counts from now."""
         with self._lock:
-            self._began, self.samples = time.monotonic(), []
+            self._began, self.began_at, self.samples = time.monotonic(), time.time(), []
             self.calls = [call._replace(at=0.0) for call in self.calls]
 
     def now(self):
@@ -66,11 +69,14 @@ class Observer:
         self._ended = True
 
     def _in_the_machine(self, work):
-        descriptor = os.open("/proc/%d/ns/net" % self.leader, os.O_RDONLY)
-        if _libc.setns(descriptor, CLONE_NEWNET) != 0:
-            raise OSError(ctypes.get_errno(), "setns")
-        os.close(descriptor)
-        work()
+        try:
+            descriptor = os.open("/proc/%d/ns/net" % self.leader, os.O_RDONLY)
+            if _libc.setns(descriptor, CLONE_NEWNET) != 0:
+                raise OSError(ctypes.get_errno(), "setns")
+            os.close(descriptor)
+            work()
+        except Exception:
+            self.broken = "an observer's thread has ended (%s): %s" % (work.__name__, traceback.format_exc(limit=-2))
 
     # --- the gateway
 
@@ -85,21 +91,17 @@ class Observer:
 
     # --- what a person carries
 
-    def _page(self):
-        for connection in self._connections(PAGER):
-            text = b"".join(iter(lambda: connection.recv(65536), b"")).decode("utf-8", "replace")
-            try:
-                alert = json.loads(text)
-            except ValueError:
-                alert = {"kind": "firing", "cause": "", "because": text}
-            if alert.get("kind") == "firing":
-                self.called("pager", "", alert.get("cause", ""), alert.get("because", ""))
+    def _take_pages(self):
+        serve(listener_on(PAGER), lambda connection: self.paged(read_page(connection)), lambda: self._ended)
 
-    def _receive_mail(self):
-        for connection in self._connections(MAIL):
-            with connection.makefile("rw", encoding="utf-8", errors="replace", newline="\r\n") as conversation:
-                subject = _take_a_mail(conversation)
-            self.mail(subject)
+    def _take_mail(self):
+        serve(listener_on(MAIL), lambda connection: self.mail(read_mail(connection)), lambda: self._ended)
+
+    def paged(self, alert):
+        """What Citadel's hook says. What is over is no call."""
+        if alert.get("kind") == "firing":
+            self.called("pager", str(alert.get("incident", "")), str(alert.get("cause", "")),
+                        str(alert.get("because", "")))
 
     def mail(self, subject):
         """A mail by Monit: `monit alert -- EVENT SERVICE`. What is over, or was done, is no call."""
@@ -110,46 +112,64 @@ class Observer:
         if not re.search(r"succeeded|Exists|changed|Instance|recovered|Action done|ok$", event):
             self.called("mail", "%s %s" % (service, event), "%s: %s" % (service, event), subject)
 
-    def _connections(self, port):
-        listener = socket.socket()
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(("127.0.0.1", port))
-        listener.listen(50)
-        while not self._ended:
-            connection = listener.accept()[0]
+
+def listener_on(port):
+    listener = socket.socket()
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listener.bind(("127.0.0.1", port))
+    listener.listen(50)
+    return listener
+
+
+def serve(listener, receive, ended):
+    """Hands each connection to `receive`, one after another. One that breaks is no end of the service."""
+    while not ended():
+        connection = listener.accept()[0]
+        with connection:
             connection.settimeout(10)
             try:
-                yield connection
-            except (OSError, ValueError):
-                continue
-            finally:
-                connection.close()
+                receive(connection)
+            except (OSError, ValueError) as error:
+                print("a connection broke: %s" % error, flush=True)
 
 
-def _take_a_mail(conversation):
-    """The server's part of RFC 5321, and the mail's subject."""
+def read_page(connection):
+    """One JSON document; what is none calls for a person all the same."""
+    text = b"".join(iter(lambda: connection.recv(65536), b"")).decode("utf-8", "replace")
+    try:
+        alert = json.loads(text)
+    except ValueError:
+        alert = None
+    return alert if isinstance(alert, dict) else {"kind": "firing", "because": text}
+
+
+def read_mail(connection):
+    """The subject of one mail: the server's part of RFC 5321."""
     def say(text):
-        conversation.write(text + "\r\n")
-        conversation.flush()
-    subject, within = "", False
+        connection.sendall(text.encode() + b"\r\n")
+
+    subject, within, taken = "", False, False
     say("220 survival")
-    for line in conversation:
-        line = line.rstrip("\r\n")
-        word = line[:4].upper()
-        if within:
-            if line == ".":
-                within = False
-                say("250 taken")
-            elif line.lower().startswith("subject:"):
-                subject = line[8:].strip()
-        elif word == "DATA":
-            within = True
-            say("354 go on")
-        elif word == "QUIT":
-            say("221 bye")
-            return subject
-        else:
-            say("250 survival")
+    with connection.makefile("rb") as lines:
+        for line in lines:
+            line = line.decode("utf-8", "replace").rstrip("\r\n")
+            word = line[:4].upper()
+            if within:
+                if line == ".":
+                    within, taken = False, True
+                    say("250 taken")
+                elif line.lower().startswith("subject:"):
+                    subject = line[8:].strip()
+            elif word == "DATA":
+                within = True
+                say("354 go on")
+            elif word == "QUIT":
+                say("221 bye")
+                break
+            else:
+                say("250 survival")
+    if not taken:
+        raise ConnectionError("half a mail: " + subject)
     return subject
 
 

@@ -22,20 +22,22 @@ def line(outcome):
         "%.1f s" % outcome.seconds if outcome.seconds is not None else "", outcome.why.splitlines()[0][:300])
 
 
-def cell(outcomes):
-    """One contestant's cell over all roots: how many survived, and in how many seconds at most."""
+def cell(outcomes, roots):
+    """One contestant's cell over all `roots` of the run: on how many it survived, and in how many seconds at most."""
     tried = [one for one in outcomes if one.survived is not None]
     if not tried:
         return "" if not outcomes else "-"
     good = [one for one in tried if one.survived]
     seconds = [one.seconds for one in good if one.seconds is not None]
     took = " %.0f s" % max(seconds) if seconds else ""
-    if len(good) == len(tried):
+    untried = [root for root in roots if root not in {one.root for one in outcomes}]
+    if len(good) == len(tried) and not untried:
         return "yes" + took
-    if not good:
+    if not good and not untried:
         return "no"
-    return "%d/%d%s (not: %s)" % (len(good), len(tried), took, " ".join(
-        sorted({_root(one) for one in tried if not one.survived})))
+    lacks = [("not: ", sorted({_root(one) for one in tried if not one.survived})), ("not run: ", untried)]
+    return "%d/%d%s (%s)" % (len(good), len(tried) + len(untried), took, "; ".join(
+        word + " ".join(names) for word, names in lacks if names))
 
 
 def totals(outcomes, contestant):
@@ -44,12 +46,12 @@ def totals(outcomes, contestant):
     return sum(one.survived for one in tried), len(tried)
 
 
-def text(outcomes, rows, contestants, head):
+def text(outcomes, rows, contestants, roots, head):
     """The table for a terminal, and each failure in a sentence beneath."""
     widths = [max([len(row.name) for row in rows] + [5])] + [24] * len(contestants)
     lines = [head, "", _columns(["fault"] + list(contestants), widths)]
     for row in rows:
-        cells = [cell(_of(outcomes, row, name)) for name in contestants]
+        cells = [cell(_of(outcomes, row, name), roots) for name in contestants]
         lines.append(_columns([row.name] + cells, widths))
     lines.append(_columns(["survived"] + ["%d of %d" % totals(outcomes, name) for name in contestants], widths))
     failures = [one for one in outcomes if one.survived is False and one.contestant == "citadel"]
@@ -73,7 +75,7 @@ def _share(outcomes, contestant):
     return "%d of %d" % (survived, tried) if tried else "-"
 
 
-def markdown(outcomes, rows, contestants, titles, head):
+def markdown(outcomes, rows, contestants, roots, titles, head):
     """The whole table as Markdown, its sum by group first."""
     lines = [head, ""] + summary(outcomes, rows, contestants, titles)
     lines += ["", "| fault | what happens | " + " | ".join(titles[name] for name in contestants) + " |",
@@ -85,7 +87,7 @@ def markdown(outcomes, rows, contestants, titles, head):
             lines.append("| **%s** | |%s" % (group, " |" * len(contestants)))
         what = row.what + (" (%s)" % row.shortened if row.shortened else "")
         lines.append("| %s | %s; %s | %s |" % (row.name, _plain(what), expected(row), " | ".join(
-            cell(_of(outcomes, row, name)) for name in contestants)))
+            cell(_of(outcomes, row, name), roots) for name in contestants)))
     lines.append("| | **survived** | %s |" % " | ".join(
         "**%d of %d**" % totals(outcomes, name) for name in contestants))
     failed = [one for one in outcomes if one.survived is False]
@@ -125,13 +127,23 @@ def expected(row):
         call = ", and a person may be told of %s" % " or ".join(rule.causes) if rule.causes else ""
         return "well again within %d s%s" % (rule.bound, call)
     if rule.kind == "decided":
-        return "left alone"
-    return "one call for a person within %d s (%s), back within %d s of the cure" % (
-        rule.bound, " or ".join(rule.causes), rule.bound_after)
+        return "left alone for %d s" % rule.watch
+    alarm = rule.causes == ("alarm",)
+    serves = "" if rule.serves_within is None else "back within %d s, and " % rule.serves_within
+    return "%sone call for a person within %d s (%s), %s within %d s of the cure" % (
+        serves, rule.bound, "the alarm" if alarm else " or ".join(rule.causes), "well" if serves else "back",
+        rule.bound_after)
 
 
-def as_json(outcomes, head):
-    return json.dumps({"schema": 1, "head": head, "outcomes": [one._asdict() for one in outcomes]}, indent=1) + "\n"
+def as_json(outcomes, head, soaks=()):
+    return json.dumps({"schema": 1, "head": head, "outcomes": [one._asdict() for one in outcomes],
+                       "soaks": [one._asdict() for one in soaks]}, indent=1) + "\n"
+
+
+def soak_markdown(soaks, head):
+    """The soaks as a table."""
+    lines = [head, "", "| root | requests | seconds | missed | restarts | calls |", "|---|---|---|---|---|---|"]
+    return "\n".join(lines + ["| %s | %d | %d | %d | %d | %d |" % one for one in soaks]) + "\n"
 
 
 def _of(outcomes, row, contestant):

@@ -11,6 +11,7 @@ from citadel.rehearsal.machine import entry_command
 from host import GATEWAY, MOOD, OLLAMA, PRODUCTION, REDIS, Host, furnish, install_gateway, machine_of
 from injections import CONF, LOGS, UVICORN
 from survival.contestants import SETTINGS, START_TIMEOUT
+from survival.judge import Run
 from survival.observer import Observer
 
 WELL = 6.5                      # seconds for which all must have been well before a row begins
@@ -47,10 +48,35 @@ class World(Host):
                        if "[%s]\n" % section in text else text + "[%s]\n%s\n" % (section, line))
 
     def strike(self, unit):
-        """Kills the unit's main process; the row's seconds count from now, and not from the end of its injection."""
+        """Kills the unit's main process, which is the first harm; its PID."""
+        pid = self.pid(unit)
+        self.harm_begins()
         self.kill(unit)
+        return pid
+
+    def harm_begins(self):
+        """The row's seconds count from now, and not from the end of its injection."""
         self.struck = True
         self.observer.begin()
+
+    def run_of(self, unit):
+        """The newest run of a unit."""
+        return self._run(self._facts(unit))
+
+    def settled_run(self, unit):
+        """The same; None while systemd itself has still something in hand with it."""
+        facts = self._facts(unit)
+        if facts["ActiveState"] in ("activating", "deactivating") or facts["Job"] not in ("", "0"):
+            return None
+        return self._run(facts)
+
+    def _facts(self, unit):
+        answer = self.do("systemctl", "show", unit, "--property=ActiveState,MainPID,InvocationID,Job", timeout=30)
+        return dict({"Job": ""}, **dict(line.split("=", 1) for line in answer.out.splitlines() if "=" in line))
+
+    @staticmethod
+    def _run(facts):
+        return Run(int(facts["MainPID"]), facts["InvocationID"])
 
     def program(self, text):
         """Another program in uvicorn's place; `its_own_program` ends that."""
@@ -127,7 +153,10 @@ class World(Host):
             systemctl thaw %s
             systemctl stop 'stranger*.service' 'fault*.service' 'fault*.timer'
             systemctl start dbus.socket dbus.service
-            for place in 'logs %s' 'state /var/lib/citadel-recovery' 'journal /var/log/journal'; do
+            rm -f /usr/local/sbin/systemctl /run/fault-hold-*
+            grep -q '^journal tmpfs' /proc/mounts && { journalctl --relinquish-var; umount -l /var/log/journal
+                systemctl restart systemd-journald.service; journalctl --flush; }
+            for place in 'logs %s' 'state /var/lib/citadel-recovery'; do
                 grep -q "^$place tmpfs" /proc/mounts && umount -l ${place#* }
             done
             rm -rf /run/citadel/gateway.pid
