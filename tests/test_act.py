@@ -250,7 +250,8 @@ def ollama():
                 with connection:
                     question = connection.recv(65536).decode()
                     heard.append((question.partition(" HTTP")[0], question.partition("\r\n\r\n")[2]))
-                    body = json.dumps({"models": [{"name": name} for name in models]}) if "/api/ps" in question else "{}"
+                    loaded = {"models": [{"name": name} for name in models]}
+                    body = json.dumps(loaded if "/api/ps" in question else {})
                     connection.sendall(("HTTP/1.0 200 OK\r\n\r\n" + body).encode())
         threading.Thread(target=serve, daemon=True).start()
         yield "http://127.0.0.1:%d/api/version" % listener.getsockname()[1], heard, models

@@ -48,7 +48,8 @@ def never():
     ("service.log-20261123.xz", "service.log"), ("service.log.2026-11-23", "service.log"),
     ("service.log.2026-11-23_10-15", "service.log"), ("service.log-20261123-1700000000.gz", "service.log"),
     ("service.log.old", "service.log"), ("service.log.2026-11-23_10-15-30_123456", "service.log"),
-    ("service.log.20261123T101530", "service.log"), ("service.log.20261123101530", "service.log"), ("error.err.3", "error.err"), ("access.json.1.zst", "access.json"),
+    ("service.log.20261123T101530", "service.log"), ("service.log.20261123101530", "service.log"),
+    ("error.err.3", "error.err"), ("access.json.1.zst", "access.json"),
     ("service.log", None), ("service.log.gz", None), ("data.1", None), ("core.1234", None), ("passwd", None),
     ("service.log.1.bak", None), ("log.1", None), (".log.1", None), ("service.log.1\n", None), ("", None),
     ("service.logs.1", None), ("service.log.x1", None), ("service.log.٣", None)])
@@ -57,7 +58,7 @@ def test_rotated_names(name, log):
     assert (found and found.group("log")) == log
 
 
-@pytest.mark.parametrize("part", ["-20260101-1-1-1-1-1", "-20260101-1-1", "-20260101", "-1", ".1", ".log.1", "_1", ".old"])
+@pytest.mark.parametrize("part", ["-20260101-1-1-1-1-1", "-20260101-1-1", "-20260101", "-1", ".1", ".log.1", "_1"])
 def test_no_name_has_more_readings_than_one(part):
     """A file's owner chooses its name: some of 60 characters once took minutes."""
     name = "a.log" + part * (240 // len(part)) + "x"

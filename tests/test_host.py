@@ -281,6 +281,7 @@ HERE, EVERYWHERE, EVERYWHERE_6, THERE = "0100007F", "00000000", "0" * 32, "02000
     pytest.param([(HERE, 7), (THERE, 8)], [], 99, id="theirs is at 127.0.0.2"),
     pytest.param([(HERE, 8)], [(EVERYWHERE_6, 7)], 41, id="theirs is here, ours is on all of IPv6"),
     pytest.param([], [(EVERYWHERE_6, 7), (EVERYWHERE_6, 8)], 41, id="both on all of IPv6"),
+    pytest.param([(HERE, 9)], [(EVERYWHERE_6, 8)], 0, id="one is here that there was no time to find, and it may be ours"),
     pytest.param([(THERE, 8)], [], None, id="theirs is at 127.0.0.2, ours is not there"),
 ])
 @pytest.mark.skipif(sys.byteorder != "little", reason="written as on a little-endian machine")

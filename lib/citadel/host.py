@@ -34,10 +34,6 @@ _OCTAL = frozenset("01234567")
 _UNIT_SUFFIXES = (".service", ".scope", ".socket", ".mount", ".swap")
 
 
-_Listener = namedtuple("_Listener", "uid certain")
-_Listener.__doc__ = "Whose a socket is, and whether it has the address for certain: all of IPv6 may leave IPv4 out."
-
-
 class Mount(namedtuple("Mount", "point options type source super_options")):
     """One line of mountinfo (proc_pid_mountinfo(5)): the mount point, the file system, and both layers of options."""
 
@@ -190,32 +186,26 @@ def holder(port, control_group="", address="", proc=PROC):
     """Who listens on TCP `port`, or None for nobody.
 
     With several, one outside `control_group` comes before our own: a stranger is what the caller asks about. With an
-    `address` only listeners that may take it away count: on that very address, or on all; and where one of ours has it
-    for certain, nobody else has (the kernel lets none listen on top of it). Which process holds a socket is shown to
-    root alone; for others `pid` is 0, and the socket's `uid` is still true.
+    `address` only listeners that may take it away count: on that very address, or on all. Which process holds a socket
+    is shown to root alone; for others `pid` is 0, and the socket's `uid` is still true.
     """
     owners = _listeners(port, address, proc)
     if not owners:
         return None
-    ours = stranger = None
+    ours = None
     unseen = dict(owners)
     for pid, inode in _socket_holders(owners, proc):
         unseen.pop(inode, None)
         group = _control_group_of(pid, proc)
         if not group and not os.path.exists("%s/%d" % (proc, pid)):
             continue
-        found = _holder(port, pid, owners[inode].uid, group, proc)
+        found = _holder(port, pid, owners[inode], group, proc)
         if not is_within(group, control_group):
-            stranger = stranger or found
-            if not address:
-                return found
-        elif address and owners[inode].certain:
             return found
-        else:
-            ours = ours or found
-    if stranger is None and ours is None and unseen:
-        return _holder(port, 0, min(owner.uid for owner in unseen.values()), "", proc)
-    return stranger or ours
+        ours = ours or found
+    if ours is None and unseen:
+        return _holder(port, 0, min(unseen.values()), "", proc)
+    return ours
 
 
 def is_taken(address, port):
@@ -246,10 +236,14 @@ def _holder(port, pid, uid, group, proc):
 
 
 def _listeners(port, address, proc):
-    """{socket inode: _Listener} of the sockets that listen on `port`, from /proc/net/tcp and tcp6 (proc_pid_net(5))."""
+    """{socket inode: uid} of the sockets that listen on `port`, from /proc/net/tcp and tcp6 (proc_pid_net(5)).
+
+    One on all of IPv6 may or may not take an IPv4 address along; where another has that address, it does not: the kernel
+    would have let only one of them listen.
+    """
     wanted = _as_in_proc(address)
     own_table = "tcp6" if ":" in address else "tcp"
-    owners = {}
+    certain, doubtful = {}, {}
     for table in ("tcp", "tcp6"):
         try:
             with open("%s/self/net/%s" % (proc, table)) as lines:
@@ -260,10 +254,11 @@ def _listeners(port, address, proc):
                         break                           # the kernel lists all listening sockets before the others
                     place, _, digits = words[1].rpartition(":")
                     if int(digits, 16) == port and (not wanted or place in wanted or not place.strip("0")):
-                        owners[words[9]] = _Listener(int(words[7]), table == own_table or place in wanted)
+                        owners = certain if not wanted or table == own_table or place in wanted else doubtful
+                        owners[words[9]] = int(words[7])
         except (OSError, ValueError):
             continue
-    return owners
+    return certain or doubtful
 
 
 def _as_in_proc(address):
