@@ -45,7 +45,6 @@ ALERTMANAGER = 5.0                      # seconds that one pass may spend on all
 AGAIN = 60                              # seconds after which what fires is sent again, also within a pass
 AGAIN_SHARE = 0.5                       # seconds of ALERTMANAGER that this may take; its resolve_timeout is 5 min
 HELD = 330                              # seconds from what was told late to what follows it: > group_interval
-HELD_OPEN = 30                          # the same where the incident is open, and a person should know now
 RETRYING = 60                           # seconds that one pass may spend on alerts of earlier ones
 WALL = 5                                # seconds; wall(1) forks for a terminal that does not take the text
 CRIT, WARNING, NOTICE = 2, 4, 5
@@ -261,13 +260,14 @@ def send_to_alertmanagers(settings, store, now, run=run_program, letter=None, mo
 
 def _due(letters, burning, late, now):
     """The Letters for Alertmanager whose turn it is, one of each identity; those without a name are no letters but sent
-    again. Pure. While what follows an alert that was told late is held back, that alert is sent again, lest it ends."""
+    again. Pure. While what follows an alert that was told late is held back, that alert is sent again, lest it ends;
+    but what fires now is not held back, for a person should know."""
     due = {}
     for one in letters:
         identity = _identity(one.alert)
         told = late.get(identity)
         is_open = one.alert.kind == "firing" and one.alert.incident in burning
-        if told and age(told[0], now) < (HELD_OPEN if is_open else HELD):
+        if told and not is_open and age(told[0], now) < HELD:
             due.setdefault(identity, Letter("", told[1], ()) if told[1].kind == "firing" else None)
         else:
             due.setdefault(identity, one)
