@@ -293,6 +293,17 @@ def test_where_ours_listens_for_certain_nobody_has_taken_it(proc, tcp, tcp6, pid
     assert (found and found.pid) == pid
 
 
+def port_of_nobody():
+    """A port that is free, and is given to no client either: those, too, keep a server from an address."""
+    while True:
+        with socket.socket() as trial:
+            try:
+                trial.bind(("0.0.0.0", random.randrange(10000, 30000)))     # Linux' own clients begin at 32768
+                return trial.getsockname()[1]
+            except OSError:
+                continue
+
+
 @pytest.mark.parametrize("family, at, only_6, listens, taken", [
     pytest.param(socket.AF_INET, "127.0.0.1", None, True, True, id="on that address"),
     pytest.param(socket.AF_INET, "0.0.0.0", None, True, True, id="on all"),
@@ -311,8 +322,8 @@ def test_the_kernel_knows_whether_an_address_is_taken(family, at, only_6, listen
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if only_6 is not None:
             listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, only_6)
-        listener.bind((at, 0))
-        port = listener.getsockname()[1]
+        port = port_of_nobody()
+        listener.bind((at, port))
         if listens:
             listener.listen(1)
         assert host.is_taken("127.0.0.1", port) is taken
@@ -322,9 +333,7 @@ def test_the_kernel_knows_whether_an_address_is_taken(family, at, only_6, listen
 
 
 def test_looking_disturbs_no_server_that_starts_meanwhile():
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = port_of_nobody()
     child = os.fork()
     if child == 0:
         try:

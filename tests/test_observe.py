@@ -11,6 +11,7 @@ from citadel.commands import Answer
 from citadel.facts import Installed, Probe
 from citadel.observe import observe
 from citadel.settings import parse
+from test_host import port_of_nobody
 
 BLOCK = "Id=%s\nLoadState=loaded\nActiveState=active\nSubState=running\nResult=success\nFreezerState=running\n"
 
@@ -45,7 +46,7 @@ def stranger():
         server = socket.socket(family)
         if family == socket.AF_INET6:
             server.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-        server.bind((at, 0))
+        server.bind((at, port_of_nobody()))
         server.listen(1)
         children.append(os.fork())
         if not children[-1]:
