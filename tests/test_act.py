@@ -13,10 +13,11 @@ from citadel.act import Context, perform, verify
 from citadel.commands import Answer, Deadline
 from citadel.facts import Memory, Probe
 from citadel.plan import Step
+from test_host import port_of_nobody
 
 UNIT, OLLAMA = "citadel-gateway.service", "ollama.service"
-HEALTH = "http://127.0.0.1:8002/health"
-SETTINGS = settings_file.parse("", "citadel.conf")
+HEALTH = "http://127.0.0.1:%d/health" % port_of_nobody()
+SETTINGS = settings_file.parse("[service %s]\nhealth = %s\n" % (UNIT, HEALTH), "citadel.conf")
 
 RUNNING = dict(ActiveState="active", SubState="running", Result="success", MainPID="10", InvocationID="aaa", Job="",
                ControlGroup="/system.slice/x", LoadState="loaded", RestartUSec="5s", FreezerState="running",
@@ -153,6 +154,15 @@ def test_no_process_outside_the_unit_is_ever_killed(pid, group, why):
     assert why in act.kill_verified(pid, group)
 
 
+@pytest.mark.parametrize("target, state, outcome", [
+    (UNIT, "disabled", "failed"), (UNIT, "masked", "failed"), (UNIT, "enabled", "ok"), (OLLAMA, "disabled", "ok"),
+    (OLLAMA, "masked", "failed")])
+def test_what_a_person_has_taken_out_of_service_meanwhile_is_not_started(target, state, outcome):
+    world = World({0: dict(DEAD, UnitFileState=state), 1: dict(ANEW, UnitFileState=state)})
+    assert perform(step("start", target), world.context()).outcome == outcome
+    assert bool(world.asked) == (outcome == "ok")
+
+
 # --- verify
 
 @pytest.mark.parametrize("script, probes, outcome, detail, least, most", [
@@ -179,6 +189,17 @@ def test_well_is_what_lasts_and_answers(script, probes, outcome, detail, least, 
     found = verify(UNIT, world.context())
     assert found.outcome == outcome and detail in found.detail
     assert least <= found.seconds <= most
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="who holds a port is shown to root alone")
+def test_a_strangers_good_answer_is_not_the_units():
+    """A unit that is active and does not listen yet, and somebody else does: this test."""
+    address = HEALTH.split("/")[2].split(":")
+    with socket.socket() as stranger:
+        stranger.bind((address[0], int(address[1])))
+        stranger.listen(1)
+        found = verify(UNIT, World({0: RUNNING}, {0: "ok"}).context())
+    assert found.outcome == "failed" and "(PID %d), and not by it" % os.getpid() in found.detail
 
 
 # --- waiting

@@ -37,6 +37,22 @@ def test_a_hundred_services_that_are_well_are_one_question():
     assert len(probed) == 1 and len(probed[0]) == 101, "and redis, which all of them need, is asked once"
 
 
+@pytest.mark.parametrize("age, looked", [(5, True), (119, True), (121, False)])
+def test_while_a_service_may_not_listen_yet_its_port_is_looked_at(age, looked):
+    """What answers there may be a stranger."""
+    words = []
+
+    def run(argv, timeout, **how):
+        words.append(argv[1])
+        return Answer(argv, 0, BLOCK % "s.service" + "ActiveEnterTimestampMonotonic=%d\n" % ((1000 - age) * 10 ** 6), "",
+                      0.01, False)
+
+    settings = parse("[service s.service]\nhealth = http://127.0.0.1:9/\ndepends =\nsettings =\n", "citadel.conf")
+    observe(settings, run=run, ask=lambda targets, timeout: {one: Probe(one, "ok") for one in targets},
+            now=lambda: Now(1000.0, 1000.0, 1000.0, "b"), installation=Installed)
+    assert ("is-system-running" in words) is looked
+
+
 @pytest.fixture
 def stranger():
     """Starts a process that listens at an address, on any port; gives that port."""

@@ -9,6 +9,7 @@ from collections import namedtuple
 
 from citadel import cleanup, drill, host, ollama, systemctl
 from citadel.errors import CitadelError
+from citadel.observe import port_holder
 from citadel.plan import Step
 from citadel.report import plural, printable, size, span
 from citadel.setting_values import address
@@ -66,7 +67,14 @@ def _start(step, context, end):
     before = _look(step.target, context)
     if before.active == "active" and not before.job:
         return SKIPPED, "it is active already", {}
+    if "masked" in (before.load, before.unit_file) or before.unit_file == "disabled" and _is_a_service(step, context):
+        return FAILED, "a person has taken it out of service meanwhile", {}
     return _watch(before, systemctl.start(step.target, run=context.run), context, end)
+
+
+def _is_a_service(step, context):
+    """One of those that are kept alive; a dependency that is disabled may well be started by hand."""
+    return context.settings.service(step.target) is not None
 
 
 def _restart(step, context, end):
@@ -337,7 +345,7 @@ def _verify(name, context, end):
             why = _not_answering(target, context, end)
             run, since = ("", 0.0) if why else (unit.invocation or "?", looked)
         elif looked - since > max(LASTS, RESTART_SEC if unit.restart_sec is None else unit.restart_sec):
-            why = _not_answering(target, context, end)
+            why = _not_answering(target, context, end) or _answered_for(unit, context)
             same = _look(name, context).invocation == unit.invocation
             if not why and same:
                 return OK, "the same run for %s%s" % (span(looked - since), ", and it answers" if target else ""), {
@@ -357,6 +365,15 @@ def _not_running(unit):
         return "it failed: " + _end_of(unit)
     frozen = ", " + unit.freezer if unit.freezer not in ("running", "") else ""
     return "it is %s (%s)%s" % (unit.active, unit.sub, frozen)
+
+
+def _answered_for(unit, context):
+    """Why the good answer was not the unit's own, or "": it may not listen yet, and a stranger may."""
+    wanted = context.settings.service(unit.name)
+    holder = port_holder(wanted, unit.control_group) if wanted is not None else None
+    if holder is None or not holder.pid or host.is_within(holder.control_group, unit.control_group):
+        return ""
+    return "port %d is answered by %s (PID %d), and not by it" % (holder.port, holder.command or "a process", holder.pid)
 
 
 def _not_answering(target, context, end):

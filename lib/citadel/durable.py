@@ -151,7 +151,7 @@ class Directory:
         base = self.open()
         parent, _, last = name.rpartition("/")
         numbers = sorted(int(entry.rpartition("-")[2]) for entry in self.names(parent)
-                         if entry.startswith(last + ".corrupt-") and entry.rpartition("-")[2].isdigit())
+                         if entry.startswith(last + ".corrupt-") and entry.rpartition("-")[2].isdecimal())
         new = "%s.corrupt-%d" % (name, numbers[-1] + 1 if numbers else 1)
         try:
             os.replace(name, new, src_dir_fd=base, dst_dir_fd=base)
@@ -244,4 +244,4 @@ def _sync_directory(base, inside):
 
 def _alive(words):
     """Whether the process whose number stands in a temporary file's name still runs (reused numbers: kept longer)."""
-    return bool(words) and words[0].isdigit() and os.path.exists("/proc/" + words[0])
+    return bool(words) and words[0].isdecimal() and os.path.exists("/proc/" + words[0])

@@ -462,7 +462,7 @@ def _journal_as_json(call, unit, lines, since, until):
     rows = []
     for entry in journalctl.parse_entries(answer.out):
         stamp = journalctl.text(entry, "__REALTIME_TIMESTAMP")
-        rows.append({"time": utc_time(int(stamp) / 1e6) if stamp.isdigit() else None,
+        rows.append({"time": utc_time(int(stamp) / 1e6) if stamp.isdecimal() else None,
                      "priority": journalctl.priority(entry), "pid": journalctl.text(entry, "_PID"),
                      "identifier": printable(journalctl.text(entry, "SYSLOG_IDENTIFIER")),
                      "text": printable(journalctl.text(entry, "MESSAGE"), 8192)})
@@ -623,7 +623,7 @@ def _login_uid():
             text = file.read().strip()
     except OSError:
         return None
-    return int(text) if text.isdigit() and text != "4294967295" else None
+    return int(text) if text.isdecimal() and text != "4294967295" else None
 
 
 def _say_maintenance(call, found, sentence):

@@ -248,7 +248,7 @@ def _counted(state):
     found = {}
     for line in notes.read(state, RESTARTS).splitlines():
         words = line.split()
-        if len(words) == 3 and words[1].isdigit() and words[2].isdigit():
+        if len(words) == 3 and words[1].isdecimal() and words[2].isdecimal():
             found[words[0]] = int(words[1]), int(words[2])
     return found
 

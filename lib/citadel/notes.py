@@ -36,4 +36,4 @@ def spooled(directory):
 def dropped(directory):
     """How many alerts found the spool full."""
     words = read(directory, DROPPED).strip()
-    return int(words) if words.isdigit() else 0
+    return int(words) if words.isdecimal() else 0

@@ -36,11 +36,14 @@ def observe(settings, run=commands.run, ask=probes.ask, now=clock.now, stop_note
     answers = _probe_all(settings, ask, pause)
     moment = now()
     services = tuple(_first_look(wanted, settings, units, answers) for wanted in settings.services)
-    if any(not _plainly_well(service) for service in services) and not unanswered:
+    starts = {wanted.unit: wanted.start_timeout for wanted in settings.services}
+    doubtful = {service.unit.name for service in services if not _plainly_well(service) or _is_young(
+        service.unit, moment, starts[service.unit.name])}
+    if doubtful and not unanswered:
         try:
             state = systemctl.system_state(run=run)
             jobs = systemctl.job_types(run=run) if any(unit.job for unit in units.values()) else {}
-            services = tuple(service if _plainly_well(service) else
+            services = tuple(service if service.unit.name not in doubtful else
                              _second_look(service, wanted, settings, jobs, moment, run, stop_note)
                              for service, wanted in zip(services, settings.services))
         except CannotLook as error:
@@ -120,6 +123,12 @@ def _plainly_well(service):
             and all(_runs_and_answers(dependency.unit, dependency.probe) for dependency in service.dependencies))
 
 
+def _is_young(unit, moment, start_timeout):
+    """Whether it may not listen yet, so that what answers at its port may be a stranger."""
+    return (unit.active == "active" and bool(unit.active_enter)
+            and moment.monotonic - unit.active_enter < start_timeout)
+
+
 def _runs_and_answers(unit, probe):
     return (unit.active == "active" and unit.freezer in ("", "running") and not unit.job
             and probe.outcome in ("ok", "none"))
@@ -133,7 +142,7 @@ def _second_look(service, wanted, settings, jobs, moment, run, stop_note):
         last_job=journalctl.last_job(unit.name, moment, run=run),
         lines=journalctl.last_lines(unit.name, unit.invocation, LINES, moment, run=run),
         stop=stop_note(unit.name),
-        holder=_port_holder(wanted, unit.control_group),
+        holder=port_holder(wanted, unit.control_group),
         pid_files=tuple(found for found in (host.pid_file(path, unit.control_group) for path in wanted.pid_files)
                         if found != PidFile(path=found.path)),
         stopped_pids=host.stopped(unit.control_group) if unit.control_group else (),
@@ -141,7 +150,7 @@ def _second_look(service, wanted, settings, jobs, moment, run, stop_note):
         settings=_settings_problems(wanted, settings, run))
 
 
-def _port_holder(wanted, control_group):
+def port_holder(wanted, control_group):
     """Who holds the service's port at the address at which it is asked. A stranger who holds the same port elsewhere
     (127.0.0.2, ::1) is in nobody's way: while none of ours listens, only one with whom a bind fails is named."""
     if not wanted.port:

@@ -156,14 +156,14 @@ def _ours_first(values, shown):
 def _time(key, text):
     if key == "CPUQuota" and text.endswith("%"):
         return float(text[:-1]) / 100           # systemd shows it as CPU time in each second
-    return float(text) if text.isdigit() else seconds(text)
+    return float(text) if text.isdecimal() else seconds(text)
 
 
 def _bytes(text):
     if text == "infinity":
         return float("inf")
     number, factor = (text[:-1], _SUFFIXES[text[-1]]) if text[-1:] in _SUFFIXES else (text, 1)
-    return int(number) * factor if number.isdigit() else None
+    return int(number) * factor if number.isdecimal() else None
 
 
 def _bare(command):

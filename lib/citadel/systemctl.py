@@ -116,7 +116,7 @@ def seconds(span):
 
 def _whole(text):
     """A whole number as `show` prints it; None for "[not set]", "infinity" and UINT64_MAX, which say "no value"."""
-    if not text or not text.isdigit() or len(text) > 20 or text == "18446744073709551615":
+    if not text or not text.isdecimal() or len(text) > 20 or text == "18446744073709551615":
         return None
     return int(text)
 
@@ -146,7 +146,7 @@ def job_types(run=run_program):
     if not answer.ok:
         raise CannotLook("systemd does not answer: " + answer.complaint())
     rows = (line.split() for line in answer.out.splitlines())
-    return {row[1]: row[2] for row in rows if len(row) >= 4 and row[0].isdigit()}
+    return {row[1]: row[2] for row in rows if len(row) >= 4 and row[0].isdecimal()}
 
 
 def version(run=run_program):
