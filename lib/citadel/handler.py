@@ -176,7 +176,7 @@ def carry_out(planned, finding, settings, store, world, deadline):
     """Performs a plan's steps in their order, and verifies; what fails ends the attempt, for the look that follows
     knows more than the plan did. So does a maintenance that has begun meanwhile."""
     context = act.Context(world.run, world.ask, lambda: world.now().monotonic, world.sleep, settings, store, deadline)
-    outcomes = []
+    outcomes, incident = [], store.history(finding.unit).incident
     for step in planned.steps:
         if step.do == "escalate":
             outcome = call_a_person(step, finding, settings, store, world)
@@ -187,14 +187,14 @@ def carry_out(planned, finding, settings, store, world, deadline):
         else:
             outcome = world.perform(step, context)
         outcomes.append(outcome)
-        record(outcome, finding, planned, store)
+        record(outcome, finding, planned, incident, store)
         if outcome.outcome == act.FAILED and (step.do not in MAY_FAIL or store.maintenance()):
             break
     else:
         if planned.verdict == ACT and any(step.target == finding.unit and step.do in ("start", "restart", "thaw")
                                           for step in planned.steps):
             outcomes.append(world.verify(finding.unit, context))
-            record(outcomes[-1], finding, planned, store)
+            record(outcomes[-1], finding, planned, incident, store)
     return outcomes
 
 
@@ -232,9 +232,8 @@ def count(finding, planned, settings, store):
     return store.count_attempt(finding.unit, what, planned.level, settings.recovery.window)
 
 
-def record(outcome, finding, planned, store):
-    incident = store.history(finding.unit).incident
-    if incident:
+def record(outcome, finding, planned, incident, store):
+    if incident and store.history(finding.unit).incident:       # that it was closed is no step of it
         store.append(incident, outcome_as_data(outcome))
     alerts.journal("step", "%s %s: %s, %s" % (outcome.step.do, outcome.step.target, outcome.outcome, outcome.detail
                                               or report.span(outcome.seconds)),
