@@ -342,7 +342,7 @@ def _verify(name, context, end):
             run = ""
         elif unit.invocation != run or not run:
             runs.add(unit.invocation)
-            why = _not_answering(target, context, end)
+            why = _not_answering(target, context, end) or _answered_for(unit, context)
             run, since = ("", 0.0) if why else (unit.invocation or "?", looked)
         elif looked - since > max(LASTS, RESTART_SEC if unit.restart_sec is None else unit.restart_sec):
             why = _not_answering(target, context, end) or _answered_for(unit, context)
