@@ -5,8 +5,8 @@ import pytest
 from citadel import diagnose as doctor
 from citadel.diagnose import ACTIVE, DEAF, DOWN, FROZEN, PASSING, RESTARTING, RUNNING, SERVING, STARTING, STOPPING
 from citadel.diagnose import UNKNOWN, Marks, diagnose
-from citadel.facts import (Dependency, Disk, Facts, Holder, Host, Installed, Job, Line, Memory, Probe, Problem,
-                           Service, Stop, Unit)
+from citadel.facts import (Dependency, Disk, Facts, Holder, Host, Installed, Job, Line, Memory, PidFile,
+                           Probe, Problem, Service, Stop, Unit)
 from citadel.settings import parse
 
 NOW = 10000.0
@@ -111,6 +111,9 @@ FOUND = [
     pytest.param(service(gone(load="bad-setting"), "refused"), None, "unit.changed",
                  "/usr/local/lib/systemd/system/" + GATEWAY, DOWN, "cannot load",
                  id="a unit file that systemd refuses"),
+    pytest.param(service(CRASHED, "refused", pid_files=(PidFile("/run/citadel/gateway.pid", 4711, "dead"),)), None,
+                 "gateway.crashed", GATEWAY, DOWN, "/run/citadel/gateway.pid is left of an earlier run: it names PID 4711, "
+                 "which is gone", id="a stale PID file is part of the evidence"),
     pytest.param(service(EXITED_EARLY, "refused", settings=(YAML_PROBLEM,)), None, "config.invalid", YAML, DOWN,
                  YAML + ":7: port: is 8003", id="wrong settings and a run that ended before it got going"),
     pytest.param(service(unit(), "timeout", settings=(YAML_PROBLEM,),

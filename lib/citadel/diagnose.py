@@ -441,7 +441,7 @@ def _ended(seen):
     coming = "; systemd is restarting it" if manner else ""
 
     def cause(kind, why):
-        return Cause("gateway." + kind, why + coming, unit.name, True, manner)
+        return Cause("gateway." + kind, why + _left_behind(service) + coming, unit.name, True, manner)
 
     if seen.condition == DOWN:
         who, why = _who_stopped(service, host)
@@ -464,6 +464,14 @@ def _ended(seen):
     return Cause("unknown", "%s is not running, and nothing on record says why: nobody stopped it, it did not fail, "
                  "and it has not been started since %s" % (unit.name, "the host booted" if not unit.active_exit else
                                                            "its last run"), unit.name)
+
+
+def _left_behind(service):
+    """A PID file that an earlier run has left: some programs do not start beside one."""
+    stale = [one for one in service.pid_files if one.state in ("dead", "stranger")]
+    return "; %s is left of an earlier run: it names PID %d, %s" % (
+        printable(stale[0].path, 120), stale[0].pid, "which is gone" if stale[0].state == "dead" else
+        "which is no process of it") if stale else ""
 
 
 # --- who stopped it ---------------------------------------------------------------------------------------------------

@@ -99,9 +99,9 @@ Dependency = _record(
 Service = _record(
     "Service",
     """A service and all that it leans on. `oom_kills` counts kernel OOM kills in its newest run; `stopped_pids` are
-    its processes in state T (SIGSTOP); `leftovers` are stale temporary files that a cleaning would remove.""",
+    its processes in state T (SIGSTOP).""",
     unit=Unit(), probe=Probe(), dependencies=(), last_job=Job(), stop=Stop(), lines=(), holder=None, port=0,
-    pid_files=(), leftovers=(), stopped_pids=(), oom_kills=0, settings=(), slow_after=None)
+    pid_files=(), stopped_pids=(), oom_kills=0, settings=(), slow_after=None)
 
 Host = _record(
     "Host",

@@ -65,7 +65,7 @@ SETTINGS = (
 
     Row("recovery", "attempts", "5", whole(1, 50),
         "So many attempts on a service within window, every start, restart and reset-failed counted; then a person "
-        "is called."),
+        "is called. One of them is held back, for when the record of the others is lost."),
     Row("recovery", "window", "30min", duration(60, 86400),
         "The span of time for which attempts is the limit."),
     Row("recovery", "attempts_per_level", "1", whole(1, 5),
