@@ -9,7 +9,7 @@ from collections import namedtuple
 
 import pytest
 
-from citadel import alertmanager, alerts, gate, notes, receivers as receivers_room, settings as settings_file
+from citadel import alertmanager, alerts, gate, metrics, notes, receivers as receivers_room, settings as settings_file
 from citadel.clock import Now
 from citadel.commands import TIMED_OUT, Answer, run as run_program
 from citadel.facts import Probe, Stop
@@ -558,6 +558,53 @@ def test_an_alert_that_version_1_0_has_kept_goes_to_the_hook(store, journald, ho
     up = receivers()
     alerts.send_spooled(settings(command=hook.command, urls=(up.url,)), store)
     assert len(hook.heard()) == 1 and up.heard == [] and notes.spooled(store.files.path) == 0
+
+
+# --- within a pass
+
+@pytest.fixture
+def story(tmp_path):
+    """A whole pass of the real handler on the host of test_histories, where the gateway has crashed."""
+    from test_histories import Journald, Story
+    before, alerts.JOURNAL = alerts.JOURNAL, str(tmp_path / "journal")
+    listener = Journald(alerts.JOURNAL)
+    made = Story(4, str(tmp_path), listener, limits="", second=False)
+    made.world.breaks("crash")
+    yield made
+    alerts.JOURNAL = before
+    listener.socket.close()
+
+
+def test_a_pass_that_lasts_sends_again_what_fires(story, receivers, monkeypatch):
+    """Else Alertmanager would end it after 5 min, in the middle of a pass that may take 9."""
+    up = receivers()
+    monkeypatch.setattr(alerts, "AGAIN", 0)
+    story.settings = settings_file.parse("[alertmanager]\nurls = %s\n[metrics]\ndirectory =\n" % up.url, "x")
+    store = story.record.store(story.world.clock)
+    alerts._note_firing(alerts.Alert("firing", "other.service", "port.taken", "x", "", "20270115T080000-1", "h", 1.0,
+                                     None, "critical"), store)
+    during = []
+    perform = story.handed_in.perform
+    story.handed_in = story.handed_in._replace(perform=lambda *how: during.append(len(up.heard)) or perform(*how))
+    assert story.recovery_pass("on-failure")
+    assert during and during[0] >= 1, "before the first step"
+    assert posted(up)[0] == [("firing", "20270115T080000-1")] and during[-1] > during[0], "and again between attempts"
+
+
+def test_the_record_is_in_prometheus_before_the_first_step(story, tmp_path):
+    """For the pass may end the incident that it began before anybody has looked."""
+    textfiles, seen = tmp_path / "textfiles", []
+    textfiles.mkdir(mode=0o755)
+    story.settings = settings_file.parse("[metrics]\ndirectory = %s\n" % textfiles, "x")
+    perform = story.handed_in.perform
+
+    def look(*how):
+        seen.append((textfiles / metrics.RECORD).read_text())
+        return perform(*how)
+    story.handed_in = story.handed_in._replace(perform=look)
+    assert story.recovery_pass("on-failure")
+    assert 'citadel_incident_open{unit="%s"} 1\n' % UNIT in seen[0]
+    assert 'citadel_incident_cause{unit="%s",cause="gateway.' % UNIT in seen[0]
 
 
 # --- what root does not run
