@@ -295,6 +295,16 @@ def test_a_dead_name_leaves_the_others_their_time(receiver):
                                               urls[2]: "the name c.dead is not known", urls[3]: ""}
 
 
+def test_many_dead_names_take_no_more_time_than_one():
+    def run(argv, timeout):
+        time.sleep(timeout)
+        return Answer(argv, TIMED_OUT, "", "", timeout, False)
+    started = time.monotonic()
+    urls = ["http://am%d.dead" % number for number in range(100)]
+    assert set(tell(urls, seconds=0.5, run=run)) == set(urls)
+    assert time.monotonic() - started < 1
+
+
 def test_once_one_has_taken_it_the_others_have_a_second(receiver):
     up, silent = receiver(says(TAKEN)), receiver(lambda connection, over: over.wait(30))
     started = time.monotonic()

@@ -1,5 +1,6 @@
 """Alerts: to whom, once an incident, at least once to the hook, and what a journal entry looks like on the wire."""
 
+import io
 import json
 import os
 import socket
@@ -9,12 +10,13 @@ from collections import namedtuple
 
 import pytest
 
-from citadel import alertmanager, alerts, gate, metrics, notes, receivers as receivers_room, settings as settings_file
+from citadel import alertmanager, alerts, gate, manager, metrics, notes, settings as settings_file
 from citadel.clock import Now
 from citadel.commands import TIMED_OUT, Answer, run as run_program
 from citadel.facts import Probe, Stop
 from citadel.incidents import Store
 from citadel.plan import Step
+from citadel.receivers import untrusted
 from test_alertmanager import Receiver
 
 UNIT = "citadel-gateway.service"
@@ -611,26 +613,26 @@ def test_the_record_is_in_prometheus_before_the_first_step(story, tmp_path):
 
 def test_a_hook_must_be_root_s_alone(tmp_path):
     uid, hook = os.geteuid(), tmp_path / "hook"
-    assert "No such file" in receivers_room.untrusted(str(hook), uid)
-    assert "absolute" in receivers_room.untrusted("hook", uid)
+    assert "No such file" in untrusted(str(hook), uid)
+    assert "absolute" in untrusted("hook", uid)
     hook.write_text("#!/bin/sh\n")
-    assert "not executable" in receivers_room.untrusted(str(hook), uid)
+    assert "not executable" in untrusted(str(hook), uid)
     hook.chmod(0o755)
-    assert receivers_room.untrusted(str(hook), uid) == ""
+    assert untrusted(str(hook), uid) == ""
     hook.chmod(0o775)
-    assert "written by others" in receivers_room.untrusted(str(hook), uid)
+    assert "written by others" in untrusted(str(hook), uid)
     hook.chmod(0o755)
     tmp_path.chmod(0o777)
-    assert "written by others" in receivers_room.untrusted(str(hook), uid)
+    assert "written by others" in untrusted(str(hook), uid)
     tmp_path.chmod(0o755)
     link = tmp_path / "link"
     link.symlink_to(hook)
-    assert "no regular file" in receivers_room.untrusted(str(link), uid)
+    assert "no regular file" in untrusted(str(link), uid)
     (tmp_path / "folder").symlink_to(tmp_path)
-    assert "no directory" in receivers_room.untrusted(str(tmp_path / "folder" / "hook"), uid)
+    assert "no directory" in untrusted(str(tmp_path / "folder" / "hook"), uid)
     if uid == 0:
         os.chown(str(hook), 65534, 65534)
-        assert "uid 65534" in receivers_room.untrusted(str(hook))
+        assert "uid 65534" in untrusted(str(hook))
 
 
 @pytest.mark.parametrize("text, spoil, says", [
@@ -670,6 +672,14 @@ def test_a_check_says_who_would_not_hear_a_call(store, text, spoil, says):
         shutil.rmtree(place)
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root is told what root may not trust")
+def test_config_check_says_it_too(tmp_path, capsys):
+    conf, out = tmp_path / "citadel.conf", io.StringIO()
+    conf.write_text("[hook]\ncommand = /nonexistent/hook\n")
+    assert manager.main(["config", "--check", str(conf)], out) == 0 and out.getvalue().endswith(" is valid\n")
+    assert "warning: the hook is not run: /nonexistent/hook: No such file" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("cause, words", [
     ("dependency.ollama.down", "comes back by itself"), ("dependency.redis.missing", "install"),
     ("gateway.crash-loop", "read the log"), ("disk.full", "make room"), ("unknown", "explain")])
@@ -707,6 +717,34 @@ def test_what_the_gate_does_not_let_pass_is_told_before_it_is_done(stop, outcome
     assert [one[0] for one in told] == ([event] if event else []) and all(says in one[1] for one in told)
     acted = [before for word, before in calls if word in ("start", "stop")]
     assert all(before == told for before in acted) and bool(acted) == bool(event)
+
+
+# --- the journal
+
+BY_A_PERSON = {"maintenance-on", "maintenance-off", "reset"}       # tests/live/test_monitoring.py does it
+
+
+def test_every_event_is_written_by_some_pass(tmp_path):
+    """Or it would be explained by the catalog and waited for by an administrator in vain; the gate's are seen above."""
+    from test_histories import Journald, play
+
+    class Listener(Journald):
+        events = set()
+
+        def entries(self):
+            found = super().entries()
+            self.events.update(event for event, _, _ in found)
+            return found
+    before, alerts.JOURNAL = alerts.JOURNAL, str(tmp_path / "journal")
+    listener, wanted = Listener(alerts.JOURNAL), set(alerts.EVENTS) - BY_A_PERSON - {"gate-refused", "gate-taken-back"}
+    try:
+        for seed in range(40):
+            if listener.events != wanted:
+                play(seed, listener)
+    finally:
+        alerts.JOURNAL = before
+        listener.socket.close()
+    assert listener.events == wanted
 
 
 # --- the journal catalog

@@ -154,7 +154,10 @@ def look_up(hosts, end, run, monotonic=time.monotonic):
     end = min(end, monotonic() + LOOKUP)
     names = sorted(hosts - set(found))
     for number, name in enumerate(names):
-        answer = run(["getent", "ahosts", name], max(0.05, (end - monotonic()) / (len(names) - number)))
+        left = end - monotonic()
+        if left <= 0:
+            break
+        answer = run(["getent", "ahosts", name], max(0.05, left / (len(names) - number)))
         words = [line.split()[0] for line in answer.out.splitlines() if line.strip()]
         found[name] = list(dict.fromkeys(word for word in words if is_address(word))) if answer.ok else []
     return found
