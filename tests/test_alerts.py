@@ -152,6 +152,23 @@ def test_a_hook_that_hangs_is_waited_for_once_a_pass(store, journald, tmp_path, 
     assert log.read_text() == ".\n" * 2, "and the next pass tries again"
 
 
+def test_a_hook_that_is_slow_is_given_a_minute_in_the_middle_of_a_pass(store, journald, tmp_path, monkeypatch):
+    """What is left goes to it when no service waits for us any more."""
+    monkeypatch.setattr(alerts, "untrusted", lambda path: "")
+    monkeypatch.setattr(alerts, "RETRYING", 0.5)
+    slow, log = tmp_path / "hook", tmp_path / "log"
+    slow.write_text("#!/bin/sh\nsleep 0.3\necho . >>%s\n" % log)
+    slow.chmod(0o755)
+    to, said = settings(command=str(slow)), []
+    for number in range(1, 4):
+        unit = "service%d.service" % number
+        said.append(alerts.escalate(STEP._replace(target=unit), FINDING._replace(unit=unit),
+                                    store.open_incident(unit, FINDING.cause, FINDING.because), to, store, NOW).detail)
+    assert said[:2] == ["told: journal; hook"] * 2 and "hook: its turn is at the end of the pass" in said[2]
+    alerts.send_spooled(to, store)
+    assert log.read_text() == ".\n" * 3 and notes.spooled(store.files.path) == 0
+
+
 def test_what_the_hook_has_not_heard_delays_no_other_service_s_call(store, journald, hook):
     """The new one goes at once, the older one has its turn when the pass ends."""
     to, other = settings(command=hook.command), "other.service"

@@ -211,7 +211,9 @@ def _to_hook_in_its_turn(letter, kept, settings, store, run):
     if kept and any("hook" in one.waiting and one.alert.unit == letter.alert.unit and one.name != letter.name
                     for one in letters_in(store)):
         return "what it was not told before goes first"
-    if kept and (course.hook_failed or course.hook_seconds >= RETRYING):
+    if kept and course.hook_failed:
+        return "it failed before in this pass"
+    if kept and course.hook_seconds >= RETRYING:
         return "its turn is at the end of the pass"
     began = time.monotonic()
     why = _to_hook(letter.alert, settings, run)
