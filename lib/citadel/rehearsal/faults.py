@@ -7,13 +7,19 @@ import time
 from collections import namedtuple
 
 from citadel.errors import CitadelError
-from citadel.rehearsal.stage import GATEWAY, OLLAMA, SETTINGS
+from citadel.rehearsal.stage import GATEWAY, OLLAMA, SETTINGS, STRANGER
 
-PATTERN = "uvicorn.*citadel_llm.api.gateway"
 BROKEN_OLLAMA = """[Service]
 ExecStart=
 ExecStart=/bin/sh -c 'echo "Error: CUDA error: out of memory" >&2; exit 1'
 Restart=on-failure
+"""
+LISTENS = """import socket, time
+server = socket.socket()
+server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+server.bind(("127.0.0.1", 8002))
+server.listen(100)
+time.sleep(1000)
 """
 SHORT_OF_A_PASS = 12    # seconds that systemd gets to do it alone, where it can, before cron's check would look
 
@@ -78,17 +84,6 @@ def a_pass_brings_it_back(stage, before, fault):
     return "found and restarted by a recovery pass"
 
 
-def only_the_dependency_returns(stage, before, fault):
-    """The dependency is back with a new process, and the gateway answers, whether or not it was taken along."""
-    old = stage.pid_before
-    stage.listen(patience=0)
-    new = stage.machine.wait_for(lambda: {stage.unit(stage.redis).main_pid} - {0, old}, fault.bound,
-                                 stage.redis + " to return", pause=0.1)
-    after = stage.wait_until_healthy(fault.bound)
-    return "redis is back (PID %d is now %d), the gateway %s" % (
-        old, new.pop(), "ran on" if after.invocation == before.invocation else "is back, too")
-
-
 def is_named_then_comes_back_when_repaired(stage, before, fault):
     """While Ollama cannot start, a pass names it; when a person has repaired it, the gateway returns."""
     stage.machine.wait_for(lambda: stage.unit(OLLAMA).exec_code == "exited", 30, "Ollama to fail by itself", pause=0.1)
@@ -145,14 +140,23 @@ def is_named_and_not_restarted(stage, before, fault):
     return "named with file and line, back when it was mended"
 
 
+def is_named_and_let_be(stage, before, fault):
+    """A stranger on its port is named, and neither killed nor started against; when he has gone, it comes back."""
+    stage.wait_for_state(("failed",), 90)
+    stage.listen()
+    stage.recover()
+    if stage.unit(STRANGER).active != "active":
+        raise CitadelError("the stranger was ended")
+    stage.inside(["systemctl", "stop", "--", STRANGER], 10)
+    stage.recover(wait=False)
+    stage.wait_until_healthy(fault.bound, unlike=before.invocation)
+    return "the stranger was named and let be; back when he had gone"
+
+
 # --- how it is broken
 
 def kill_gateway(stage):
     stage.kill_main(GATEWAY)
-
-
-def pkill_gateway(stage):
-    stage.inside(["pkill", "-f", PATTERN], 10)
 
 
 def kill_ollama(stage):
@@ -164,19 +168,17 @@ def break_ollama(stage):
     stage.kill_main(OLLAMA)
 
 
-def kill_redis(stage):
-    stage.pid_before = stage.main_pid(stage.redis)
-    stage.kill_main(stage.redis)
+def stop_processes_of(unit):
+    return lambda stage: stage.inside(["kill", "-STOP"] + stage.processes(unit), 10)
 
 
-def stop_its_processes(stage):
-    stage.inside(["kill", "-STOP"] + stage.processes(GATEWAY), 10)
-
-
-def shorten_its_start_time(stage):
-    """A gateway that answers badly just after its start counts as starting for two minutes; here, for ten seconds."""
-    stage.set_option("[service %s]" % GATEWAY, "start_timeout = 10")
-    stage.machine.wait_for(lambda: time.monotonic() - stage.unit().active_enter > 11, 12, "the start to be over", 0.5)
+def shorten_start_time_of(unit, section):
+    """What answers badly just after its start counts as starting for a minute or two; here, for ten seconds."""
+    def prepare(stage):
+        stage.set_option(section, "start_timeout = 10")
+        stage.machine.wait_for(lambda: time.monotonic() - stage.unit(unit).active_enter > 11, 12,
+                               "the start to be over", 0.5)
+    return prepare
 
 
 def answer_500(stage):
@@ -189,6 +191,12 @@ def use_up_starts(stage):
     for _ in range(6):
         stage.inside(["systemctl", "restart", "--", GATEWAY], 60)
     stage.wait_until_healthy(30)
+
+
+def take_its_port(stage):
+    """A stranger is quicker than systemd's next start of the gateway."""
+    stage.kill_main(GATEWAY)
+    stage.inside(["systemd-run", "--quiet", "--unit=" + STRANGER, stage.python(), "-IS", "-c", LISTENS], 10)
 
 
 def crash_at_start(stage):
@@ -208,16 +216,17 @@ def contradict_the_unit(stage):
 FAULTS = (
     Fault("gateway-killed", "the gateway's main process gets SIGKILL",
           kill_gateway, comes_back, ("gateway.crashed",), 30),
-    Fault("gateway-pkill", 'pkill -f "%s"' % PATTERN,
-          pkill_gateway, comes_back, ("gateway.crashed",), 30),
     Fault("ollama-killed", "Ollama gets SIGKILL",
           kill_ollama, comes_back, ("dependency.ollama.down", "gateway.stopped-with-dependency"), 60),
     Fault("ollama-broken", "Ollama cannot start until a person repairs it",
           break_ollama, is_named_then_comes_back_when_repaired, ("dependency.ollama.down",), 90),
-    Fault("redis-killed", "redis gets SIGKILL",
-          kill_redis, only_the_dependency_returns, (), 60),
+    Fault("ollama-hung", "every process of Ollama gets SIGSTOP (a pass waits a minute to be sure)",
+          stop_processes_of(OLLAMA), a_pass_brings_it_back, ("dependency.ollama.hung",), 150,
+          prepare=shorten_start_time_of(OLLAMA, "[dependency ollama]")),
     Fault("gateway-hung", "every process of the gateway gets SIGSTOP",
-          stop_its_processes, a_pass_brings_it_back, ("gateway.hung",), 60),
+          stop_processes_of(GATEWAY), a_pass_brings_it_back, ("gateway.hung",), 60),
+    Fault("port-taken", "a stranger takes its port while it is down, until a person ends him",
+          take_its_port, is_named_and_let_be, ("port.taken",), 60, prepare=use_up_starts),
     Fault("crash-loop", "the gateway crashes at each start, to the start limit, then is mended",
           crash_at_start, ends_its_crash_loop, ("gateway.crash-loop",), 120, "gateway", use_up_starts),
     Fault("operator-stop", "an operator stops the gateway",
@@ -225,5 +234,6 @@ FAULTS = (
     Fault("bad-settings", "production.yaml contradicts the unit, and the gateway does not start",
           contradict_the_unit, is_named_and_not_restarted, ("config.invalid",), 120, "gateway", use_up_starts),
     Fault("http-500", "the gateway answers 500 until it is restarted (a pass waits a minute to be sure)",
-          answer_500, a_pass_brings_it_back, ("gateway.http-error",), 120, "gateway", shorten_its_start_time),
+          answer_500, a_pass_brings_it_back, ("gateway.http-error",), 120, "gateway",
+          shorten_start_time_of(GATEWAY, "[service %s]" % GATEWAY)),
 )

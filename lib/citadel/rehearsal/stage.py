@@ -18,6 +18,7 @@ from citadel.report import printable
 GATEWAY = "citadel-gateway.service"
 RECOVERY = "citadel-recovery.service"
 OLLAMA = "ollama.service"
+STRANGER = "rehearsal-stranger.service"
 REDIS = ("redis-server.service", "redis.service")
 HEALTH = ("127.0.0.1", 8002, "/health")
 UVICORN = "/opt/citadel/venv/bin/uvicorn"
@@ -43,7 +44,6 @@ class Stage:
         self.standins = ()
         self.redis = REDIS[0]
         self.said = {}
-        self.pid_before = 0
         self.incidents_before = {}
         self._conf_before = ""
 
@@ -115,7 +115,7 @@ class Stage:
     def processes(self, unit):
         """The PIDs of a unit's cgroup, as the machine numbers them."""
         group = self.unit(unit).control_group
-        listing = self.inside(["cat", "/sys/fs/cgroup%s/cgroup.procs" % group], 10).out.split()
+        listing = self.machine.run(["cat", "/sys/fs/cgroup%s/cgroup.procs" % group], 10).out.split() if group else ()
         return [pid for pid in listing if pid != "0"]
 
     def recover(self, wait=True, timeout=180):
@@ -190,6 +190,9 @@ class Stage:
         for standin in STANDIN_NAMES:
             self.switch(standin, "")
         self.drop_in(OLLAMA, "")
+        self.machine.run(["systemctl", "stop", "--", STRANGER], 30)
+        for unit in (GATEWAY, OLLAMA):
+            self.machine.run(["kill", "-CONT"] + self.processes(unit), 10)
         if os.path.exists(self.machine.path(SETTINGS)):
             os.unlink(self.machine.path(SETTINGS))
 
