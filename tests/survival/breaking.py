@@ -338,7 +338,9 @@ def stranger_takes_the_port(world):
         if world.status() == 404:
             return True
         pid = world.pid()
-        return bool(pid and world.do("kill", "-KILL", str(pid), ok=False) is None)
+        if pid:
+            world.do("kill", "-KILL", str(pid), ok=False)
+        return False
 
     world.wait_beating(has_it, "the stranger to hold the port", 60)
     drop_in(world, GATEWAY, QUICK)

@@ -20,8 +20,8 @@ BLIND = 8.0             # seconds between two looks, of which the slowest takes 
 
 Sample = namedtuple("Sample", "at status pid needs")
 Sample.__new__.__defaults__ = ((),)
-Sample.__doc__ = """One look: seconds since the fault, HTTP status (0: no full answer in 3 s), main PID (0: none), and which
-of its dependencies do not answer."""
+Sample.__doc__ = """One look: seconds since the fault, HTTP status (0: no full answer in 3 s), main PID (0: none), and
+which of its dependencies do not answer."""
 
 Call = namedtuple("Call", "at source key cause text")
 Call.__doc__ = """Somebody was told that something is wrong. `source` is the way it came by; `key` what makes two calls
