@@ -23,6 +23,7 @@ from host import GATEWAY, RECOVERY, TREE, install
 from test_recovery import CONF, SETTINGS
 
 RULES = os.path.join(TREE, "units", "prometheus", "citadel.rules.yml")
+LATE = "/var/lib/citadel-recovery/" + alerts.TOLD_LATE
 DASHBOARD = os.path.join(TREE, "units", "grafana", "citadel-dashboard.json")
 TEXTFILES = "/var/lib/prometheus/node-exporter"
 PROMETHEUS, ALERTMANAGER, EXPORTER, NOTIFIED = 9090, 9093, 9100, 9099
@@ -58,7 +59,11 @@ def of_readme(kind):
     """The blocks of that kind in the README's section on monitoring, as a person would copy them."""
     with open(os.path.join(TREE, "README.md")) as file:
         section = file.read().partition("\n## Monitoring\n")[2].partition("\n## ")[0]
-    return "".join(text for word, text in re.findall("\n```([a-z]*)\n(.*?)```", section, re.S) if word == kind)
+    return [text for word, text in re.findall("\n```([a-z]*)\n(.*?)```", section, re.S) if word == kind]
+
+
+FOR_PROMETHEUS, FOR_ALERTMANAGER = of_readme("yaml")
+FOR_CITADEL, = of_readme("ini")
 
 
 class Monitoring:
@@ -72,9 +77,9 @@ class Monitoring:
         # Alertmanager wants its templates in /usr/share; this is our own mount namespace, and the host's stays bare.
         assert isolation.inside()
         assert run(["mount", "-t", "overlay", "-o", "lowerdir=%s:/usr/share" % self.share, "none", "/usr/share"], 10).ok
-        self.write("prometheus.yml", "global: {scrape_interval: 1s, evaluation_interval: 1s}\n" + of_readme(
-            "yaml").replace("/opt/citadel/units/prometheus/citadel.rules.yml", self.path("rules.yml")))
-        self.write("alertmanager.yml", ALERTMANAGER_YML)
+        self.write("prometheus.yml", "global: {scrape_interval: 1s, evaluation_interval: 1s}\n"
+                   + FOR_PROMETHEUS.replace("/opt/citadel/units/prometheus/citadel.rules.yml", self.path("rules.yml")))
+        self.write("alertmanager.yml", ALERTMANAGER_YML + FOR_ALERTMANAGER)
         with open(RULES) as file:
             self.write("rules.yml", re.sub(r"for: \S+", "for: 1s", file.read()))
         self.write("listener.py", LISTENER)
@@ -151,11 +156,13 @@ class Monitoring:
     def rule_fires(self, name):
         return self.value('ALERTS{alertname="%s",alertstate="firing"}' % name) == 1
 
-    def active(self, name="CitadelEscalated"):
-        """The alerts of that name that Alertmanager holds as active, asked by amtool."""
+    def active(self, name="CitadelEscalated", *how):
+        """The alerts of that name that Alertmanager holds as active, asked by amtool; `--inhibited`: that it keeps to
+        itself for the sake of another."""
         answer = subprocess.run(["nsenter", "--target", str(self.host.machine.leader), "--net", "--",
                                  self.bin + "/amtool", "--alertmanager.url=http://127.0.0.1:%d" % ALERTMANAGER, "alert",
-                                 "query", "-o", "json", "alertname=" + name], stdout=subprocess.PIPE, check=True)
+                                 "query", "-o", "json"] + list(how) + ["alertname=" + name], stdout=subprocess.PIPE,
+                                check=True)
         return json.loads(answer.stdout.decode())
 
     def notified(self, incident):
@@ -177,7 +184,7 @@ def monitoring(installed, tmp_path_factory):
     installed.do("mkdir", "-p", "-m", "755", TEXTFILES)
     installed.do("chown", "daemon:", os.path.dirname(TEXTFILES))       # as Debian's package: prometheus, below it root
     shipped = installed.read(CONF)
-    installed.write(CONF, SETTINGS + of_readme("ini"))
+    installed.write(CONF, SETTINGS + FOR_CITADEL)
     one.start_exporter()
     one.start_listener()
     one.start_alertmanager()
@@ -192,9 +199,10 @@ def monitoring(installed, tmp_path_factory):
 
 @pytest.fixture
 def well(host, monitoring):
-    """Healthy, with a full budget and no incident open."""
+    """Healthy, with a full budget and no incident open; and what an earlier test told late was told hours ago."""
     host.handler()
     host.manager("reset")
+    host.do("rm", "-f", LATE)
     minute(host)
     monitoring.wait(lambda: monitoring.value("citadel_service_healthy") == 1, "Prometheus to see a healthy service")
     monitoring.wait(lambda: monitoring.value("citadel_incident_open") == 0, "Prometheus to see no incident")
@@ -209,6 +217,14 @@ def minute(host):
         host.wait(lambda: host.show(RECOVERY, "ActiveState") != "activating", "a pass to end", 300)
         host.do("systemctl", "start", RECOVERY, timeout=300, ok=False)
     return code
+
+
+def minutes_pass(host):
+    """What was told late is so long ago that its end may follow: the note of it is made older."""
+    told = json.loads(host.read(LATE))
+    assert told
+    host.write(LATE, json.dumps([[[wall - alerts.HELD, boottime - alerts.HELD, boot_id], alert]
+                                 for (wall, boottime, boot_id), alert in told]), 0o600)
 
 
 def stranger_comes(host):
@@ -230,6 +246,19 @@ def stranger_leaves(host):
     host.do("systemctl", "daemon-reload")
 
 
+def one_pass_recovers_it(host):
+    """systemd may not restart the gateway, which fails; the pass that OnFailure= calls for does. The incident."""
+    host.write("/run/systemd/system/%s.d/fault.conf" % GATEWAY, "[Service]\nRestart=no\n")
+    host.do("systemctl", "daemon-reload")
+    before = incidents_of(host)
+    old = host.kill(GATEWAY)
+    host.wait_healthy(not_pid=old)
+    host.wait(lambda: len(incidents_of(host)) > len(before) and incident_of(host)["end"], "the incident to end", 120)
+    host.wait(lambda: host.show(RECOVERY, "ActiveState") != "activating", "the pass to end")
+    stranger_leaves(host)
+    return incident_of(host)
+
+
 def mended(host):
     """The stranger goes, and a person starts the service."""
     stranger_leaves(host)
@@ -238,8 +267,12 @@ def mended(host):
     host.wait_healthy()
 
 
+def incidents_of(host):
+    return json.loads(host.manager("history", "500", "--json").out)["incidents"]
+
+
 def incident_of(host):
-    return json.loads(host.manager("history", "--json").out)["incidents"][0]
+    return incidents_of(host)[0]
 
 
 # --- the whole way
@@ -263,6 +296,8 @@ def test_fault_metric_rule_alert_recovery_resolved(well, monitoring):
     started = monitoring.value("citadel_incident_start_timestamp_seconds")
     assert abs(started - float(host.do("date", "+%s").out)) < 120
     monitoring.wait(lambda: monitoring.notified(incident) == ["firing"], "Alertmanager's notification")
+    monitoring.wait(lambda: monitoring.active("CitadelIncidentEscalated", "--inhibited"), "the rule's to be muted")
+    assert not monitoring.active("CitadelIncidentEscalated"), "a person is called once"
     monitoring.wait(lambda: monitoring.active("CitadelIncidentOpen") and monitoring.active("CitadelServiceUnhealthy"),
                     "Prometheus' own alerts in Alertmanager")
 
@@ -296,6 +331,7 @@ def test_alertmanager_is_away_during_the_fault(well, monitoring):
     monitoring.wait(lambda: monitoring.value("citadel_alerts_spooled") == 0, "the spool to be empty")
     for _ in range(2):
         minute(host)
+    minutes_pass(host)
     mended(host)
     assert minute(host) == 1
     monitoring.wait(lambda: monitoring.notified(incident) == ["firing", "resolved"], "the all-clear")
@@ -317,6 +353,10 @@ def test_alertmanager_is_away_from_beginning_to_end(well, monitoring):
     assert minute(host) == 1
     monitoring.wait(lambda: monitoring.notified(incident) == ["firing"], "the firing alert to be notified")
     assert minute(host) == 1
+    assert len(monitoring.active()) == 1, "its end is held back"
+    assert "1 alert waits to be sent" in host.manager("check", ok=False).out
+    minutes_pass(host)
+    assert minute(host) == 1
     monitoring.wait(lambda: monitoring.notified(incident) == ["firing", "resolved"], "the all-clear to be notified")
     assert minute(host) == 0
 
@@ -331,7 +371,8 @@ def test_who_stands_in_alertmanagers_place_and_keeps_silent_costs_five_seconds(w
         stranger_comes(host)
         step = [one for one in json.loads(host.handler("--json").out)["services"][0]["steps"]
                 if one["do"] == "escalate"][0]
-        assert 4.5 < step["seconds"] < 6.5 and "no answer within 5 s; it will be sent again" in step["detail"]
+        assert 4.5 < step["seconds"] < 6.5 and "no answer within 5 s; " in step["detail"]
+        assert "it will be sent again" in step["detail"]
     finally:
         monitoring.stop("silent")
         monitoring.start_alertmanager()
@@ -339,6 +380,7 @@ def test_who_stands_in_alertmanagers_place_and_keeps_silent_costs_five_seconds(w
     mended(host)
     assert minute(host) == 1
     monitoring.wait(lambda: monitoring.notified(incident) == ["firing"], "what was not heard to be notified")
+    minutes_pass(host)
     assert minute(host) == 1
     assert minute(host) == 0
     # An Alertmanager that is stopped before it has notified the end takes the next incident for the same one.
@@ -374,6 +416,7 @@ def test_https_by_name_with_a_password(well, monitoring):
         said = host.manager("check", ok=False).out
         assert "to be sent" not in said, said
         monitoring.wait(lambda: monitoring.notified(incident) == ["firing"], "the notification")
+        minutes_pass(host)
         mended(host)
         minute(host)
         monitoring.wait(lambda: monitoring.notified(incident) == ["firing", "resolved"], "the all-clear")
@@ -386,12 +429,48 @@ def test_https_by_name_with_a_password(well, monitoring):
         monitoring.start_alertmanager()
 
 
+def test_an_incident_that_one_pass_begins_and_ends_is_in_prometheus_with_its_cause(well, monitoring):
+    """It is counted by its cause, also where it was over before the next scrape."""
+    host = well
+    counted = 'citadel_incidents_total{cause="gateway.crashed"}'
+    before = monitoring.value(counted)
+    one_pass_recovers_it(host)
+    monitoring.wait(lambda: monitoring.value(counted) == before + 1, "it to be counted")
+    monitoring.wait(lambda: monitoring.value('increase(%s[5m]) > 0' % counted), "its increase")
+    monitoring.wait(lambda: monitoring.value('max_over_time(citadel_incident_cause{cause="gateway.crashed"}[5m])') == 1,
+                    "it on the time line")
+
+
+TELL = """\
+import sys, time
+sys.path.insert(0, "/opt/citadel/lib")
+from citadel import alertmanager, alerts
+now = time.time() + 3600
+end = {"firing": None, "resolved": now}[sys.argv[1]]
+said = [alerts.Alert(sys.argv[1], unit, "port.taken", "x", "", "i", "h", now - ago, end, "critical")
+        for unit, ago in (("ahead.service", 5), ("older.service", 86400))]
+print(alertmanager.tell(["http://127.0.0.1:9093"], said, now, 5).taken)
+"""
+
+
+def test_a_host_whose_clock_is_an_hour_ahead_is_heard_and_can_end_it(well, monitoring):
+    def active():
+        return sorted(one["labels"]["unit"] for one in monitoring.active())
+    assert well.do("python3", "-IS", "-c", TELL, "firing").out == "[True, True]\n"
+    monitoring.wait(lambda: active() == ["ahead.service", "older.service"], "both alerts")
+    assert well.do("python3", "-IS", "-c", TELL, "resolved").out == "[True, True]\n"
+    monitoring.wait(lambda: active() == [], "both to be over")
+
+
 # --- what is shipped
+
+WINDOW = 3600           # seconds that the dashboard is asked for
+
 
 def test_every_panel_of_the_dashboard_shows_something(well, monitoring):
     """Its queries, with what Grafana would put for its variables, over the time in which the faults above were made."""
     host = well
-    if not monitoring.value("max_over_time(citadel_incident_cause[1h])"):       # run alone: make one
+    if not monitoring.value("count(max_over_time(citadel_incident_cause[%ds]))" % WINDOW):      # run alone: make one
         stranger_comes(host)
         minute(host)
         monitoring.wait(lambda: monitoring.value("citadel_incident_open") == 1, "an incident in Prometheus")
@@ -405,10 +484,11 @@ def test_every_panel_of_the_dashboard_shows_something(well, monitoring):
     for panel in dashboard["panels"]:
         for target in panel["targets"]:
             expression = target["expr"]
-            for name, value in (("$__range", "10m"), ("$__rate_interval", "1m"), ("$instance", ".*"), ("$unit", ".*")):
+            for name, value in (("$__range", "%ds" % WINDOW), ("$__rate_interval", "1m"), ("$__interval", "2m"),
+                                ("$instance", ".*"), ("$unit", ".*")):
                 expression = expression.replace(name, value)
-            answer = monitoring.get(PROMETHEUS, "/api/v1/query_range", query=expression, start=now - 600, end=now,
-                                    step=5)
+            answer = monitoring.get(PROMETHEUS, "/api/v1/query_range", query=expression, start=now - WINDOW,
+                                    end=now, step=15)
             if not answer or not any(series["values"] for series in answer["data"]["result"]):
                 empty.append((panel["title"], expression))
     assert not empty and len(dashboard["panels"]) > 10
@@ -425,6 +505,39 @@ def test_the_dashboard_names_no_data_source_of_ours_and_only_our_metrics():
     names = {name.replace("_seconds_sum", "_seconds").replace("_seconds_count", "_seconds") for name in names}
     assert names <= set(metrics.FAMILIES)
     assert len({panel["id"] for panel in dashboard["panels"]}) == len(dashboard["panels"])
+
+
+# Of Grafana's published schema (kinds/dashboard, and kind-registry's panelcfg.cue of v11), what we use of it.
+OPTIONS = {
+    "stat": {"reduceOptions", "orientation", "colorMode", "graphMode", "justifyMode", "textMode"},
+    "bargauge": {"reduceOptions", "orientation", "displayMode", "showUnfilled"},
+    "state-timeline": {"mergeValues", "showValue", "rowHeight", "alignValue", "legend", "tooltip"},
+    "timeseries": {"legend", "tooltip"},
+}
+CUSTOM = {"stat": set(), "bargauge": set(), "state-timeline": {"fillOpacity", "lineWidth"},
+          "timeseries": {"drawStyle", "fillOpacity", "showPoints", "pointSize", "thresholdsStyle"}}
+DEFAULTS = {"unit", "decimals", "min", "max", "mappings", "thresholds", "color", "noValue", "custom"}
+
+
+def test_the_dashboard_is_as_grafana_s_schema_has_it():
+    with open(DASHBOARD) as file:
+        dashboard = json.load(file)
+    taken = set()
+    for panel in dashboard["panels"]:
+        assert set(panel["options"]) <= OPTIONS[panel["type"]], panel["title"]
+        defaults = panel["fieldConfig"]["defaults"]
+        assert set(defaults) <= DEFAULTS and set(defaults.get("custom", ())) <= CUSTOM[panel["type"]], panel["title"]
+        assert set(panel) <= {"id", "type", "title", "description", "datasource", "gridPos", "targets", "fieldConfig",
+                              "options", "interval"}
+        steps = [step["value"] for step in defaults.get("thresholds", {"steps": [{"value": None}]})["steps"]]
+        assert steps[0] is None and steps[1:] == sorted(steps[1:]), "the first is minus infinity, they rise"
+        place = panel["gridPos"]
+        cells = {(place["x"] + x, place["y"] + y) for x in range(place["w"]) for y in range(place["h"])}
+        assert place["x"] + place["w"] <= 24 and not cells & taken, panel["title"] + " lies on another"
+        taken |= cells
+        letters = [target["refId"] for target in panel["targets"]]
+        assert len(set(letters)) == len(letters) and all(
+            target["datasource"] == {"type": "prometheus", "uid": "${datasource}"} for target in panel["targets"])
 
 
 def promtool(*words, stdin=b""):
@@ -495,7 +608,9 @@ def test_the_sandboxed_health_check_writes_them_too(well):
 # --- Nagios
 
 def test_the_nrpe_command_works_for_nobody_without_arguments(well):
-    command, = re.findall(r"^command\[check_citadel\]=(.*)$", of_readme(""), re.M)
+    plain = "".join(of_readme(""))
+    command, = re.findall(r"^command\[check_citadel\]=(.*)$", plain, re.M)
+    assert re.findall(r"^nagios ALL=\(root\) NOPASSWD: (.*)$", plain, re.M) == [command], "and sudo allows that one"
     answer = well.do("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", *command.split(), ok=False)
     assert answer.code == 0 and answer.err == "" and answer.out.count("\n") == 1
     text, _, perfdata = answer.out.strip().partition(" | ")
@@ -515,12 +630,11 @@ def test_the_journal_tells_the_story_and_explains_it(well):
     mended(host)
     minute(host)
     entries = [one for one in host.entries("CITADEL_INCIDENT=" + incident) if one.get("SYSLOG_IDENTIFIER")]
-    assert {"escalated", "firing", "healthy", "resolved"} <= {one["CITADEL_EVENT"] for one in entries}
+    assert {"escalated", "step", "firing", "healthy", "resolved"} <= {one["CITADEL_EVENT"] for one in entries}
     for one in entries:
         assert one["MESSAGE_ID"] == alerts.EVENTS[one["CITADEL_EVENT"]][0] and one["CITADEL_UNIT"] == GATEWAY
-        assert one["CITADEL_CAUSE"] == "port.taken"
-        assert one["CITADEL_EVENT"] == "step" or one["CITADEL_VERDICT"]
-    typed = [line[2:].replace("20261123T180000-1", incident) for line in of_readme("").splitlines()
+        assert one["CITADEL_CAUSE"] == "port.taken" and one["CITADEL_VERDICT"]
+    typed = [line[2:].replace("20261123T180000-1", incident) for line in "".join(of_readme("")).splitlines()
              if line.startswith("$ ")]
     explained, calls = [host.do("sh", "-c", line).out for line in typed]
     assert "needs a person" not in calls and "port 8002" in calls
@@ -528,6 +642,22 @@ def test_the_journal_tells_the_story_and_explains_it(well):
     assert "journalctl CITADEL_INCIDENT=%s" % incident in explained
     listed = host.do("journalctl", "--list-catalog").out
     assert all(message_id in listed for message_id, _ in alerts.EVENTS.values())
+
+
+def test_a_recovery_and_a_person_s_doings_are_in_the_journal(well):
+    host = well
+    incident = one_pass_recovers_it(host)["id"]
+    story = [one for one in host.entries("CITADEL_INCIDENT=" + incident) if one.get("SYSLOG_IDENTIFIER")]
+    assert [one["CITADEL_EVENT"] for one in story if one["CITADEL_EVENT"] != "step"] == ["act", "recovered"]
+    assert {one["CITADEL_VERDICT"] for one in story if one["CITADEL_EVENT"] == "step"} == {"act", "healthy"}
+    host.manager("maintenance", "on", "--for", "5m", "--reason", "new disks")
+    host.manager("maintenance", "off")
+    host.manager("reset")
+    events = [one["CITADEL_EVENT"] for one in host.entries("SYSLOG_IDENTIFIER=citadel-recovery", since=host.start)
+              if one.get("CITADEL_EVENT")]
+    assert events[-3:] == ["maintenance-on", "maintenance-off", "reset"]
+    said, = [one["MESSAGE"] for one in host.entries("CITADEL_EVENT=maintenance-on", since=host.start)]
+    assert "new disks" in said
 
 
 def test_an_uninstallation_takes_metrics_and_catalog_away(well):
