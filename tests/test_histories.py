@@ -194,6 +194,8 @@ class Story:
         self.told = {}                      # (unit, incident): [firing, resolved], as they arrived
         self.allowed = {}                   # the same, at most
         self.forgotten = set()              # those of which nothing is on record any more
+        self.fuse = None                    # when the next pass is to die, where that is not left to chance
+        self.is_broken = False              # whether a defect is expected
         self.verdicts, self.passes, self.crashes = [], 0, 0
 
     # --- a pass
@@ -202,8 +204,8 @@ class Story:
         """The Results, None where we died in it."""
         world, began, looks, attempts = self.world, self.world.time, self.world.looks, len(self.world.attempts)
         store = self.record.store(world.clock)
-        world.fuse = self.chance.randrange(self.chance.choice((10, 50, 200))) if (
-            may_crash and self.chance.random() < 0.3) else None
+        world.fuse = self.fuse if not (may_crash and self.chance.random() < 0.3) else (
+            self.chance.randrange(self.chance.choice((10, 50, 200))))
         self.passes += 1
         try:
             with store.lock(trigger):
@@ -223,7 +225,8 @@ class Story:
         assert world.looks - looks <= MOST_LOOKS * len(world.services), "%d looks" % (world.looks - looks)
         assert [result.unit for result in results] == list(world.services)
         for result in results:
-            assert result.verdict in ENDS and "a defect of ours" not in result.because, result
+            assert result.verdict in ENDS, result
+            assert self.is_broken or "a defect of ours" not in result.because, result
             tried = [one for one in world.attempts[attempts:] if one.unit == result.unit]
             if result.verdict in ("healthy", "recovered"):
                 assert "well" in world.services[result.unit].seen, result

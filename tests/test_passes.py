@@ -1,0 +1,305 @@
+"""Single whole passes, by the minute: who is treated when, what a pass owes to the others, and what is left of it when
+it dies at any moment or breaks in our own code. The host is tests/world.py, and checks each step by itself."""
+
+import random
+import tempfile
+
+import pytest
+from test_histories import Story, journald, place                   # noqa: F401  (fixtures)
+from world import BATCH, GATEWAY, OLLAMA, Crash, Forbidden
+
+from citadel import act, alerts, entry, handler
+
+
+class Always(random.Random):
+    """Chance that cures by the first try."""
+
+    def random(self):
+        return 0.0
+
+
+class Never(random.Random):
+    """And one that does not."""
+
+    def random(self):
+        return 0.999
+
+
+def a_story(place, journald, chance, second=False, limits=""):
+    story = Story(0, place, journald, limits=limits, second=second)
+    story.chance = story.world.chance = chance()
+    story.world.meanwhile = lambda: None
+    return story
+
+
+def verdicts(results):
+    return {result.unit: result.verdict for result in results}
+
+
+def attempts_on(story, unit):
+    return [one for one in story.world.attempts if one.unit == unit]
+
+
+def calls(story):
+    """[firing, resolved] over all incidents."""
+    return [sum(told[kind] for told in story.told.values()) for kind in (0, 1)]
+
+
+def until(story, condition, minutes=20):
+    """Minutes go by until that is so."""
+    for _ in range(minutes):
+        results = story.minute()
+        if condition(results):
+            return results
+    raise AssertionError("not so after %d minutes: %s" % (minutes, results))
+
+
+def gives_up(story):
+    """A service that systemd itself has given up."""
+    story.world.breaks("crash")
+    story.world.passes(120)
+    assert story.world.services[GATEWAY].state == "failed"
+
+
+# --- rounds -----------------------------------------------------------------------------------------------------------
+
+def test_one_that_waits_keeps_no_other_waiting(place, journald):
+    """Redis loads for minutes, and the other service is down: its attempt is made at once, and not after that."""
+    story = a_story(place, journald, Always, second=True)
+    story.world.breaks("redis-loading", 240)
+    story.world.breaks("stale-file", unit=BATCH)
+    story.world.passes(90)
+    began = story.world.time
+    story.recovery_pass()
+    assert [(one.unit, one.when - began < 1) for one in story.world.attempts] == [(BATCH, True)]
+    assert story.world.is_well(story.world.services[BATCH])
+
+
+def test_what_one_attempt_has_mended_is_not_attempted_again(place, journald):
+    """Both are down with Ollama; the attempt of the first brings it back, and the second with it."""
+    story = a_story(place, journald, Always, second=True)
+    story.world.breaks("ollama-down")
+    results = story.recovery_pass()
+    assert [one.unit for one in story.world.attempts] == [GATEWAY]
+    assert verdicts(results) == {GATEWAY: "recovered", BATCH: "healthy"}
+
+
+def test_an_attempt_that_does_not_fit_into_the_pass_is_not_counted(place, journald):
+    story = a_story(place, journald, Never, second=True)
+    story.world.breaks("crash")
+    story.world.breaks("crash", unit=BATCH)
+    story.world.passes(120)
+    whole = story.handed_in
+
+    def takes_long(step, context):
+        story.world.passes(140)
+        return act.Outcome(step, act.FAILED, 140.0, "", {})
+
+    story.handed_in = whole._replace(perform=takes_long)
+    results = {result.unit: result for result in story.recovery_pass()}
+    assert results[BATCH].verdict == "waiting" and "no time is left in this pass" in results[BATCH].because
+    services = story.record.state()["services"]
+    assert len(services[GATEWAY]["attempts"]) == 1 and not services[BATCH]["attempts"]
+    story.handed_in = whole
+    story.minute()
+    assert attempts_on(story, BATCH)
+
+
+def test_two_that_share_a_dependency_do_not_storm_it(place, journald):
+    story = a_story(place, journald, Never, second=True)
+    story.world.breaks("ollama-useless")
+    for _ in range(35):
+        story.minute()
+    story.check_budget()
+    restarts = [one for one in story.world.attempts if ("restart", OLLAMA) in [step[1:] for step in one.steps]]
+    assert {one.unit for one in restarts} == {GATEWAY, BATCH} and len(restarts) >= 3
+
+
+# --- counting and telling ---------------------------------------------------------------------------------------------
+
+def test_the_pauses_grow_after_a_person_was_called(place, journald):
+    story = a_story(place, journald, Never)
+    gives_up(story)
+    for _ in range(200):
+        story.minute()
+    moments = [one.when for one in story.world.attempts]
+    pauses = [late - early for early, late in zip(moments, moments[1:])]
+    assert calls(story) == [1, 0]
+    for pause, wanted in zip(pauses[-3:], (1200, 2400, 3600)):      # those before are the budget's, or shorter
+        assert wanted <= pause <= wanted * 1.1 + 90, pauses
+
+
+def test_in_maintenance_a_person_hears_once_and_nothing_is_touched(place, journald):
+    story = a_story(place, journald, Always)
+    story.person_store.begin_maintenance(900, "disk swap")
+    story.world.maintenance = story.world.time + 900
+    gives_up(story)
+    for _ in range(10):
+        assert verdicts(story.minute()) == {GATEWAY: "stood-down"}
+    assert calls(story) == [1, 0] and not story.world.attempts
+    story.world.heals()
+    until(story, lambda results: verdicts(results)[GATEWAY] == "recovered")
+    assert calls(story) == [1, 1] and story.world.time > story.world.maintenance
+
+
+def test_what_needs_nobody_is_told_to_nobody_in_maintenance(place, journald):
+    story = a_story(place, journald, Always)
+    story.person_store.begin_maintenance(900, "disk swap")
+    story.world.maintenance = story.world.time + 900
+    story.world.person_stops(GATEWAY)
+    for _ in range(5):
+        assert verdicts(story.minute()) == {GATEWAY: "stood-down"}
+    assert calls(story) == [0, 0] and not story.world.attempts
+
+
+def test_a_maintenance_that_begins_within_a_plan_ends_it(place, journald):
+    story = a_story(place, journald, Always)
+    gives_up(story)
+
+    def begins():
+        story.person_store.begin_maintenance(900, "disk swap")
+        story.world.maintenance = story.world.time + 900
+
+    story.world.meanwhile = begins
+    result, = story.recovery_pass()
+    assert len(story.world.attempts) == 1 and len(story.world.attempts[0].steps) == 1
+    assert result.verdict == "stood-down"
+    assert "maintenance has begun meanwhile" in [step.detail for step in result.steps]
+
+
+def test_a_call_that_nobody_took_is_made_again(place, journald):
+    story = a_story(place, journald, Never)
+    story.world.breaks("settings")
+    story.world.breaks("crash")
+    story.world.passes(120)
+    story.world.receivers_deaf, alerts.JOURNAL = True, place + "/nobody"
+    try:
+        for _ in range(2):
+            assert verdicts(story.minute()) == {GATEWAY: "escalated"}
+    finally:
+        alerts.JOURNAL = journald.path
+    assert calls(story) == [0, 0] and not story.world.walls
+    story.world.receivers_deaf = False
+    for _ in range(3):
+        assert verdicts(story.minute()) == {GATEWAY: "escalated"}
+    assert calls(story) == [1, 0] and story.world.walls == 1
+
+
+def test_the_evidence_is_of_before_the_first_step_and_taken_once(place, journald):
+    story = a_story(place, journald, Never)
+    gives_up(story)
+    asked = []
+    run = story.handed_in.run
+
+    def asks(argv, *rest, **how):
+        asked.append((argv[0], len(story.world.attempts)))
+        return run(argv, *rest, **how)
+
+    story.handed_in = story.handed_in._replace(run=asks)
+    for _ in range(3):
+        story.minute()
+    assert [attempts for program, attempts in asked if program == "df"] == [0, 0], "df and df -i, and no more"
+
+
+# --- a defect of ours -------------------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize("where", ("perform", "verify"))
+def test_a_defect_at_one_service_is_told_once_and_the_other_is_treated(where, place, journald, monkeypatch):
+    monkeypatch.setattr(entry.write_defect, "__defaults__", (place,))       # not to where a host would keep it
+    monkeypatch.setattr(tempfile, "tempdir", place)
+    story = a_story(place, journald, Always, second=True)
+    story.world.breaks("hang")
+    story.world.breaks("hang", unit=BATCH)
+    story.world.passes(150)
+    whole = story.handed_in
+
+    def broken(what, context):
+        if GATEWAY in (what, getattr(what, "target", "")):
+            story.world.passes(1)
+            raise ValueError("no such thing")
+        return getattr(whole, where)(what, context)
+
+    story.handed_in, story.is_broken = whole._replace(**{where: broken}), True
+    results = story.recovery_pass()
+    assert "a defect of ours: ValueError: no such thing" in results[0].because
+    assert (results[0].verdict, results[0].cause) == ("escalated", "unknown")
+    assert attempts_on(story, BATCH) and results[1].verdict == "recovered"
+    for _ in range(3):
+        story.minute()
+    assert list(story.told) == [(GATEWAY, results[0].incident)] and calls(story)[0] == 1
+    story.handed_in, story.is_broken = whole, False
+    until(story, lambda results: story.world.is_well(story.world.services[GATEWAY]) and not results[0].incident)
+    assert calls(story) == [1, 1]
+
+
+# --- dying ------------------------------------------------------------------------------------------------------------
+
+def dies_at_each_moment(place, journald, chance, prepare, every=1):
+    """The Story after a pass that died at its first moment, at its second, ... until one came to its end."""
+    for moment in range(0, 10000, every):
+        inside = tempfile.mkdtemp(dir=place)
+        story = a_story(inside, journald, chance)
+        prepare(story)
+        story.fuse = moment
+        if story.recovery_pass() is not None:
+            assert moment > 20, "it did nothing"
+            return
+        story.fuse = None
+        try:
+            yield story
+        except (AssertionError, Forbidden) as error:
+            raise AssertionError("died at %d: %s" % (moment, error))
+
+
+def test_a_pass_that_dies_while_it_treats_costs_an_attempt_and_no_more(place, journald):
+    def has_left_a_stale_file(story):
+        story.world.breaks("stale-file")
+        story.world.passes(120)
+
+    for story in dies_at_each_moment(place, journald, Always, has_left_a_stale_file, every=2):
+        until(story, lambda results: story.world.is_well(story.world.services[GATEWAY]) and not results[0].incident)
+        assert len(story.world.attempts) <= 2
+        story.check_budget()
+        assert calls(story) == [0, 0]
+
+
+def test_a_pass_that_dies_while_it_calls_calls_once_or_twice_and_never_not(place, journald):
+    def is_hopeless(story):
+        story.world.breaks("settings")
+        story.world.breaks("crash")
+        story.world.passes(120)
+
+    retold = 0
+    for story in dies_at_each_moment(place, journald, Never, is_hopeless):
+        for _ in range(3):
+            story.minute()
+        assert calls(story)[0] in (1, 2) and not story.world.attempts
+        retold += calls(story)[0] == 2
+        heard = [kind for kind, _ in story.world.heard_by_hook]
+        assert heard.count("firing") in (1, 2)
+    assert retold >= 3, "it never died between telling and noting"
+
+
+def test_a_pass_that_dies_while_it_closes_tells_the_end_once_or_twice_and_never_not(place, journald):
+    def is_over(story):
+        story.world.breaks("settings")
+        story.world.breaks("crash")
+        story.world.passes(120)
+        story.minute()
+        story.world.heals()
+        story.world.passes(1)
+        story.world.person_starts(GATEWAY)
+        story.world.passes(60)
+
+    for story in dies_at_each_moment(place, journald, Never, is_over):
+        until(story, lambda results: not results[0].incident)
+        assert calls(story)[0] == 1 and calls(story)[1] in (1, 2)
+        kinds = [kind for kind, _ in story.world.heard_by_hook]
+        assert kinds.count("firing") == 1 and kinds.count("resolved") in (1, 2)
+        documents = [one["end"] for one in story.person_store.incidents()]
+        assert documents and all(documents), "an incident stays open for ever"
+
+
+def test_the_world_lets_nothing_of_ours_catch_a_death():
+    assert not issubclass(Crash, Exception) and not issubclass(Forbidden, Exception)
+    assert handler.TRIGGERS
