@@ -139,6 +139,11 @@ def test_the_person_also_waits_until_it_had_to_serve():
     assert not is_cure_due(ALARM._replace(serves_within=40), Timeline(looks((40, GOOD)), (call(1),)), 40)
 
 
+def test_who_was_told_what_is_in_the_verdict():
+    verdict = judge(CALLS, Timeline(looks((30, DOWN), (7, (200, 8))), (call(10),), 20.0), 37)
+    assert verdict.why == "back after the cure; told after 10 s: gateway.crash-loop"
+
+
 def test_calls_with_one_key_by_two_ways_are_one():
     calls = (call(3), call(3.2, source="journal"), call(9, key="2"), call(9.1, "alarm", "alarm", "alarm"))
     assert told(calls) == [calls[0], calls[2], calls[3]]

@@ -122,9 +122,18 @@ KillMode=process
 WantedBy=multi-user.target
 """
 
+    DISK_BELOW = """\
+#!/bin/sh
+# disk-below PERCENT PATH: whether less than that is used of its file system, in bytes and in inodes.
+for used in $(df --output=pcent,ipcent "$2" | tail -n 1 | tr -d %-); do
+    test "$used" -le "$1" || { echo "$2: $used %"; exit 1; }
+done
+"""
+
     def furnish(self, machine, root):
         super().furnish(machine, root)
         monit.put_into(machine, root)
+        machine.write("/usr/local/bin/disk-below", self.DISK_BELOW, 0o755)
         with open(os.path.join(HERE, "monitrc")) as file:
             machine.write("/etc/monitrc", file.read(), 0o600)
         machine.write("/etc/systemd/system/monit.service", self.UNIT)
@@ -149,6 +158,7 @@ WantedBy=multi-user.target
         return rule._replace(may_call=True, causes=(), says="", once=False)
 
     def maintenance(self, world):
+        world.wait(lambda: world.do("test", "-S", "/run/monit.sock", ok=False).ok, "Monit to take a command")
         world.do("monit", "-c", "/etc/monitrc", "unmonitor", "gateway")
 
 

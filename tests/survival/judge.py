@@ -66,7 +66,11 @@ def judge(rule, timeline, now, watched=True):
         return None
     start, bound = (timeline.cured, rule.bound_after) if rule.kind == ESCALATES else (0.0, rule.bound)
     verdict = _recovered(timeline, now, start, bound, watched)
-    return verdict._replace(seconds=served.seconds) if verdict and verdict.survived and served else verdict
+    if not verdict or not verdict.survived or rule.kind != ESCALATES:
+        return verdict
+    called = timeline.calls[0]
+    return verdict._replace(seconds=served.seconds if served else verdict.seconds, why="%s; told after %.0f s: %s" % (
+        verdict.why, called.at, called.cause or called.text[:80]))
 
 
 def is_cure_due(rule, timeline, now):
