@@ -167,6 +167,7 @@ def test_a_run_that_was_begun_anew_is_named():
     assert touched("redis-server.service", Run(0, "aa"), Run(0, "")) == ""      # idle, and unloaded by systemd
     for after in (Run(4712, "bb"), Run(0, "bb"), Run(0, "aa"), Run(4712, "aa")):
         assert "redis-server.service" in touched("redis-server.service", before, after)
+    assert "is being" in touched("redis-server.service", before, None)
     assert "started" in touched("citadel-gateway.service", Run(0, "aa"), Run(0, "bb"))
 
 

@@ -111,4 +111,4 @@ class LeftAlone:
             return ""
         if self.before is None:
             raise AssertionError("systemd was still restarting %s when the person came" % self.veto.unit)
-        return judge.touched(self.veto.unit, self.before, self.world.run_of(self.veto.unit))
+        return judge.touched(self.veto.unit, self.before, self.world.settled_run(self.veto.unit))

@@ -81,7 +81,10 @@ def is_cure_due(rule, timeline, now):
 
 
 def touched(unit, before, after):
-    """What was done to a unit that nobody may start or restart, in a sentence, or ""."""
+    """What was done to a unit that nobody may start or restart, in a sentence, or "". `after` is None where it is on
+    its way: redis that cannot save does not end when it is told to."""
+    if after is None:
+        return "%s is being started, stopped or restarted, which a veto forbids" % unit
     if before == after or (not before.pid and after == Run(0, "")):        # an idle unit may be unloaded
         return ""
     if before.pid:

@@ -59,23 +59,12 @@ class World(Host):
         self.struck = True
         self.observer.begin()
 
-    def run_of(self, unit):
-        """The newest run of a unit."""
-        return self._run(self._facts(unit))
-
     def settled_run(self, unit):
-        """The same; None while systemd itself has still something in hand with it."""
-        facts = self._facts(unit)
-        if facts["ActiveState"] in ("activating", "deactivating") or facts["Job"] not in ("", "0"):
-            return None
-        return self._run(facts)
-
-    def _facts(self, unit):
+        """The newest Run of a unit; None while it has a job, or is on its way up or down."""
         answer = self.do("systemctl", "show", unit, "--property=ActiveState,MainPID,InvocationID,Job", timeout=30)
-        return dict({"Job": ""}, **dict(line.split("=", 1) for line in answer.out.splitlines() if "=" in line))
-
-    @staticmethod
-    def _run(facts):
+        facts = dict(line.split("=", 1) for line in answer.out.splitlines() if "=" in line)
+        if facts["ActiveState"] in ("activating", "deactivating") or facts.get("Job", "0") not in ("", "0"):
+            return None
         return Run(int(facts["MainPID"]), facts["InvocationID"])
 
     def program(self, text):
