@@ -85,6 +85,7 @@ class Record:
     def __init__(self, place):
         self.place, self.ram = place, place + ".ram"
         self.refuses, self.tick = lambda: 0, lambda: None       # the error of every write, 0 for none
+        self.has_ram = True
         self.is_whole = True                # since the beginning: nothing was lost, and the disk took it all
         self._opened = []
 
@@ -155,7 +156,7 @@ class Disk(Directory):
 
     def write(self, name, data):
         self.record.tick()
-        error = self.record.refuses() if self.path == self.record.place else 0
+        error = self.record.refuses() if self.path == self.record.place or not self.record.has_ram else 0
         if error:
             self.record.is_whole = False
             raise OSError(error, os.strerror(error), name)

@@ -1,6 +1,7 @@
 """Single whole passes, by the minute: who is treated when, what a pass owes to the others, and what is left of it when
 it dies at any moment or breaks in our own code. The host is tests/world.py, and checks each step by itself."""
 
+import errno
 import random
 import tempfile
 
@@ -199,6 +200,71 @@ def test_the_evidence_is_of_before_the_first_step_and_taken_once(place, journald
     for _ in range(3):
         story.minute()
     assert [attempts for program, attempts in asked if program == "df"] == [0, 0], "df and df -i, and no more"
+
+
+def test_a_call_outlives_the_loss_of_the_state(place, journald):
+    """Both copies are gone; the incident's own file still knows that a person was called."""
+    story = a_story(place, journald, Never)
+    story.world.breaks("settings")
+    story.world.breaks("crash")
+    story.world.passes(120)
+    story.minute()
+    incident, = {incident for _, incident in story.told}
+    story.loses((story.record.place, story.record.ram))
+    for _ in range(3):
+        assert story.minute()[0].incident == incident
+    assert calls(story) == [1, 0]
+    story.world.heals()
+    story.world.passes(1)
+    story.world.person_starts(GATEWAY)
+    until(story, lambda results: not results[0].incident)
+    assert calls(story) == [1, 1]
+
+
+def test_on_a_disk_that_takes_nothing_there_is_one_attempt_a_window(place, journald):
+    story = a_story(place, journald, Never)
+    story.minute()
+    story.record.refuses = lambda: errno.EROFS
+    story.world.breaks("crash")
+    for _ in range(70):
+        story.minute()
+    moments = [one.when for one in story.world.attempts]
+    assert len(moments) in (2, 3) and all(late - early >= 1800 for early, late in zip(moments, moments[1:]))
+    assert calls(story) == [1, 0]
+
+
+def test_what_can_be_noted_nowhere_is_not_tried(place, journald):
+    story = a_story(place, journald, Never)
+    story.minute()
+    story.record.refuses, story.record.has_ram = lambda: errno.ENOSPC, False
+    gives_up(story)
+    result, = story.recovery_pass()
+    assert result.verdict == "escalated" and "could not be written" in result.because
+    assert not story.world.attempts
+
+
+@pytest.mark.parametrize("fault, done", (
+    ("ollama-down", ["reset-failed", "start"]),                     # of Ollama; without it no start of ours is any good
+    ("disk", ["relieve-disk", "reset-failed", "start"]),            # what could not be cleaned away keeps none back
+))
+def test_a_step_that_fails_ends_its_attempt_unless_it_only_prepares(fault, done, place, journald):
+    story = a_story(place, journald, Never)
+    story.world.breaks(fault)
+    story.world.passes(120)
+    story.recovery_pass()
+    assert [do for _, do, _ in story.world.attempts[0].steps if do != "clean"] == done
+
+
+def test_what_was_done_stands_in_the_incident_and_so_does_what_came_of_it(place, journald):
+    story = a_story(place, journald, Always)
+    story.world.breaks("stale-file")
+    story.world.passes(120)
+    result, = story.recovery_pass()
+    wanted = [("clean", "ok"), ("reset-failed", "ok"), ("start", "ok"), ("verify", "ok"), ("resolve", "ok")]
+    assert [(step.step.do, step.outcome) for step in result.steps] == wanted
+    document, = story.person_store.incidents()
+    assert [(step["do"], step["outcome"]) for step in document["steps"]] == wanted[:-1], "all but its end"
+    assert document["outcome"] == "recovered" and document["trigger"] == "check"
 
 
 # --- a defect of ours -------------------------------------------------------------------------------------------------
