@@ -114,6 +114,11 @@ class Record:
                  if one]
         return max(found, key=lambda state: state["serial"]) if found else {"services": {}}
 
+    def on_disk(self):
+        """The one that a power cut leaves; that in RAM only where the disk takes none."""
+        document = self._document(self.place + "/state.json")
+        return self.state() if self.refuses() else document["state"] if document else {"services": {}}
+
     def incident(self, name):
         return self._document("%s/incidents/%s.json" % (self.place, name))
 
@@ -387,6 +392,7 @@ class Story:
             if all(result.verdict in ("healthy", "recovered") and not result.incident for result in results):
                 break
             assert world.time < end, "still open: %s" % (results,)
+        assert all(one["end"] for one in self.person_store.incidents()) or not self.record.is_whole, "one stays open"
         for (unit, incident), (firing, resolved) in self.told.items():
             # Of a call that we died in before it was noted, only who was sent an alert hears the end.
             assert resolved or (unit, incident) in self.forgotten or self.allowed[unit, incident][0] > 1, (

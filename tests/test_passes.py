@@ -130,6 +130,26 @@ def test_the_pauses_grow_after_a_person_was_called(place, journald):
         assert wanted <= pause <= wanted * 1.1 + 90, pauses
 
 
+@pytest.mark.parametrize("minutes, rungs", ((4, []), (12, [False, False, True])))
+def test_the_ladder_begins_anew_after_ten_good_minutes_and_not_before(minutes, rungs, place, journald):
+    """All of it was tried: what comes back soon is a person's at once, what comes back later is another illness."""
+    story = a_story(place, journald, Never, limits="window = 5min")     # so that no budget is in the way
+    gives_up(story)
+    until(story, lambda results: calls(story) == [1, 0])
+    assert ["relieve-memory" in [do for _, do, _ in one.steps] for one in story.world.attempts] == [
+        False, False, True], "each rung once, the last one relieves"
+    story.world.heals()
+    story.world.passes(1)
+    story.world.person_starts(GATEWAY)
+    for _ in range(minutes):
+        story.minute()
+    before = len(story.world.attempts)
+    gives_up(story)
+    story.minute()
+    assert ["relieve-memory" in [do for _, do, _ in one.steps] for one in story.world.attempts[before:]] == rungs
+    assert calls(story) == [2, 1]
+
+
 def test_in_maintenance_a_person_hears_once_and_nothing_is_touched(place, journald):
     story = a_story(place, journald, Always)
     story.person_store.begin_maintenance(900, "disk swap")
@@ -325,6 +345,7 @@ def test_a_pass_that_dies_while_it_treats_costs_an_attempt_and_no_more(place, jo
     for story in dies_at_each_moment(place, journald, Always, has_left_a_stale_file, every=2):
         until(story, lambda results: story.world.is_well(story.world.services[GATEWAY]) and not results[0].incident)
         assert len(story.world.attempts) <= 2
+        assert all(one["end"] for one in story.person_store.incidents())
         story.check_budget()
         assert calls(story) == [0, 0]
 

@@ -296,7 +296,7 @@ class World:
     def _begun(self):
         """A new attempt, of the service whose count stands on record as of now: read from the file's own bytes. And
         there has to be evidence by now, or none will ever be had."""
-        services = self.record.state()["services"]
+        services = self.record.on_disk()["services"]
         for unit in self.services:
             if self._is_counted(unit, services, self.time):
                 self.record.check_evidence(services[unit]["incident"])
@@ -414,7 +414,7 @@ class World:
         if step.target in (OLLAMA, REDIS) and step.do in ("restart", "kill", "start"):
             if not any(OF_A_DEPENDENCY.get(name) == step.target for name in of.seen):
                 forbid("it was well")
-            if step.do != "kill" and not self._is_counted(step.target, self.record.state()["services"],
+            if step.do != "kill" and not self._is_counted(step.target, self.record.on_disk()["services"],
                                                           self.attempts[-1].when):
                 forbid("an attempt on it that was not counted on disk before")
         if step.do == "clean" and "well" in known and self.is_well(of):
