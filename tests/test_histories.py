@@ -197,6 +197,7 @@ class Story:
         self.handed_in = handler.World(world.run, world.ask, world.clock, world.sleep, self.chance.random,
                                        world.observe, world.perform, world.verify)
         self.may_reboot = self.chance.random() < 0.5    # a clock that is stepped forward, and a reboot, fool anybody
+        world.hides_boot_id = self.may_reboot and self.chance.random() < 0.2    # as a sandbox on systemd <= 252
         self.told = {}                      # (unit, incident): [firing, resolved], as they arrived
         self.allowed = {}                   # the same, at most
         self.forgotten = set()              # those of which nothing is on record any more

@@ -275,6 +275,17 @@ def test_a_step_that_fails_ends_its_attempt_unless_it_only_prepares(fault, done,
     assert [do for _, do, _ in story.world.attempts[0].steps if do != "clean"] == done
 
 
+def test_room_is_made_while_systemd_restarts_what_is_needed(place, journald):
+    """Ollama comes by itself, the full disk does not get empty by itself: an attempt, and no hand on Ollama."""
+    story = a_story(place, journald, Never)
+    story.world.breaks("disk")
+    story.world.breaks("ollama-restarting")
+    story.world.passes(120)
+    story.recovery_pass()
+    assert "relieve-disk" in [do for _, do, _ in story.world.attempts[0].steps]
+    assert OLLAMA not in [target for one in story.world.attempts for _, _, target in one.steps]
+
+
 def test_what_was_done_stands_in_the_incident_and_so_does_what_came_of_it(place, journald):
     story = a_story(place, journald, Always)
     story.world.breaks("stale-file")
