@@ -61,6 +61,8 @@ class Directory:
             os.close(self._descriptor)
             self._descriptor = None
 
+    __del__ = close                     # as a file closes itself: who forgets one must not run out of descriptors
+
     def read(self, name, limit=1 << 20):
         """The bytes of a file, None when there is none. OSError when it cannot be read, or is no regular file, or
         holds more than `limit` bytes."""
