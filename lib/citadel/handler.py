@@ -51,12 +51,13 @@ def recovery_pass(settings, store, trigger, world):
     """Looks at every service and treats those that need it, round after round until each is well, a person was called,
     or it is somebody else's turn; a Result for each. The caller holds `store.lock`."""
     deadline = commands.Deadline(LONGEST_PASS, clock=lambda: world.now().monotonic)
-    results = {}
+    results, due = {}, {}
     facts, findings = look(settings, store, world)
     pending = findings
     while pending:
-        acted, due = False, {}
+        acted = False
         for finding in pending:
+            due.pop(finding.unit, None)
             if acted:                   # for another service, which may have changed this one
                 finding = look(settings, store, world, units=(finding.unit,))[1][0]
             before = results.get(finding.unit)
@@ -152,7 +153,8 @@ def decide_and_do(finding, settings, store, trigger, world, deadline):
         begin_incident(finding, settings, store, trigger, world)
     tell(finding, planned, store, first_time)
     if planned.verdict == ACT and not count(finding, planned, settings, store):
-        planned = planned._replace(verdict=ESCALATED, steps=(), because=finding.because + "; " + store.trouble)
+        because = finding.because + "; " + store.trouble
+        planned = planned._replace(verdict=ESCALATED, because=because, steps=call_for(finding, because, store))
     incident = store.history(finding.unit).incident
     return planned, incident, carry_out(planned, finding, settings, store, world, deadline)
 
@@ -160,10 +162,14 @@ def decide_and_do(finding, settings, store, trigger, world, deadline):
 def own_up(finding, settings, store, trigger, world, deadline):
     """What is left to do for a service at which our own code broke: its incident, and a person who hears of it."""
     incident = store.open_incident(finding.unit, finding.cause, finding.because, os.uname().nodename, trigger)
-    steps = () if store.history(finding.unit).escalation else (
-        Step("escalate", finding.unit, finding.because, PATIENCE["escalate"]),)
-    planned = Plan(finding.unit, ESCALATED, steps, finding.because)
+    planned = Plan(finding.unit, ESCALATED, call_for(finding, finding.because, store), finding.because)
     return planned, incident, carry_out(planned, finding, settings, store, world, deadline)
+
+
+def call_for(finding, because, store):
+    """The step that calls a person, unless one was called."""
+    return () if store.history(finding.unit).escalation else (
+        Step("escalate", finding.unit, because, PATIENCE["escalate"]),)
 
 
 def time_for(planned, settings):
@@ -281,7 +287,8 @@ def close(step, finding, settings, store, world):
     alerts.journal(verdict, "%s: %s" % (finding.unit, step.because), finding.unit,
                    cause=first_cause(store, history.incident), verdict=verdict, incident=history.incident)
     outcome = act.Outcome(step, act.OK, 0.0, "nobody had been called", {})
-    if history.escalation is not None and document is not None:
+    was_called = history.escalation is not None or history.incident in alerts.firing(store)     # and we died of it
+    if was_called and document is not None:
         outcome = alerts.resolve(step, document, settings, store, world.now(), run=world.run)
     store.close_incident(finding.unit, RECOVERED)
     return outcome

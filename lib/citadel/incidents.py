@@ -200,7 +200,8 @@ class Store:
         service["last_pass"] = self._moment()
         if cause:
             healthy_since = service["healthy_since"]
-            if healthy_since and age(Moment(*healthy_since), self.now()) >= healthy_forgets:
+            if (healthy_since and not service["incident"]       # while that is open it goes on
+                    and age(Moment(*healthy_since), self.now()) >= healthy_forgets):
                 service.update(escalated=None, spell=None, level=0)
             service["healthy_since"] = None
         elif service["healthy_since"] is None:
@@ -403,7 +404,7 @@ class Store:
         self._write_incident(document)
         _tally(service, "escalated" if called else "recovered")
         _tally(service, "seconds", document["duration"])
-        service.update(incident="", opened=None, seen={})
+        service.update(incident="", opened=None, seen={}, closed=name)
         self._save()
         self.list_open()
         return document
@@ -442,7 +443,8 @@ class Store:
     def _left_open(self, unit=None):
         """The newest open incident of that service that nothing on record refers to, or None; without `unit`: those of
         all services."""
-        referred = {service["incident"] for service in self._state["services"].values()}
+        referred = {name for service in self._state["services"].values()
+                    for name in (service["incident"], service.get("closed"))}   # closed: the disk may not have taken it
         found = {}
         for document in self.incidents(most=NEWEST, unit=unit):
             if document["end"] is None and document["id"] not in referred and valid_name(document["unit"]):
@@ -465,7 +467,8 @@ class Store:
 
     def _new_id(self):
         stem = time.strftime("%Y%m%dT%H%M%S", time.gmtime(max(0, min(self.now().wall, 253402300799))))
-        taken = set(self._incident_ids())
+        taken = set(self._incident_ids())               # and those of which the disk has not taken the file
+        taken.update(service["incident"] for service in self._load()["services"].values())
         number = 1
         while "%s-%d" % (stem, number) in taken:
             number += 1
@@ -635,7 +638,7 @@ def _check_state(state):
             _string(service["escalated"][2]), _string(service["escalated"][3])
         if service["incident"] and not _is_incident_id(service["incident"]):
             raise ValueError("an incident without an id")
-        _whole(service["level"])
+        _whole(service["level"]), _string(service.get("closed", ""))
         for cause, count in service["seen"].items():
             _string(cause), _whole(count)
         for what, count in service.get("counts", {}).items():
