@@ -490,6 +490,10 @@ BY_CRON, BY_TIMER = Installed("cron", units=(GATEWAY,)), Installed("timer", unit
     pytest.param(ARMED, dict(installed=BY_CRON, recovery=RECOVERY), (), id="all is there"),
     pytest.param(ARMED, dict(installed=BY_TIMER, recovery=RECOVERY, timer=TIMER), (), id="all is there, by timer"),
     pytest.param(unit(), {}, (), id="nothing was installed: nothing to say"),
+    pytest.param(ARMED, dict(recovery=RECOVERY, installed=BY_CRON._replace(damaged=(
+        Problem("/opt/citadel/lib/citadel/plan.py", 0, "", "is not as it was installed"),))),
+                 ("/opt/citadel/lib/citadel/plan.py is not as it was installed: recovery may not come",),
+                 id="our own code was cut short"),
     pytest.param(unit(), dict(installed=BY_CRON, unanswered="silent"), (), id="systemd was not heard"),
     pytest.param(ARMED, dict(installed=Installed("none", units=(GATEWAY,), cron=False), recovery=RECOVERY), (),
                  id="no schedule was wanted"),

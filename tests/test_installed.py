@@ -68,8 +68,17 @@ def test_without_an_installation_nothing_is_said():
     assert seen({}) == Installed()
 
 
-def test_files_that_are_no_units_are_passed_over():
-    assert seen({LIST: sums(("/opt/citadel/bin/x", b"y"))}).changed == ()
+def test_files_that_recovery_does_not_rest_on_are_passed_over():
+    found = seen({LIST: sums(("/opt/citadel/README.md", b"y"), ("/opt/citadel/units/prometheus/x.yml", b"z"))})
+    assert found.changed == found.damaged == ()
+
+
+@pytest.mark.parametrize("now, why", [(b"def (", "is not as it was installed"), (None, "is missing"), (b"pass", "")])
+def test_code_of_ours_that_is_cut_short_is_known_before_it_is_needed(now, why):
+    path = "/opt/citadel/lib/citadel/plan.py"
+    files = {LIST: sums((path, b"pass")), path: now} if now is not None else {LIST: sums((path, b"pass"))}
+    found = seen(files, touched=(path,))
+    assert (found.changed, found.damaged) == ((), (Problem(path, 0, "", why),) if why else ())
 
 
 def test_a_damaged_list_is_passed_over():

@@ -401,3 +401,142 @@ def test_a_pass_that_dies_while_it_closes_tells_the_end_once_or_twice_and_never_
 def test_the_world_lets_nothing_of_ours_catch_a_death():
     assert not issubclass(Crash, Exception) and not issubclass(Forbidden, Exception)
     assert handler.TRIGGERS
+
+
+# --- what random histories have found
+
+def test_one_that_is_due_later_is_not_dropped_from_the_pass(place, journald):
+    """Round 1: GATEWAY waits (looks again in 5 s), BATCH is tried (looks again at once, which is 6.7 s later). Round 2
+    takes who is due first, GATEWAY; and BATCH is in nobody's list any more."""
+    story = a_story(place, journald, Always, second=True)
+    story.world.breaks("redis-loading", 240)
+    story.world.breaks("stale-file", unit=BATCH)
+    story.world.passes(90)
+    assert verdicts(story.recovery_pass())[BATCH] == "recovered"
+
+
+def test_nor_are_the_further_attempts_of_one_that_is_due_later(place, journald):
+    story = a_story(place, journald, Never, second=True)
+    story.world.breaks("redis-loading", 1200)
+    story.world.breaks("crash", unit=BATCH)
+    story.world.passes(120)
+    story.recovery_pass()
+    assert len(attempts_on(story, BATCH)) >= 3
+
+
+def test_a_call_is_not_forgotten_while_its_incident_is_open(place, journald):
+    """Well, and waiting for the end of a relapse to be lasting; nobody looks for ten minutes; ill again: the same
+    incident is open, and calls a second time."""
+    story = a_story(place, journald, Never)
+    gateway = story.world.services[GATEWAY]
+    for _ in range(2):                                  # the second is a relapse: it has to last for ten minutes
+        story.world.breaks("settings")
+        story.world.breaks("crash")
+        story.world.passes(120)
+        story.minute()
+        incident = story.record.state()["services"][GATEWAY]["incident"]
+        story.world.heals()
+        story.world.passes(1)
+        story.world.person_starts(GATEWAY)
+        story.world.passes(10)
+        story.recovery_pass()
+    assert story.record.state()["services"][GATEWAY]["incident"] == incident
+    assert story.told[GATEWAY, incident] == [1, 0]
+    story.world.passes(700)
+    story.world.breaks("settings")
+    story.world.breaks("crash")
+    story.world.passes(120)
+    for _ in range(3):
+        story.minute()
+    assert story.told[GATEWAY, incident] == [1, 0]
+    story.world.heals()
+    story.world.passes(1)
+    story.world.person_starts(GATEWAY)
+    until(story, lambda results: not results[0].incident)
+    assert story.told[GATEWAY, incident] == [1, 1] and story.world.is_well(gateway)
+
+
+def test_two_incidents_of_one_second_are_two_on_a_disk_that_takes_nothing_too(place, journald):
+    story = a_story(place, journald, Never, second=True)
+    story.minute()
+    story.record.refuses = lambda: 30
+    for unit in (GATEWAY, BATCH):
+        story.world.breaks("settings", unit=unit)
+        story.world.breaks("crash", unit=unit)
+    story.world.passes(120)
+    results = story.recovery_pass()
+    assert results[0].incident != results[1].incident
+
+
+def test_what_was_closed_on_a_disk_that_took_nothing_is_not_reopened(place, journald):
+    story = a_story(place, journald, Never)
+    story.world.breaks("settings")
+    story.world.breaks("crash")
+    story.world.passes(120)
+    story.minute()
+    first = story.record.state()["services"][GATEWAY]["incident"]
+    story.record.refuses = lambda: 30
+    story.world.heals()
+    story.world.passes(1)
+    story.world.person_starts(GATEWAY)
+    until(story, lambda results: not results[0].incident)
+    story.record.refuses = lambda: 0
+    story.world.passes(3 * 3600)
+    story.minute()
+    story.world.breaks("settings")
+    story.world.breaks("crash")
+    story.world.passes(120)
+    assert story.minute()[0].incident != first
+    assert story.told[GATEWAY, first] == [1, 1]
+
+
+def test_who_heard_of_a_call_that_was_not_noted_hears_its_end(place, journald):
+    """We die between telling the journal and noting it, and the service becomes well by itself meanwhile: the hook and
+    Alertmanager hear the end (firing/), the journal and the terminals do not."""
+    story = a_story(place, journald, Never)
+    story.world.breaks("settings")
+    story.world.breaks("crash")
+    story.world.passes(120)
+    run = story.handed_in.run
+
+    def dies_at_the_terminals(argv, *rest, **how):
+        if argv[0] == "wall":
+            story.world.fuse = 0
+        return run(argv, *rest, **how)
+
+    story.handed_in = story.handed_in._replace(run=dies_at_the_terminals)
+    story.world.fuse = None
+    story.fuse = 10 ** 6
+    while story.recovery_pass() is not None:
+        pass
+    story.fuse, story.handed_in = None, story.handed_in._replace(run=run)
+    assert calls(story) == [1, 0]
+    story.world.heals()
+    story.world.passes(1)
+    story.world.person_starts(GATEWAY)
+    until(story, lambda results: not results[0].incident)
+    assert calls(story) == [1, 1]
+
+
+@pytest.mark.parametrize("lives", (170, 300))
+def test_a_slower_crash_loop_is_told_once_too(lives, place, journald):
+    story = Story(lives, place, journald, limits="", second=False)
+    story.world.services[GATEWAY].lives = lives
+    story.world.breaks("loop")
+    began = story.world.time
+    while story.world.time < began + 24 * 3600:
+        story.world.passes(story.chance.uniform(55, 65))
+        story.recovery_pass("on-failure" if story.world.failed else "check")
+        story.world.failed = False
+    assert calls(story)[0] == 1, calls(story)
+
+
+def test_somebody_hears_of_what_could_be_noted_nowhere(place, journald):
+    """No disk and no RAM takes a note: nothing is tried, and a person must hear of it, rather each minute than never."""
+    story = a_story(place, journald, Never)
+    story.minute()
+    story.record.refuses, story.record.has_ram = lambda: 28, False
+    story.world.breaks("crash")
+    story.world.passes(120)
+    assert verdicts(story.recovery_pass()) == {GATEWAY: "escalated"}
+    assert calls(story)[0] == 1 and not story.world.attempts

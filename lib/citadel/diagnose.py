@@ -95,6 +95,7 @@ def unguarded(facts):
     """A sentence for each thing that would keep recovery from coming when it is needed: who watches the healer."""
     host, ours = facts.host, facts.host.installed
     told = ["%s (unit.changed)" % _as_installed(one) for one in ours.changed]
+    told += ["%s: recovery may not come" % _as_installed(one) for one in ours.damaged[:3]]
     if not ours.schedule or host.unanswered:
         return tuple(told)
     if ours.schedule == "cron" and not ours.cron:

@@ -88,8 +88,8 @@ Installed = _record(
     "Installed",
     """What install.py left, and what became of it: `schedule` cron|timer|none, "" for nothing installed (or nothing
     that this user may see); `since` in seconds since 1970; whether the `cron` file is there; our own `units`;
-    `changed`, a Problem for each unit file that is not as it was.""",
-    schedule="", since=0.0, cron=True, units=(), changed=())
+    `changed`, a Problem for each unit file that is not as it was, and `damaged` one for each file of our code.""",
+    schedule="", since=0.0, cron=True, units=(), changed=(), damaged=())
 
 Dependency = _record(
     "Dependency",

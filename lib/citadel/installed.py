@@ -1,5 +1,5 @@
-"""Is what was installed still there, and as it was? Recovery itself rests on it: the unit files, and who runs the
-health check each minute.
+"""Is what was installed still there, and as it was? Recovery itself rests on it: the unit files, our own code, and who
+runs the health check each minute.
 
 Compared with the list that install.py keeps (sha256sum's format; its own lines begin with #). An edit belongs in a
 drop-in (`systemctl edit`), which is the operator's word and no change of ours; a changed unit file is lost at the next
@@ -16,6 +16,7 @@ from citadel.trusted import read_trusted
 LIST = "/var/lib/citadel-recovery/installed.sha256"
 UNITS = "/usr/local/lib/systemd/system/"
 SHIPPED = "/opt/citadel/units/"         # the same files once more, for `config` and for us
+CODE = ("/opt/citadel/bin/", "/opt/citadel/lib/")       # a pass runs only when it is needed; this is known before
 CRON = "/etc/cron.d/citadel"
 
 
@@ -26,14 +27,17 @@ def look(read=read_trusted, stat=os.stat):
     if not listed:
         return Installed()
     since = _changed_at(LIST, stat) or 0.0
-    rows = (line.partition("  ") for line in listed)
-    units = {path: digest for digest, _, path in rows
-             if path.startswith(UNITS) and len(digest) == 64 and ".." not in path}
-    changed = [_difference(path, units[path], read) for path in sorted(units)
+    rows = [line.partition("  ") for line in listed]
+    ours = {path: digest for digest, _, path in rows
+            if path.startswith(CODE + (UNITS,)) and len(digest) == 64 and ".." not in path}
+    units = [path for path in ours if path.startswith(UNITS)]
+    changed = [_difference(path, ours[path], read) for path in sorted(ours)
                if _is_later(_changed_at(path, stat), since)]
     return Installed(
         schedule=next((line[len("# schedule "):] for line in listed if line.startswith("# schedule ")), ""),
-        since=since, cron=_changed_at(CRON, stat) is not None, changed=tuple(one for one in changed if one),
+        since=since, cron=_changed_at(CRON, stat) is not None,
+        changed=tuple(one for one in changed if one and one.file.startswith(UNITS)),
+        damaged=tuple(one for one in changed if one and not one.file.startswith(UNITS)),
         units=tuple(path[len(UNITS):] for path in sorted(units) if "/" not in path[len(UNITS):]))
 
 
@@ -49,14 +53,14 @@ def _is_later(moment, since):
 
 
 def _difference(path, digest, read):
-    """The Problem with a unit file, None when there is none."""
+    """The Problem with a file, None when there is none."""
     from hashlib import sha256
     data = _bytes(path, read)
     if data is None:
         return Problem(path, 0, "", "is missing")
     if sha256(data).hexdigest() == digest:
         return None
-    shipped = _bytes(SHIPPED + path[len(UNITS):], read)
+    shipped = _bytes(SHIPPED + path[len(UNITS):], read) if path.startswith(UNITS) else None
     return Problem(path, _first_difference(data, shipped) if shipped else 0, "", "is not as it was installed")
 
 
