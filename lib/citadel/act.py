@@ -158,9 +158,7 @@ def kill_verified(pid, control_group, proc="/proc"):
                 descriptor = os.pidfd_open(pid)
             except OSError:
                 descriptor = None
-        with open("%s/%d/cgroup" % (proc, pid)) as file:
-            groups = [line.rstrip("\n").split(":", 2)[2] for line in file if line.count(":") >= 2]
-        if not any(group == control_group or group.startswith(control_group + "/") for group in groups):
+        if not host.is_process_of(pid, control_group, proc):
             return "PID %d is not in %s any more" % (pid, printable(control_group))
         if descriptor is not None:
             import signal

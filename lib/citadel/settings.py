@@ -118,7 +118,8 @@ SETTINGS = (
 
     Row("hook", "command", "", maybe(path, ""),
         "A program that is run when a person must be called and when that is over; it finds the incident as JSON on "
-        "stdin. Owned by root and writable by nobody else, no arguments. Empty: none."),
+        "stdin. Owned by root and writable by nobody else, no arguments. It runs in citadel-recovery.service, whose 512 MB "
+        "and 64 tasks it shares. Empty: none."),
     Row("hook", "timeout", "30s", duration(1, 300),
         "It is given so long, then killed with all that it started."),
 
