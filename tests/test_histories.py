@@ -24,7 +24,7 @@ from citadel.durable import Directory
 from citadel.incidents import Store
 from citadel.receivers import untrusted
 
-SEEDS, PARTS = 120, 4
+SEEDS, PARTS = int(os.environ.get("CITADEL_HISTORIES", "60")), 4       # each Python plays them
 ENDS = ("healthy", "recovered", "waiting", "stood-down", "escalated", "unknown")
 MOST_LOOKS = 130                        # in one pass, for each service: one in RestartSec, and those after an attempt
 HOOK = next((path for path in ("/usr/bin/env", "/bin/true") if not untrusted(path)), "")
