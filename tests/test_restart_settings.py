@@ -106,3 +106,13 @@ def test_the_mission_s_settings_are_in_the_shipped_unit():
         asked = restart_settings.asked_for(file.read())
     for name in restart_settings.RESTART:
         assert restart_settings.PROPERTIES.get(name, name) in asked
+
+
+def test_what_the_shipped_unit_sets_twice_is_known_to_be_a_list():
+    """Else only its last line would be compared, and `config` would tell of a difference that is none."""
+    path = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "units", "citadel-gateway.service")
+    with open(path, encoding="utf-8") as file:
+        keys = [one.key for one in restart_settings.assignments(file.read())]
+    twice = {key for key in keys if keys.count(key) > 1}
+    assert "UnsetEnvironment" in twice
+    assert twice <= set(restart_settings.LISTS + restart_settings.COMMANDS + restart_settings.LEFT_OUT)

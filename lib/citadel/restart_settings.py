@@ -35,7 +35,8 @@ COMMANDS = ("ExecStartPre", "ExecStart", "ExecStartPost", "ExecStop", "ExecStopP
 # systemd adds to these by itself (sysinit.target, the slice), and so may an administrator: only what is missing counts.
 AT_LEAST = ("After", "Before", "Wants", "Requires", "BindsTo", "OnFailure", "WantedBy", "PartOf", "Conflicts")
 LISTS = AT_LEAST + ("RestrictAddressFamilies", "CapabilityBoundingSet", "AmbientCapabilities", "Environment",
-                    "SystemCallArchitectures", "ReadWritePaths", "LogsDirectory", "StateDirectory", "RuntimeDirectory")
+                    "UnsetEnvironment", "SystemCallArchitectures", "ReadWritePaths", "LogsDirectory", "StateDirectory",
+                    "RuntimeDirectory")
 _SUFFIXES = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 _TRUTH = {"yes": "yes", "true": "yes", "on": "yes", "1": "yes", "no": "no", "false": "no", "off": "no", "0": "no"}
 
