@@ -256,6 +256,11 @@ def test_due(history, dice):
     assert plan(found(own("crashed")), history, dice=dice).verdict == "act"
 
 
+def test_who_needs_a_hung_dependency_does_not_wait_a_minute_for_the_second_look():
+    assert plan(found(ollama("hung", DEAF), condition=SERVING), History(seen=1)).next_in == 5
+    assert plan(found(own("slow"), condition=SERVING), History(seen=1)).next_in == 60
+
+
 def test_a_gateway_that_is_down_with_it_does_not_wait_for_a_second_look_at_ollama():
     assert plan(found(ollama("hung", DEAF), own("stopped-with-dependency")), History(seen=1)).verdict == "act"
 

@@ -34,6 +34,7 @@ OWN_RUNG = {"gateway.crash-loop": CLEAN,        # the plain start is what system
 # service that answers.
 CONFIRMED_AT = {"gateway.slow": 2, "gateway.http-error": 2, "hung": 2}
 INTERVAL = 60                                                   # seconds between two passes of the health check
+GLANCE = 5                                                      # seconds until a second look at a hung dependency
 
 # Seconds that each kind of step may take. All steps of a plan together stay below the ten minutes of a pass.
 PATIENCE = {"reset-failed": 10, "start": 30, "restart": 60, "kill": 10, "thaw": 10, "clean": 30, "relieve-disk": 60,
@@ -273,11 +274,14 @@ def is_it_confirmed(case):
     silence of what a service needs that answers still: killing Ollama would take the gateway along."""
     cause = case.finding.cause
     serving = case.finding.condition == SERVING
-    wanted = CONFIRMED_AT.get(_kind(case.finding) if serving and cause.startswith("dependency.") else cause, 1)
+    hangs_beneath = serving and _kind(case.finding) == "hung"
+    wanted = CONFIRMED_AT.get("hung" if hangs_beneath else cause, 1)
     if case.history.seen >= wanted:
         return None
-    return case.is_planned(WAITING, "%s; seen for the first time, so it gets another minute" % case.finding.because,
-                           veto="not yet confirmed by a second pass", next_in=INTERVAL)
+    # A hung dependency has been asked twice already by one look, and all who need it wait.
+    wait = GLANCE if hangs_beneath else INTERVAL
+    return case.is_planned(WAITING, "%s; seen for the first time, so it gets another %s" % (
+        case.finding.because, span(wait)), veto="not yet confirmed by a second look", next_in=wait)
 
 
 def is_it_due(case):

@@ -220,7 +220,7 @@ FAULTS = (
           kill_ollama, comes_back, ("dependency.ollama.down", "gateway.stopped-with-dependency"), 60),
     Fault("ollama-broken", "Ollama cannot start until a person repairs it",
           break_ollama, is_named_then_comes_back_when_repaired, ("dependency.ollama.down",), 90),
-    Fault("ollama-hung", "every process of Ollama gets SIGSTOP (a pass waits a minute to be sure)",
+    Fault("ollama-hung", "every process of Ollama gets SIGSTOP",
           stop_processes_of(OLLAMA), a_pass_brings_it_back, ("dependency.ollama.hung",), 150,
           prepare=shorten_start_time_of(OLLAMA, "[dependency ollama]")),
     Fault("gateway-hung", "every process of the gateway gets SIGSTOP",
