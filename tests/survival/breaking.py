@@ -526,7 +526,9 @@ def _pass_at(world, verb, word):
     """The PID of the living pass that waits for this verb of systemctl, or has said this word last; "" for none."""
     if verb:
         waiting = world.do("pgrep", "-f", "^/bin/sh /[a-z/]*systemctl (.* )?%s( |$)" % verb, ok=False).out.split()
-        return world.do("ps", "-o", "ppid=", "-p", waiting[0], ok=False).out.strip() if waiting else ""
+        parents = world.do("ps", "-o", "ppid=", "-p", ",".join(waiting), ok=False).out.split() if waiting else ()
+        living = handlers(world)            # what a killed pass has started may outlive it for a moment
+        return next((pid for pid in parents if pid in living), "")
     pid = str(world.pid(RECOVERY))
     return pid if pid != "0" and _last_word(world, pid) == word else ""
 
