@@ -11,12 +11,12 @@ HERE = os.path.dirname(os.path.realpath(__file__))
 def start():
     if sys.version_info < (3, 6):
         complain("needs Python 3.6 or newer, and this is %d.%d" % sys.version_info[:2])
-    if not os.path.isfile(os.path.join(HERE, "lib", "citadel", "entry.py")):
+    if not os.path.isfile(os.path.join(HERE, "lib", "citadel", "core", "entry.py")):
         complain("lib/citadel is not beside %s: run it in a whole source tree" % os.path.abspath(__file__))
     called_in = os.getcwd()
     sys.dont_write_bytecode = True          # a checkout stays as it was cloned, without files of root's in it
     sys.path.insert(0, os.path.join(HERE, "lib"))
-    from citadel.entry import enter
+    from citadel.core.entry import enter
     enter(lambda arguments: run(arguments, called_in), "install.py", trusted_tree=False)
 
 
@@ -24,7 +24,7 @@ def run(arguments, called_in):
     try:
         from citadel.installer.main import main
     except ImportError as error:
-        from citadel.errors import CannotLook
+        from citadel.core.errors import CannotLook
         from citadel.installer.preflight import advice, os_release
         raise CannotLook(advice([error.name], os_release()))
     return main(arguments, HERE, called_in)

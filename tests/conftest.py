@@ -2,7 +2,7 @@ import os
 import sys
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-sys.path.insert(0, os.path.join(ROOT, "lib"))
+sys.path[:0] = [os.path.join(ROOT, "lib"), os.path.join(ROOT, "tests", "support")]
 
 
 def pytest_sessionfinish(session):

@@ -5,6 +5,7 @@ not run is said and counted, and the last line is the sum.
 """
 
 import argparse
+import glob
 import os
 import re
 import signal
@@ -18,8 +19,8 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 TREE = os.path.dirname(HERE)
 sys.path.insert(0, os.path.join(HERE, "live"))
 
-import provision                # noqa: E402  (both lie beside this file)
-import roots                    # noqa: E402
+import provision  # noqa: E402  (both lie beside this file)
+import roots  # noqa: E402
 
 CORES = os.cpu_count() or 1
 PURE_SIDE_BY_SIDE = 2 * CORES       # the tests of time and processes wait more than they work
@@ -29,9 +30,10 @@ NO_TESTS = 5                        # pytest's exit code
 LIVE_SIDE_BY_SIDE = CORES + 3       # a machine of theirs waits for RestartSec most of the time
 
 # The pure parts: tables of facts in and findings out, no process, no socket, a second on each Python.
-TABLES = ["tests/test_%s.py" % name for name in (
-    "diagnose", "plan", "report", "stops", "moments", "monitor", "restart_settings", "gateway_settings", "settings",
-    "installed", "drill")]
+TABLES = ["tests/unit/%s.py" % name for name in (
+    "diagnose/test_causes", "diagnose/test_stopped", "plan/test_decisions", "core/test_text", "observe/test_moments",
+    "observe/test_gateway_settings", "observe/test_installed", "settings/test_settings", "commands/test_monitor",
+    "commands/test_config", "commands/test_drill")]
 
 # Each cause of a pass, made for real: as long as all the rest, so in a matrix on a machine of their own.
 FAULTS = ("tests/live/test_recovery.py", "tests/live/test_flow.py", "tests/live/test_several.py")
@@ -44,7 +46,7 @@ def main(argv):
         jobs = [_pure(minor, *python, tests=TABLES) for minor, python in pythons]
         without = ["pure tests, Python %s: it has no pytest; a full run fetches one" % python[0]
                    for (_, python), job in zip(pythons, jobs) if job is None]
-        rest = sum(name.startswith("test_") for name in os.listdir(HERE)) - len(TABLES)
+        rest = len(glob.glob(os.path.join(HERE, "unit", "*", "test_*.py"))) - len(TABLES)
         return _report([job for job in jobs if job], [], without + _missing_pythons(dict(pythons)) + [
             "%d files of tests that start processes, open sockets or fuzz, and the live tests: a full run" % rest])
     if os.geteuid() != 0:
@@ -175,7 +177,7 @@ def _pytest(python, words):
     return [python, "-m", "pytest", "-q", "--tb=short", "--color=no", "-p", "no:cacheprovider"] + words
 
 
-def _pure(minor, version, path, has_pytest, tests=("tests", "--ignore=tests/live", "--ignore=tests/bench")):
+def _pure(minor, version, path, has_pytest, tests=("tests/unit",)):
     """The pure tests on one of the host's Pythons; None where there is no pytest for it."""
     directory = provision.pytest_directory(minor)
     if not directory and not has_pytest:
@@ -194,7 +196,7 @@ def _pure_in(name):
             "--bind-ro=%s:/srv" % provision.pytest_for(minor), "--setenv=PYTHONPATH=/srv", "--chdir=/mnt",
             "--setenv=PYTHONDONTWRITEBYTECODE=1"]
     return Job("pure tests, Python 3.%d of %s" % (minor, name),
-               argv + _pytest("/usr/bin/python3", ["tests", "--ignore=tests/live", "--ignore=tests/bench"]),
+               argv + _pytest("/usr/bin/python3", ["tests/unit"]),
                {"SYSTEMD_NSPAWN_UNIFIED_HIERARCHY": "1"})
 
 

@@ -19,7 +19,7 @@ import time
 TREE = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 sys.path.insert(0, os.path.join(TREE, "lib"))
 
-from citadel import probes                          # noqa: E402
+from citadel.observe import probes  # noqa: E402
 
 PEER = """
 import http.server, sys
@@ -30,7 +30,7 @@ class Healthy(http.server.BaseHTTPRequestHandler):
     def log_message(self, *_): pass
 http.server.HTTPServer(("127.0.0.1", int(sys.argv[1])), Healthy).serve_forever()
 """
-ASK = "import sys; sys.path.insert(0, sys.argv[1]); from citadel import probes; probes.ask(sys.argv[2:], 5)"
+ASK = "import sys; sys.path.insert(0, sys.argv[1]); from citadel.observe import probes; probes.ask(sys.argv[2:], 5)"
 
 
 def main(rounds):

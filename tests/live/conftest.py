@@ -8,9 +8,9 @@ import pytest
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path[:0] = [HERE, os.path.dirname(HERE)]
 
-from citadel.rehearsal import isolation                                     # noqa: E402
-from host import (GATEWAY, MOOD, OLLAMA, RECOVERY, REDIS, Host, furnish,    # noqa: E402
-                  install, install_gateway, machine_of)
+from host import GATEWAY, MOOD, OLLAMA, RECOVERY, REDIS, Host, furnish, install, install_gateway, machine_of  # noqa: E402
+
+from citadel.rehearsal import isolation  # noqa: E402
 
 SECONDS = []        # (what, seconds), for the table at the end
 

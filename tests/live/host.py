@@ -11,7 +11,8 @@ import time
 
 import provision
 import roots
-from citadel.commands import run
+
+from citadel.core.run import run
 from citadel.rehearsal.machine import TARGET, Machine
 
 HERE = os.path.dirname(os.path.abspath(__file__))

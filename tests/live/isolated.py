@@ -6,8 +6,9 @@ import sys
 TREE = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 sys.path.insert(0, os.path.join(TREE, "lib"))
 
-import pytest                                           # noqa: E402
-from citadel.rehearsal.isolation import isolate         # noqa: E402  (needs lib/ on the path)
+import pytest  # noqa: E402
+
+from citadel.rehearsal.isolation import isolate  # noqa: E402  (needs lib/ on the path)
 
 if __name__ == "__main__":
     isolate([sys.executable, "-B", os.path.abspath(__file__)] + sys.argv[1:])

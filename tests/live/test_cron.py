@@ -3,7 +3,6 @@
 import json
 
 import pytest
-
 from host import GATEWAY, RECOVERY, install
 
 HEARTBEAT = "/var/lib/citadel-recovery/last-check"

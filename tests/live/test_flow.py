@@ -6,7 +6,6 @@ failure -> wait RestartSec -> dependencies ready? -> restart -> running
 """
 
 import pytest
-
 from host import GATEWAY, OLLAMA, RECOVERY
 from injections import CONF, crash_loop, drop_in, mend_uvicorn, no_drop_in, processes
 from test_recovery import ALERT, SETTINGS, START_TIMEOUT

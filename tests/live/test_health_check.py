@@ -3,7 +3,6 @@
 import json
 
 import pytest
-
 from host import GATEWAY, OLLAMA, RECOVERY
 
 HEALTH = "citadel-health.service"

@@ -1,7 +1,6 @@
 """install.py on a real systemd: installed, upgraded, interrupted, removed. No gateway's application is there."""
 
 import pytest
-
 from host import CHECKOUT, GATEWAY, OLLAMA, Host, install, machine_of
 
 SETTINGS = "/opt/citadel/etc/citadel.conf"
@@ -94,7 +93,7 @@ def test_all_byte_code_is_there_and_current(fresh):
     sources = fresh.do("find", "/opt/citadel/lib", "-name", "*.py").out.splitlines()
     assert len(before.splitlines()) == len(sources)
     assert all(line.split()[1:3] == ["644", "root"] for line in before.splitlines())
-    fresh.do("python3", "-IS", "-c", "import sys; sys.path.insert(0, '/opt/citadel/lib'); import citadel.settings")
+    fresh.do("python3", "-IS", "-c", "import sys; sys.path.insert(0, '/opt/citadel/lib'); import citadel.settings.file")
     assert fresh.do("find", "/opt/citadel/lib", "-name", "*.pyc", "-printf", "%p %m %u %T@\n").out == before
 
 

@@ -5,7 +5,6 @@ import os
 import re
 
 import pytest
-
 from host import GATEWAY, MANAGER, OLLAMA, RECOVERY
 
 DROP_IN = "/run/systemd/system/%s.d/test.conf" % GATEWAY

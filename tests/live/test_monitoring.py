@@ -13,14 +13,15 @@ import subprocess
 import sys
 import urllib.parse
 
-import pytest
-
 import provision
-from citadel import alerts, metrics
-from citadel.commands import run
-from citadel.rehearsal import isolation
+import pytest
 from host import GATEWAY, RECOVERY, TREE, install
 from test_recovery import CONF, SETTINGS
+
+from citadel.core import log
+from citadel.core.run import run
+from citadel.rehearsal import isolation
+from citadel.tell import alerts, metrics
 
 RULES = os.path.join(TREE, "units", "prometheus", "citadel.rules.yml")
 LATE = "/var/lib/citadel-recovery/" + alerts.TOLD_LATE
@@ -632,7 +633,7 @@ def test_the_journal_tells_the_story_and_explains_it(well):
     entries = [one for one in host.entries("CITADEL_INCIDENT=" + incident) if one.get("SYSLOG_IDENTIFIER")]
     assert {"escalated", "step", "firing", "healthy", "resolved"} <= {one["CITADEL_EVENT"] for one in entries}
     for one in entries:
-        assert one["MESSAGE_ID"] == alerts.EVENTS[one["CITADEL_EVENT"]][0] and one["CITADEL_UNIT"] == GATEWAY
+        assert one["MESSAGE_ID"] == log.EVENTS[one["CITADEL_EVENT"]][0] and one["CITADEL_UNIT"] == GATEWAY
         assert one["CITADEL_CAUSE"] == "port.taken" and one["CITADEL_VERDICT"]
     typed = [line[2:].replace("20261123T180000-1", incident) for line in "".join(of_readme("")).splitlines()
              if line.startswith("$ ")]
@@ -641,7 +642,7 @@ def test_the_journal_tells_the_story_and_explains_it(well):
     assert "Subject: A person is needed for %s" % GATEWAY in explained
     assert "journalctl CITADEL_INCIDENT=%s" % incident in explained
     listed = host.do("journalctl", "--list-catalog").out
-    assert all(message_id in listed for message_id, _ in alerts.EVENTS.values())
+    assert all(message_id in listed for message_id, _ in log.EVENTS.values())
 
 
 def test_a_recovery_and_a_person_s_doings_are_in_the_journal(well):
@@ -667,7 +668,7 @@ def test_an_uninstallation_takes_metrics_and_catalog_away(well):
     try:
         assert answer.ok, answer.err
         assert host.do("ls", "-A", TEXTFILES).out == ""
-        assert alerts.EVENTS["firing"][0] not in host.do("journalctl", "--list-catalog").out
+        assert log.EVENTS["firing"][0] not in host.do("journalctl", "--list-catalog").out
     finally:
         assert install(host.machine, "--schedule", "none").ok
         host.wait_healthy()

@@ -11,15 +11,49 @@ import signal
 from collections import namedtuple
 
 import pytest
-
 from host import GATEWAY, HANDLER, OLLAMA, RECOVERY, REDIS
-from injections import (CONF, LOGS, Impossible, crash_for_good, crash_loop, disk_full, disk_inodes, disk_readonly,
-                        freeze, ill, memory_enough, memory_low, mend_uvicorn, no_drop_in, ollama_can_run, ollama_down,
-                        ollama_found, ollama_missing, operator_disables, operator_masks, operator_stops,
-                        operator_stops_ollama, own_disk_away, port_taken, port_taken_elsewhere, redis_down,
-                        redis_empty, redis_found, redis_loading, redis_missing, redis_refuses_writes,
-                        redis_writes_soon, settings_invalid, settings_valid, start_timeout, stop_signal,
-                        stopped_with_ollama, stranger_leaves, unit_gone, unit_installed_again)
+from injections import (
+    CONF,
+    LOGS,
+    Impossible,
+    crash_for_good,
+    crash_loop,
+    disk_full,
+    disk_inodes,
+    disk_readonly,
+    freeze,
+    ill,
+    memory_enough,
+    memory_low,
+    mend_uvicorn,
+    no_drop_in,
+    ollama_can_run,
+    ollama_down,
+    ollama_found,
+    ollama_missing,
+    operator_disables,
+    operator_masks,
+    operator_stops,
+    operator_stops_ollama,
+    own_disk_away,
+    port_taken,
+    port_taken_elsewhere,
+    redis_down,
+    redis_empty,
+    redis_found,
+    redis_loading,
+    redis_missing,
+    redis_refuses_writes,
+    redis_writes_soon,
+    settings_invalid,
+    settings_valid,
+    start_timeout,
+    stop_signal,
+    stopped_with_ollama,
+    stranger_leaves,
+    unit_gone,
+    unit_installed_again,
+)
 
 ALERT = "b0f1a5865abe4a3f816dad0c3a64c21c"         # MESSAGE_ID of a call for a person
 

@@ -1,7 +1,6 @@
 """Where redis is redis.service (Fedora, SUSE, many a hand-made host), and no redis-server.service is known."""
 
 import pytest
-
 from host import GATEWAY, Host, furnish, install, install_gateway, machine_of
 
 UNIT = "redis.service"

@@ -3,7 +3,6 @@
 import json
 
 import pytest
-
 from host import GATEWAY, OLLAMA, RECOVERY, REDIS
 from injections import CONF, drop_in, no_drop_in, ollama_can_run, ollama_down
 from test_recovery import SETTINGS

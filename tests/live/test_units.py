@@ -1,7 +1,6 @@
 """The shipped units on a real systemd: they come back from every fault, and stay away when a person says so."""
 
 import pytest
-
 from host import GATEWAY, OLLAMA, RECOVERY, REDIS, install
 
 PATTERN = "uvicorn.*citadel_llm.api.gateway"

@@ -5,8 +5,22 @@ import signal
 import time
 
 from host import CHECKOUT, GATEWAY, HANDLER, OLLAMA, RECOVERY, REDIS
-from injections import (CONF, LOGS, QUICK, UNIT_FILE, UVICORN, drop_in, fill_with_empty_logs, fill_with_logs,
-                        no_drop_in, ollama_can_run, ollama_found, own_disk, redis_slow_to_load)
+from injections import (
+    CONF,
+    LOGS,
+    QUICK,
+    UNIT_FILE,
+    UVICORN,
+    drop_in,
+    fill_with_empty_logs,
+    fill_with_logs,
+    no_drop_in,
+    ollama_can_run,
+    ollama_found,
+    own_disk,
+    redis_slow_to_load,
+)
+
 from survival.contestants import SETTINGS
 from survival.judge import told
 from survival.world import stop_all_in
@@ -22,7 +36,7 @@ NEEDS_ROOM = """#!/bin/sh
 if ! head -c 65536 /dev/zero; then echo 'cannot write my log: No space left on device' >&2; exit 1; fi
 exec %s.away "$@"
 """ % UVICORN
-DEAF = """#!/usr/bin/python3 -IS
+UNRESPONSIVE = """#!/usr/bin/python3 -IS
 import signal, socket, time
 signal.signal(signal.SIGTERM, signal.SIG_IGN)
 listener = socket.socket()
@@ -130,7 +144,7 @@ def binary_missing(world):
 
 def deaf(world):
     """A run that ignores SIGTERM and never answers; the next one will be well."""
-    world.program(DEAF)
+    world.program(UNRESPONSIVE)
     world.harm_begins()
     before = world.pid()
     world.do("systemctl", "restart", GATEWAY)

@@ -4,10 +4,11 @@ import os
 import subprocess
 import time
 
-from citadel.notes import OPEN
-from citadel.rehearsal.machine import entry_command
 from host import GATEWAY, MANAGER, RECOVERY, TREE, install
 from injections import CONF, UNIT_FILE
+
+from citadel.record.notes import OPEN
+from citadel.rehearsal.machine import entry_command
 from survival import monit
 from survival.judge import Call, is_good, told
 from survival.observer import PAGER

@@ -4,7 +4,7 @@ import os
 import time
 import traceback
 
-from citadel.errors import CitadelError
+from citadel.core.errors import CitadelError
 from survival import judge, report
 from survival.world import Stage
 

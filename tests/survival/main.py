@@ -16,6 +16,7 @@ import time
 
 import provision
 import roots
+
 from citadel import __version__
 from survival import engine, faults, monit, report, soak
 from survival.contestants import CHECK_EACH, CONTESTANTS, START_TIMEOUT

@@ -6,10 +6,11 @@ import signal
 import subprocess
 import time
 
-from citadel.errors import CitadelError
-from citadel.rehearsal.machine import entry_command
 from host import GATEWAY, MOOD, OLLAMA, PRODUCTION, REDIS, Host, furnish, install_gateway, machine_of
 from injections import CONF, LOGS, UVICORN
+
+from citadel.core.errors import CitadelError
+from citadel.rehearsal.machine import entry_command
 from survival.contestants import SETTINGS, START_TIMEOUT
 from survival.judge import Run
 from survival.observer import Observer

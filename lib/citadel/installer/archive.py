@@ -12,7 +12,7 @@ import io
 import os
 import zipfile
 
-from citadel.errors import CitadelError
+from citadel.core.errors import CitadelError
 
 TIME = (1980, 1, 1, 0, 0, 0)        # the earliest that a zip file can name
 STARTER = "archive_starter.py"      # becomes __main__.py; beside this file

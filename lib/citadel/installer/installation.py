@@ -10,13 +10,24 @@ import os
 from collections import namedtuple
 
 from citadel import __version__
-from citadel.commands import run as run_program
-from citadel.errors import CannotLook, LockHeld
+from citadel.core.errors import CannotLook, LockHeld
+from citadel.core.run import run as run_program
 from citadel.installer import interpreter as pythons
 from citadel.installer import layout, manifest, preflight, systemd
-from citadel.installer.layout import (CATALOG, CRON, GATEWAY, HOME, REDIS_ALIAS, SETTINGS, STATE, SYSUSERS, TIMER,
-                                      TMPFILES, Item)
-from citadel.systemctl import show
+from citadel.installer.layout import (
+    CATALOG,
+    CRON,
+    GATEWAY,
+    HOME,
+    REDIS_ALIAS,
+    SETTINGS,
+    STATE,
+    SYSUSERS,
+    TIMER,
+    TMPFILES,
+    Item,
+)
+from citadel.observe.systemctl import show
 
 Plan = namedtuple("Plan", "writes removals link kept notes manifest")
 Plan.__doc__ = """What to do to the files: `writes` Items with a word each (new|changed), `removals` paths, `link` the

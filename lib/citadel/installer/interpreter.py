@@ -8,8 +8,8 @@ others, and so that nothing but root ever writes into __pycache__.
 import os
 import sys
 
-from citadel.commands import run as run_program
-from citadel.errors import CannotLook, NotPermitted
+from citadel.core.errors import CannotLook, NotPermitted
+from citadel.core.run import run as run_program
 from citadel.installer.preflight import CANDIDATES, LONGEST_INTERPRETER, OLDEST
 
 SECONDS = 120

@@ -8,7 +8,7 @@ import os
 import stat
 from collections import namedtuple
 
-from citadel.errors import CannotLook
+from citadel.core.errors import CannotLook
 
 HOME = "/opt/citadel"
 SETTINGS = HOME + "/etc/citadel.conf"

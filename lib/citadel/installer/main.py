@@ -5,8 +5,8 @@ import os
 import sys
 
 from citadel import __version__
-from citadel.commands import run as run_program
-from citadel.errors import CitadelError, NotPermitted, UsageError
+from citadel.core.errors import CitadelError, NotPermitted, UsageError
+from citadel.core.run import run as run_program
 from citadel.installer import archive, layout
 from citadel.installer.installation import Host, install
 from citadel.installer.removal import uninstall

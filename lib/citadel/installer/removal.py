@@ -7,11 +7,12 @@ run again: the manifest goes last.
 import os
 import stat
 
-from citadel import metrics, settings
-from citadel.errors import CitadelError
+from citadel.core.errors import CitadelError
 from citadel.installer import layout, manifest, systemd
 from citadel.installer.installation import require_lock
 from citadel.installer.layout import CRON, GATEWAY, HOME, REDIS_ALIAS, SETTINGS, STATE, TIMER, Item
+from citadel.settings import file as settings
+from citadel.tell import metrics
 
 # The order matters: first nobody may call for a recovery any more, then the gateway may go.
 STOPPED_FIRST = (TIMER, "citadel-health.service", "citadel-recovery.service")

@@ -3,10 +3,10 @@
 Looking for unit files is done in the directories themselves: the same for a host and for a root that is not running.
 """
 
-from citadel.commands import run as run_program
-from citadel.errors import CannotLook
+from citadel.core.errors import CannotLook
+from citadel.core.run import run as run_program
 from citadel.installer.layout import ACCOUNT, CONFIG, REDIS_ALIAS, TMPFILES
-from citadel.systemctl import show, system_state, version
+from citadel.observe.systemctl import show, system_state, version
 
 OLDEST = 239                    # RHEL 8
 SECONDS = 30

@@ -10,7 +10,7 @@ import grp
 import os
 import stat
 
-from citadel.errors import CitadelError, NotPermitted
+from citadel.core.errors import CitadelError, NotPermitted
 
 LEFTOVER = ".citadel-new"
 LINKS_AT_MOST = 40              # as the kernel's own limit, path_resolution(7)

@@ -6,7 +6,7 @@ Each fault begins with a healthy gateway and cleared counters, and is repaired a
 import time
 from collections import namedtuple
 
-from citadel.errors import CitadelError
+from citadel.core.errors import CitadelError
 from citadel.rehearsal.stage import GATEWAY, OLLAMA, SETTINGS, STRANGER
 
 BROKEN_OLLAMA = """[Service]

@@ -17,8 +17,8 @@ import signal
 import sys
 import time
 
-from citadel.commands import find, run
-from citadel.errors import CannotLook, CitadelError, NotPermitted
+from citadel.core.errors import CannotLook, CitadelError, NotPermitted
+from citadel.core.run import find, run
 
 LIBRARY = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 

@@ -2,8 +2,8 @@
 
 import os
 
-from citadel.commands import find
-from citadel.errors import CitadelError
+from citadel.core.errors import CitadelError
+from citadel.core.run import find
 from citadel.rehearsal.machine import entry_command
 
 

@@ -15,8 +15,8 @@ import subprocess
 import sys
 import time
 
-from citadel.commands import find, run
-from citadel.errors import CannotLook, CitadelError
+from citadel.core.errors import CannotLook, CitadelError
+from citadel.core.run import find, run
 from citadel.rehearsal import isolation
 from citadel.rehearsal.isolation import isolate
 

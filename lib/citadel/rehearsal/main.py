@@ -14,10 +14,11 @@ import signal
 import sys
 import time
 
-from citadel import report
-from citadel.commands import find, run
-from citadel.entry import enter
-from citadel.errors import OK, STILL_WRONG, CannotLook, CitadelError, NotPermitted, UsageError
+from citadel.core import terminal
+from citadel.core.entry import enter
+from citadel.core.errors import OK, STILL_WRONG, CannotLook, CitadelError, NotPermitted, UsageError
+from citadel.core.run import find, run
+from citadel.core.text import plural, printable, span, to_json
 from citadel.rehearsal import faults, isolation, kept
 from citadel.rehearsal.machine import Machine
 from citadel.rehearsal.stage import GATEWAY, MANAGER, SOURCE, Stage
@@ -34,7 +35,7 @@ def main(argv, out=sys.stdout):
     """The command. Outside, it starts itself again in isolation; inside, it plays."""
     options = _read(argv)
     if options.list:
-        out.write("\n".join(report.table([(fault.name, fault.what) for fault in faults.FAULTS])) + "\n")
+        out.write("\n".join(terminal.table([(fault.name, fault.what) for fault in faults.FAULTS])) + "\n")
         return OK
     if os.geteuid() != 0:
         raise NotPermitted("needs root, to mount and boot a throwaway copy of this host: try sudo")
@@ -167,7 +168,7 @@ def _has_installer():
 
 def _last_line(answer):
     lines = [line for line in answer.out.splitlines() if line.strip()]
-    return report.printable(lines[-1]) if lines else "done"
+    return printable(lines[-1]) if lines else "done"
 
 
 def _wait_for_the_end(machine):
@@ -183,7 +184,7 @@ class Narrator:
 
     def __init__(self, out, as_json, clock=time.monotonic):
         self.out, self.as_json, self.clock = out, as_json, clock
-        self.style = report.style_of(out, os.environ)
+        self.style = terminal.style_of(out, os.environ)
         self.steps = []
         self.began = self.clock()
         self.total = self.clock()
@@ -203,7 +204,7 @@ class Narrator:
     def _end(self, name, mark, how, seconds, text):
         start = "\r\x1b[K" if self.style.live else ""
         mark = self.style.paint("%-9s" % mark, how)
-        self.say("%s  %-15s %s %7s  %s" % (start, name, mark, report.span(seconds), text))
+        self.say("%s  %-15s %s %7s  %s" % (start, name, mark, span(seconds), text))
 
     def show_evidence(self, stage):
         if stage.machine.running():
@@ -219,20 +220,20 @@ class Narrator:
             text, well = str(error), False
         seconds = self.clock() - self.began
         self.steps.append({"step": name, "ok": well, "seconds": round(seconds, 2), "because": text})
-        self._end(name, "ok" if well else "FAILED", "good" if well else "bad", seconds, report.printable(text, 400))
+        self._end(name, "ok" if well else "FAILED", "good" if well else "bad", seconds, printable(text, 400))
         if not well:
             self.show_evidence(stage)
         return well
 
     def end_fault(self, result, stage):
-        self._end(result.name, *_mark(result), seconds=result.seconds, text=report.printable(result.happened))
+        self._end(result.name, *_mark(result), seconds=result.seconds, text=printable(result.happened))
         if result.survived is False:
             self.show_evidence(stage)
 
     def close(self, results, survived, stage):
         """The table, or the document."""
         if self.as_json:
-            self.out.write(report.to_json({
+            self.out.write(to_json({
                 "schema": 1, "survived": survived, "seconds": round(self.clock() - self.total, 1),
                 "standins": list(stage.standins), "steps": self.steps,
                 "faults": [dict(result._asdict(), seconds=round(result.seconds, 2)) for result in results]}))
@@ -240,17 +241,17 @@ class Narrator:
         if results:
             rows = [("fault", "outcome", "seconds", "what happened, and why")]
             for result in results:
-                rows.append((result.name, _mark(result)[0], "%.1f" % result.seconds, report.printable(result.happened)))
+                rows.append((result.name, _mark(result)[0], "%.1f" % result.seconds, printable(result.happened)))
                 if result.cause:
-                    rows.append(("", "", "", report.printable(result.because, 400)))
+                    rows.append(("", "", "", printable(result.because, 400)))
             self.say()
-            for line in report.table(rows):
+            for line in terminal.table(rows):
                 self.say(line)
         self.say()
         tried = [result for result in results if result.survived is not None]
         self.say("%s of %s survived in %s; this host was not touched." % (
-            sum(result.survived for result in tried), report.plural(len(tried), "fault"),
-            report.span(self.clock() - self.total)) if survived else "Not everything was survived.")
+            sum(result.survived for result in tried), plural(len(tried), "fault"),
+            span(self.clock() - self.total)) if survived else "Not everything was survived.")
 
 
 def _mark(result):

@@ -9,11 +9,11 @@ import socket
 import sys
 import time
 
-from citadel import systemctl
-from citadel.commands import find, run
-from citadel.errors import CitadelError
+from citadel.core.errors import CitadelError
+from citadel.core.run import find, run
+from citadel.core.text import printable
+from citadel.observe import systemctl
 from citadel.rehearsal import isolation
-from citadel.report import printable
 
 GATEWAY = "citadel-gateway.service"
 RECOVERY = "citadel-recovery.service"

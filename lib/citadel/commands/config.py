@@ -1,0 +1,178 @@
+"""`config`: a unit's settings as systemd has them now, beside those that we ship. Pure: texts in, comparisons out.
+
+What is compared is what the shipped unit file sets; the table below only says where `systemctl show` words a setting
+differently. So a setting that is added to the unit is compared from then on.
+
+A difference comes with its origin: the file and line that set it last, in the order in which systemd reads them (the
+unit file, then its drop-ins).
+"""
+
+from collections import namedtuple
+
+from citadel.core.text import printable, size, span
+from citadel.observe.systemctl import seconds
+
+Assignment = namedtuple("Assignment", "section key value line")
+
+Setting = namedtuple("Setting", "name value shipped same origin")
+Setting.__doc__ = """`value` is systemd's, `shipped` ours, both as a person reads them; `origin` "file:line" or ""."""
+
+# What this command is about; always shown. All others are shown only when they differ.
+RESTART = ("Restart", "RestartSec", "RestartMode", "StartLimitIntervalSec", "StartLimitBurst", "TimeoutStartSec",
+           "TimeoutStopSec", "OnFailure", "Requires", "BindsTo", "After", "Wants", "WantedBy", "MemoryMax", "CPUQuota")
+
+PROPERTIES = {"RestartSec": "RestartUSec", "TimeoutStartSec": "TimeoutStartUSec", "TimeoutStopSec": "TimeoutStopUSec",
+              "StartLimitIntervalSec": "StartLimitIntervalUSec", "CPUQuota": "CPUQuotaPerSecUSec"}
+# Older or wider spellings of the same directive, which a drop-in may use.
+SPELLINGS = {"StartLimitIntervalSec": ("StartLimitInterval",), "TimeoutStartSec": ("TimeoutSec",),
+             "TimeoutStopSec": ("TimeoutSec",), "MemoryMax": ("MemoryLimit",), "OnFailure": ()}
+# show expands or merges these beyond comparing, or (the last two) they say nothing about how it runs.
+LEFT_OUT = ("SystemCallFilter", "SystemCallErrorNumber", "StandardOutput", "StandardError", "Description",
+            "Documentation")
+TIMES = ("RestartSec", "TimeoutStartSec", "TimeoutStopSec", "StartLimitIntervalSec", "CPUQuota")
+SIZES = ("MemoryMax", "MemoryHigh")
+COMMANDS = ("ExecStartPre", "ExecStart", "ExecStartPost", "ExecStop", "ExecStopPost", "ExecReload", "ExecCondition")
+# systemd adds to these by itself (sysinit.target, the slice), and so may an administrator: only what is missing counts.
+AT_LEAST = ("After", "Before", "Wants", "Requires", "BindsTo", "OnFailure", "WantedBy", "PartOf", "Conflicts")
+LISTS = AT_LEAST + ("RestrictAddressFamilies", "CapabilityBoundingSet", "AmbientCapabilities", "Environment",
+                    "UnsetEnvironment", "SystemCallArchitectures", "ReadWritePaths", "LogsDirectory", "StateDirectory",
+                    "RuntimeDirectory")
+_SUFFIXES = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
+_TRUTH = {"yes": "yes", "true": "yes", "on": "yes", "1": "yes", "no": "no", "false": "no", "off": "no", "0": "no"}
+
+
+def assignments(text):
+    """All settings of a unit file, in order, each with the line that it begins on (systemd.syntax(7))."""
+    found, section, started, pending = [], "", 0, ""
+    for number, line in enumerate(text.split("\n"), 1):
+        line = line.strip()
+        if not line or line[0] in "#;":
+            continue                            # also within a continued line, as systemd reads it
+        if not pending:
+            started = number
+        if line.endswith("\\"):
+            pending += line[:-1] + " "
+            continue
+        line, pending = pending + line, ""
+        if line.startswith("[") and line.endswith("]"):
+            section = line[1:-1]
+            continue
+        key, equals, value = line.partition("=")
+        if equals:
+            found.append(Assignment(section, key.strip(), " ".join(value.split()), started))
+    return found
+
+
+def asked_for(shipped):
+    """The properties to ask `systemctl show` for, given the shipped unit file's text."""
+    return tuple(sorted({PROPERTIES.get(key, key) for key in _values(shipped)}))
+
+
+def compare(unit, shipped, shown, files, alike=()):
+    """Setting by setting. `shipped` is the text of our file for `unit`, `shown` the properties that systemd shows,
+    `files` (path, text) of its unit file and drop-ins in systemd's order, `alike` groups of unit names of which any
+    will do.
+
+    A directive that this systemd does not show is one that it does not know (RestartMode= before 254): no difference.
+    """
+    written = [(path, assignments(text)) for path, text in files]
+    settings = []
+    for key, values in _values(shipped).items():
+        values = [value.replace("%n", unit).replace("%%", "%") for value in values]
+        name = PROPERTIES.get(key, key)
+        if name not in shown:
+            continue
+        same = _same(key, values, shown[name], alike)
+        value = _ours_first(values, shown[name]) if key in AT_LEAST else shown[name]
+        settings.append(Setting(key, _readable(key, value), _readable(key, " ".join(values)), same,
+                                "" if same else origin(key, written)))
+    return tuple(sorted(settings, key=lambda setting: (
+        RESTART.index(setting.name) if setting.name in RESTART else len(RESTART), setting.name)))
+
+
+def origin(key, written):
+    """Where a directive was set last: "file:line", or "" when no file sets it."""
+    spellings = (key,) + SPELLINGS.get(key, ())
+    for path, found in reversed(written):
+        for assignment in reversed(found):
+            if assignment.key in spellings:
+                return "%s:%d" % (path, assignment.line)
+    return ""
+
+
+def _values(text):
+    """{directive: its values}: a list assigned again grows, an empty assignment clears it, else the last one counts."""
+    values = {}
+    for _, key, value, _ in assignments(text):
+        if key in LEFT_OUT:
+            continue
+        grows = key in LISTS or key in COMMANDS
+        values[key] = (values.get(key, []) if grows and value else []) + [value]
+    return values
+
+
+def _same(key, values, shown, alike):
+    wanted = " ".join(values)
+    if key in COMMANDS:
+        return [_bare(value) for value in values if value] == [" ".join(words) for words in _commands(shown)]
+    if key in LISTS:
+        words = set(wanted.replace('"', "").split())
+        have = set(shown.replace('"', "").split())
+        for group in alike:
+            if have & set(group):
+                have |= set(group)
+        return words <= have if key in AT_LEAST else {word.lower() for word in words} == {w.lower() for w in have}
+    if key in TIMES:
+        return _time(key, wanted) == _time("", shown)
+    if key in SIZES:
+        return _bytes(wanted) == _bytes(shown)
+    return wanted == shown or _TRUTH.get(wanted.lower(), wanted) == _TRUTH.get(shown.lower(), shown)
+
+
+def _readable(key, value):
+    """A value, systemd's or a unit file's, as a person reads it and the two can be compared by eye."""
+    if key == "CPUQuota":
+        share = _time(key, value)
+        return "%.0f%%" % (share * 100) if share not in (None, float("inf")) else "no limit"
+    if key in TIMES and _time(key, value) is not None:
+        return span(_time(key, value))
+    if key in SIZES and _bytes(value) is not None:
+        return size(_bytes(value)) if _bytes(value) != float("inf") else "no limit"
+    if key in COMMANDS:
+        value = "; ".join(" ".join(words) for words in _commands(value)) if value.startswith("{") else _bare(value)
+    return printable(value, 300) or "(none)"
+
+
+def _ours_first(values, shown):
+    """Of a list that systemd adds to by itself: what we ship, and how much more there is."""
+    have = shown.split()
+    wanted = " ".join(values).split()
+    ours = [word for word in wanted if word in have]
+    if len(ours) < len(set(wanted)):
+        return shown                            # one is missing, or bears its other name (redis.service) here
+    more = len(have) - len(ours)
+    return " ".join(ours) + (" and %d more" % more if more else "")
+
+
+def _time(key, text):
+    if key == "CPUQuota" and text.endswith("%"):
+        return float(text[:-1]) / 100           # systemd shows it as CPU time in each second
+    return float(text) if text.isdecimal() else seconds(text)
+
+
+def _bytes(text):
+    if text == "infinity":
+        return float("inf")
+    number, factor = (text[:-1], _SUFFIXES[text[-1]]) if text[-1:] in _SUFFIXES else (text, 1)
+    return int(number) * factor if number.isdecimal() else None
+
+
+def _bare(command):
+    """A command line without the characters before its path that say how to run it (systemd.service(5)), and without
+    single quotes: 247 and 252 show a command's words without them, 257 with them where they are needed."""
+    return command.lstrip("@-:+!|").replace("'", "")
+
+
+def _commands(shown):
+    """The argv of each command in `show`'s "{ path=... ; argv[]=... ; ignore_errors=no ; ... }"."""
+    return [part.partition(" ; ignore_errors=")[0].replace("'", "").split() for part in shown.split("argv[]=")[1:]]

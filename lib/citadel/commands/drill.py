@@ -1,0 +1,148 @@
+"""`test-restart`: kills a healthy service's main process and watches systemd bring it back.
+
+The one command of ours that does harm on purpose, so it looks first and refuses when the drill would cost more than
+one restart: `refusal` says why, and is pure. `Drill` does it, and says each step when it is done.
+"""
+
+import os
+from collections import namedtuple
+
+from citadel.core.errors import CitadelError
+from citadel.core.run import run
+from citadel.core.text import plural, printable, span
+from citadel.observe import processes, systemctl
+from citadel.observe.moments import EXITED, FAILED, STARTED
+
+POLL = 0.05                 # seconds between two looks; the downtime is measured this finely, the systemctl call apart
+NOTICE = 10.0               # within which systemd must notice the death: it has a SIGCHLD, so milliseconds
+GRACE = 5.0                 # over RestartSec, for its timers' accuracy (250 ms) and a busy host
+BACK_AFTER_KILL = ("always", "on-failure", "on-abnormal", "on-abort")       # "unclean signal", systemd.service(5)
+
+Step = namedtuple("Step", "text ok seconds")
+Step.__doc__ = "One step done: `seconds` since the kill (0 before it)."
+
+Result = namedtuple("Result", "ok why old_pid new_pid old_restarts new_restarts downtime steps")
+Result.__doc__ = """`why` says what went wrong, "" when nothing did; `downtime` in seconds from the kill to the first
+good answer of the health probe (without a probe: to active), None when that never came."""
+
+
+def refusal(unit, probe, maintenance, starts, force=False):
+    """Why the drill must not be, or "". `starts` counts the unit's starts within its start-limit interval;
+    `maintenance` is a sentence when it is on. `force` overrides the last two: those cost a restart, not the drill."""
+    if unit.load != "loaded":
+        return "%s is %s" % (unit.name, {"not-found": "not installed"}.get(unit.load, unit.load))
+    if unit.active != "active" or not unit.main_pid:
+        return "%s is down (%s, %s): a drill needs a service that runs" % (unit.name, unit.active, unit.sub)
+    if probe.outcome not in ("ok", "none"):
+        return "%s does not answer (%s): it would not be clear what the drill has proved" % (
+            unit.name, probe.detail or probe.outcome)
+    if unit.restart not in BACK_AFTER_KILL:
+        return "%s has Restart=%s: systemd would not bring it back" % (unit.name, unit.restart or "no")
+    if unit.job:
+        return "%s has a job waiting in systemd: wait until it is done" % unit.name
+    if maintenance and not force:
+        return "%s is in maintenance (%s); --force does it all the same" % (unit.name, maintenance)
+    if unit.start_burst and unit.start_interval and starts + 1 >= unit.start_burst and not force:
+        return ("%s was started %s in the last %s, and systemd gives up at %d: one more restart would use that up; "
+                "--force does it all the same" % (unit.name, _times(starts), span(unit.start_interval),
+                                                  unit.start_burst))
+    return ""
+
+
+def starts(moments):
+    """How often the unit was started, as the start limit counts it, from its journal moments in that interval: runs
+    that began, and starts that failed before their main process ran (ExecStartPre=)."""
+    began = {moment.invocation for moment in moments if moment.kind == STARTED}
+    ended = {moment.invocation for moment in moments if moment.kind == EXITED}
+    return len(began | {moment.invocation for moment in moments if moment.kind == FAILED} - ended)
+
+
+class Drill:
+    """One drill on `unit` (as it was just seen). `look()` gives the Unit anew, `ask()` its Probe; `tell(step)` is
+    called for each step when it is done; `patience` is how long it may take from active to its first good answer."""
+
+    def __init__(self, unit, look, ask, clock, sleep, tell, patience, run=run):
+        self.unit, self.look, self.ask, self.run = unit, look, ask, run
+        self.clock, self.sleep, self.tell, self.patience = clock, sleep, tell, patience
+        self.killed = 0.0
+        self.steps = []
+
+    def perform(self):
+        """Kills, waits, verifies; the Result. What goes wrong is in it, not raised."""
+        before, now, downtime, why = self.unit, self.unit, None, ""
+        try:
+            self._kill()
+            noticed = self._wait(lambda unit: self._another(unit) or unit.active not in ("active", "reloading"), NOTICE,
+                                 "systemd did not notice that PID %d died" % before.main_pid)
+            self._say("systemd noticed: %s (%s)" % (noticed.active, noticed.sub))
+            now = self._wait(lambda unit: self._another(unit) and unit.active == "active",
+                             (before.restart_sec or 0) + self.patience + GRACE, "systemd did not bring it back")
+            self._say("active again: PID %d, was %d" % (now.main_pid, before.main_pid))
+            if now.restarts <= before.restarts:
+                raise CitadelError("NRestarts is %d and was %d: systemd did not count a restart of its own" % (
+                    now.restarts, before.restarts))
+            self._say("NRestarts grew from %d to %d" % (before.restarts, now.restarts))
+            self._answer()
+            downtime = self.clock() - self.killed
+            last = self.look()
+            if last.invocation != now.invocation:
+                raise CitadelError("it answered, and died again: %s (%s)" % (last.active, last.sub))
+        except CitadelError as error:
+            why = str(error)
+            self._say(why, ok=False)
+        return Result(not why, why, before.main_pid, now.main_pid if now is not before else 0, before.restarts,
+                      now.restarts, downtime if not why else None, tuple(self.steps))
+
+    def _kill(self):
+        """SIGKILL to the main process. By systemd, who knows it; where that fails (EIO is seen in containers), by its
+        number, but only while that number still is a process of the unit's own cgroup."""
+        pid = self.unit.main_pid
+        self.killed = self.clock()
+        answer = systemctl.kill(self.unit.name, run=self.run, whom="main")
+        if not answer.ok:
+            if not processes.is_process_of(pid, self.unit.control_group):
+                raise CitadelError("PID %d is not a process of %s any more: %s" % (
+                    pid, self.unit.name, printable(answer.complaint())))
+            try:
+                os.kill(pid, 9)
+            except OSError as error:
+                raise CitadelError("PID %d cannot be killed: %s" % (pid, error.strerror))
+        self._say("killed the main process, PID %d (SIGKILL)" % pid)
+
+    def _another(self, unit):
+        return unit.main_pid not in (0, self.unit.main_pid) and unit.invocation != self.unit.invocation
+
+    def _wait(self, condition, seconds, complaint):
+        end = self.clock() + seconds
+        while True:
+            unit = self.look()
+            if condition(unit):
+                return unit
+            if unit.active == "failed" and unit.sub == "failed":
+                raise CitadelError("%s: it is failed, result %s" % (complaint, unit.result))
+            if self.clock() > end:
+                raise CitadelError("%s within %s: it is %s (%s)" % (complaint, span(seconds), unit.active, unit.sub))
+            self.sleep(POLL)
+
+    def _answer(self):
+        end = self.clock() + self.patience
+        while True:
+            probe = self.ask()
+            if probe.outcome == "none":
+                return
+            if probe.outcome == "ok":
+                self._say("the health probe answers (%s)" % printable(probe.target))
+                return
+            if self.clock() > end:
+                raise CitadelError("the health probe did not answer within %s: %s" % (
+                    span(self.patience), probe.detail or probe.outcome))
+            self.sleep(POLL)
+
+    def _say(self, text, ok=True):
+        step = Step(printable(text), ok, self.clock() - self.killed)
+        self.steps.append(step)
+        self.tell(step)
+
+
+def _times(count):
+    return {1: "once", 2: "twice"}.get(count, plural(count, "time"))

@@ -1,0 +1,67 @@
+"""The gate before each start (ExecStartPre=): waits until the dependencies are ready, not merely started.
+
+After= on a Type=simple dependency orders the exec only: Ollama is "active" seconds before it answers. When they do not
+become ready, recovery is called for, and the start fails; that failure counts as one start, after which systemd waits
+RestartSec and tries again.
+
+The gate stands between the gateway and its life, so it fails only for that one reason. Broken settings of ours, a
+systemd that does not answer: it says so and lets the start go on.
+"""
+
+import time
+from collections import namedtuple
+
+from citadel.core.run import run
+from citadel.diagnose import stopped
+from citadel.observe import probes, systemctl
+
+PATIENCE = 60                           # seconds; the unit's TimeoutStartSec is 120
+PATIENCE_LOADING = 110                  # a dependency that says it is loading will be ready; a restart prolongs it
+GLANCE = 2                              # seconds that one look at all probes may take
+PAUSE = 0.25
+STOP_ARRIVES = 10                       # seconds
+RECOVERY = "citadel-recovery.service"
+
+Passage = namedtuple("Passage", "opened because")
+Passage.__doc__ = "Whether the start goes on, and the sentence that says why."
+
+
+def pass_gate(service, settings, stop_note, run=run, ask=probes.ask, clock=time.monotonic, sleep=time.sleep,
+              say=lambda event, because: None):
+    """Takes an unwanted start back, or waits for the dependencies of `service` (its ServiceSettings). `say` hears of a
+    start that does not go on, as an event of alerts.EVENTS and the sentence, before we act on it: that may end us."""
+    dependencies = [settings.dependencies[name] for name in service.depends]
+    names = [service.unit] + [name for dependency in dependencies for name in dependency.units]
+    units = systemctl.units(names, run=run)
+    unwanted = stopped.unwanted_start(units.pop(service.unit), tuple(units.values()), stop_note)
+    if unwanted:
+        say("gate-taken-back", unwanted)
+        _take_back(service.unit, run, sleep)
+        return Passage(True, "taken back: " + unwanted)
+    return _wait_for({dependency.probe: dependency.name for dependency in dependencies if dependency.probe},
+                     run, ask, clock, sleep, say)
+
+
+def _take_back(unit, run, sleep):
+    """Has systemd stop the unit, and waits for the end that this brings us (the unit's ExecStartPre= sees to it that
+    it is a clean one). A gate that ended before would let the program start for a moment."""
+    systemctl.stop(unit, run=run)
+    sleep(STOP_ARRIVES)
+
+
+def _wait_for(targets, run, ask, clock, sleep, say):
+    """Asks all that are not ready yet, side by side, until none is left or patience ends."""
+    started, waiting = clock(), dict(targets)
+    while waiting:
+        answers = ask(list(waiting), GLANCE)
+        waiting = {target: name for target, name in waiting.items() if answers[target].outcome != "ok"}
+        loading = any(answers[target].outcome == "loading" for target in waiting)
+        if waiting and clock() - started > (PATIENCE_LOADING if loading else PATIENCE):
+            because = "; ".join("%s is not ready: %s" % (name, answers[target].detail or answers[target].outcome)
+                                for target, name in waiting.items())
+            say("gate-refused", because)
+            systemctl.start(RECOVERY, run=run)
+            return Passage(False, because + "; called for " + RECOVERY)
+        if waiting:
+            sleep(PAUSE)
+    return Passage(True, "dependencies are ready")

@@ -1,0 +1,125 @@
+"""citadel-recovery-handler: reads the command line, and asks recovery for one pass."""
+
+import argparse
+import os
+import sys
+
+from citadel import __version__
+from citadel.commands import gate
+from citadel.core import clock, log
+from citadel.core.errors import CANNOT_LOOK, OK, STILL_WRONG, UsageError
+from citadel.core.text import printable, to_json
+from citadel.diagnose import stopped
+from citadel.model import ESCALATED, UNKNOWN
+from citadel.observe import systemctl
+from citadel.record.store import Store
+from citadel.recovery import NAME, Result, foresee, outcome_as_data, real_world, recovery_pass
+from citadel.settings import file as settings_file
+
+TRIGGERS = ("on-failure", "check", "gate", "manual")
+
+
+def report_results(results, trigger, as_json, world, out):
+    """One JSON document, or a line a service with its steps beneath."""
+    if as_json:
+        out.write(to_json({
+            "schema": 1, "time": clock.stamp(world.now().wall), "host": os.uname().nodename, "trigger": trigger,
+            "services": [{name: value if name != "steps" else [outcome_as_data(one) for one in value]
+                          for name, value in result._asdict().items() if name != "acted"} for result in results]}))
+        return
+    for result in results:
+        out.write("%s: %s%s: %s\n" % (result.unit, result.verdict, " (%s)" % result.cause if result.cause else "",
+                                      printable(result.because, 600)))
+        if result.veto:
+            out.write("  no restart: %s\n" % printable(result.veto, 400))
+        for one in map(outcome_as_data, result.steps):
+            words = one.get("outcome", one["because"]) + (", " + one["detail"] if one.get("detail") else "")
+            out.write("  %s %s: %s\n" % (one["do"], one["target"], printable(words)))
+
+
+# --- the command ------------------------------------------------------------------------------------------------------
+
+def main(arguments, out=None):
+    out = out or sys.stdout
+    options = read_arguments(arguments)
+    world = real_world()
+    if options.note_stop:
+        return note_stop(options, world)
+    if options.trigger == "gate":
+        return stand_at_the_gate(options, world, out)
+    settings = read_settings(options)
+    store = Store(most_incidents=settings.cleanup.keep_incidents)
+    if options.dry_run:
+        results = [Result(finding.unit, UNKNOWN if finding.condition == UNKNOWN else planned.verdict, finding.cause,
+                          planned.because, store.history(finding.unit).incident, planned.steps, planned.veto, False)
+                   for finding, planned in foresee(settings, store, world)]
+    else:
+        with store.lock(options.trigger):
+            results = recovery_pass(settings, store, options.trigger, world)
+    report_results(results, options.trigger, options.json, world, out)
+    return exit_code(results)
+
+
+def exit_code(results):
+    verdicts = {result.verdict for result in results}
+    return CANNOT_LOOK if UNKNOWN in verdicts else STILL_WRONG if ESCALATED in verdicts else OK
+
+
+def read_settings(options):
+    settings = settings_file.read(options.config or settings_file.DEFAULT_PATH, must_exist=bool(options.config))
+    if options.service and settings.service(options.service) is None:
+        raise UsageError("--service %s: not one of the services in %s" % (options.service, settings.file))
+    return settings
+
+
+def stand_at_the_gate(options, world, out):
+    """ExecStartPre=: waits for the dependencies. Only their not being ready keeps the service from starting; trouble
+    of our own is said, and lets it start."""
+    try:
+        settings = read_settings(options)
+        service = settings.service(options.service) or settings.services[0]
+        passage = gate.pass_gate(service, settings, Store().stop_note(service.unit), run=world.run, ask=world.ask,
+                                 say=lambda event, because: log.journal(
+                                     event, "%s: %s" % (service.unit, because), unit=service.unit))
+    except Exception as error:          # a defect of ours, too, must not be what keeps the service down
+        out.write("%s: %s; the gate lets it start, ignoring\n" % (type(error).__name__, printable(str(error))))
+        return OK
+    out.write(passage.because + "\n")
+    return OK if passage.opened else STILL_WRONG
+
+
+def note_stop(options, world):
+    """ExecStopPost=: notes who stopped the service, while that can still be seen."""
+    settings = read_settings(options)
+    service = settings.service(options.service) or settings.services[0]
+    names = [name for one in service.depends for name in settings.dependencies[one].units]
+    units = systemctl.units([service.unit] + names, run=world.run)
+    unit = units.pop(service.unit)
+    dependencies = [one for one in units.values() if one.load != "not-found"]
+    jobs = systemctl.job_types(run=world.run)
+    stop = stopped.who_stopped(unit, dependencies, jobs, systemctl.system_state(run=world.run))
+    Store().note_stop(service.unit, stop)
+    return OK
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message):
+        raise UsageError(message)
+
+
+def read_arguments(arguments):
+    parser = _Parser(prog=NAME, allow_abbrev=False, description="One recovery pass over every service in the settings.")
+    parser.add_argument("--dry-run", action="store_true", help="say what a pass would do and why, and do nothing")
+    parser.add_argument("--trigger", choices=TRIGGERS, default=None, help="who asked (default: manual, or as systemd "
+                        "tells it); gate: wait for the dependencies before a start")
+    parser.add_argument("--service", metavar="UNIT", help="with --trigger gate and --note-stop: the service")
+    parser.add_argument("--note-stop", action="store_true", help="note who is stopping the service (ExecStopPost=)")
+    parser.add_argument("--config", metavar="FILE", help="settings other than %s" % settings_file.DEFAULT_PATH)
+    parser.add_argument("--json", action="store_true", help="one JSON document")
+    parser.add_argument("--version", action="version", version="citadel " + __version__)
+    options = parser.parse_args(arguments)
+    if options.trigger is None:
+        # systemd tells who failed (MONITOR_UNIT, since 251; also on some manual starts): a word for the record only.
+        options.trigger = ("on-failure" if "MONITOR_UNIT" in os.environ else
+                           "check" if "INVOCATION_ID" in os.environ else "manual")
+    return options

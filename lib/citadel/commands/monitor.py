@@ -1,0 +1,227 @@
+"""`monitor`: follows a service's changes and adds up what they cost.
+
+No restart is missed between two looks, without a second program running beside us: systemd stamps each change of
+state (StateChangeTimestampMonotonic), counts its own restarts (NRestarts) and gives each run an InvocationID, so a
+look that finds all three unchanged proves that nothing happened since the last one. When one did change, the journal
+of PID 1 is read from where we left off, and tells what lay in between: two quick restarts are two, each with its
+own time. A long-running `journalctl -f` would say no more, and would need a second way of starting programs.
+
+`Timeline` is pure: looks and journal moments in, events and a summary out. `watch` is the loop around it.
+Times are seconds of CLOCK_MONOTONIC, the clock of systemd's and the journal's stamps.
+"""
+
+from collections import namedtuple
+
+from citadel.core.errors import CannotLook
+from citadel.core.text import plural, printable, span
+from citadel.observe.moments import ENDED, EXITED, FAILED, OUT_OF_MEMORY, SCHEDULED, STARTED
+
+Look = namedtuple("Look", "time unit answering detail")
+Look.__doc__ = """One look: `answering` True | False, or None where no health probe is set; `detail` says why not."""
+
+Event = namedtuple("Event", "time text tone")
+Event.__doc__ = """A change worth a line; `tone` is good | bad | uneasy | faint, a colour's meaning."""
+
+Summary = namedtuple("Summary", "watched availability restarts outages downtime longest up blind")
+Summary.__doc__ = """`availability` in percent of `watched`; `outages` counts the spells that add up to `downtime`;
+`up` is how it stood at the end; `blind` are the seconds in which systemd did not answer."""
+
+UP = ("active", "reloading", "refreshing")
+_TONES = {EXITED: "bad", FAILED: "bad", OUT_OF_MEMORY: "bad", SCHEDULED: "uneasy", STARTED: "good"}
+
+
+class Timeline:
+    """What happened to one service while we watched.
+
+    It is up when systemd has it active and its health probe answers; without a probe, systemd's word must do. An
+    outage begins when systemd says that the run ended (not when we noticed), and ends at the first good answer.
+    """
+
+    def __init__(self):
+        self._begin = self._last = None
+        self._up = False
+        self._outages = []                      # [begin, end or None]
+        self._counted = 0
+        self._announced = False                 # NRestarts has counted a restart whose run is still to begin
+        self._runs = set()
+        self._blind = 0.0
+
+    def feed(self, look, moments=()):
+        """Takes a look and the journal's (moments.Moment) that are new since the last; the events in them."""
+        moments = sorted(moments, key=lambda moment: moment.time)
+        if self._last is None:
+            return self._first(look)
+        before, self._last = self._last, look
+        self._count(before.unit, look.unit, moments)
+        events = [Event(moment.time, moment.text, _TONES.get(moment.kind, "faint")) for moment in moments
+                  if moment.kind != STARTED or moment.invocation != look.unit.invocation]
+        if _visible(before.unit) != _visible(look.unit):
+            events.append(_state_event(before.unit, look))
+        events += self._spells(before, look, moments)
+        return sorted(events, key=lambda event: event.time)
+
+    def blind(self, seconds):
+        """Notes that systemd did not answer for so long: time in which we know nothing new."""
+        self._blind += seconds
+
+    @property
+    def up(self):
+        return self._up
+
+    def restarts(self):
+        """Runs that began while we watched. The looks and the journal each count what they see, and neither counts
+        more than happened; so the larger number is right, also with journald stopped or late."""
+        return max(self._counted, len(self._runs) - 1)
+
+    def down_for(self, now):
+        """Seconds that the present outage has lasted; 0 while the service is up."""
+        return 0.0 if self._up or not self._outages else max(0.0, now - self._outages[-1][0])
+
+    def summary(self, now):
+        """The watch added up at `now`."""
+        watched = max(now - self._begin, 1e-9)
+        lengths = [max(0.0, (now if end is None else end) - begin) for begin, end in self._outages]
+        downtime = min(sum(lengths), watched)
+        return Summary(watched, 100.0 * (1 - downtime / watched), self.restarts(), len(lengths), downtime,
+                       max(lengths) if lengths else 0.0, self._up, self._blind)
+
+    def _first(self, look):
+        self._begin, self._last = look.time, look
+        self._runs = {look.unit.invocation}
+        self._up = _is_up(look)
+        if not self._up:
+            self._outages.append([look.time, None])
+        text = _state(look.unit)
+        if look.unit.active in UP and look.answering is False:
+            text += ", but not answering" + _because(look.detail)
+        return [Event(look.time, text, "good" if self._up else "bad")]
+
+    def _count(self, before, now, moments):
+        grown = max(0, now.restarts - before.restarts)
+        other_run = bool(now.invocation) and now.invocation != before.invocation and now.invocation not in self._runs
+        self._counted += grown or int(other_run and not self._announced)
+        self._announced = not other_run and (self._announced or grown > 0)
+        self._runs.update(moment.invocation for moment in moments if moment.kind == STARTED and moment.invocation)
+        if now.invocation:
+            self._runs.add(now.invocation)
+
+    def _spells(self, before, look, moments):
+        """Ends and begins outages by what lay between two looks; the events that say so. What the journal tells too
+        late for that is left to systemd's own stamps, which are of the last change only."""
+        moments = [moment for moment in moments if moment.time > before.time]
+        edges = [(moment.time, False, "") for moment in moments if moment.kind in (EXITED, ENDED)]
+        if look.unit.active_exit > before.unit.active_exit:
+            edges.append((look.unit.active_exit, False, ""))
+        if look.answering is None:              # no probe: systemd's word must do
+            edges += [(moment.time, True, "") for moment in moments if moment.kind == STARTED]
+            if look.unit.active_enter > before.unit.active_enter:
+                edges.append((look.unit.active_enter, True, ""))
+        edges.sort()
+        silent = look.unit.active in UP and look.answering is False
+        edges.append((look.time, _is_up(look), "not answering" + _because(look.detail) if silent else ""))
+        return [event for edge in edges for event in self._turn(max(edge[0], self._begin), *edge[1:])]
+
+    def _turn(self, time, up, why):
+        if up == self._up:
+            return []
+        self._up = up
+        if not up:
+            self._outages.append([time, None])
+            return [Event(time, "down: " + why if why else "down", "bad")]
+        self._outages[-1][1] = time
+        return [Event(time, "up again after " + span(time - self._outages[-1][0]), "good")]
+
+
+def _is_up(look):
+    return look.unit.active in UP and look.answering is not False
+
+
+def _because(detail):
+    return " (%s)" % printable(detail) if detail else ""
+
+
+def _visible(unit):
+    return unit.active, unit.sub, unit.invocation if unit.active in UP else "", unit.main_pid
+
+
+def _state(unit):
+    text = "%s (%s)" % (unit.active, unit.sub)
+    if unit.main_pid:
+        text += ", PID %d" % unit.main_pid
+    if unit.active not in UP and unit.result not in ("", "success"):
+        text += ", result %s" % unit.result
+    return printable(text)
+
+
+def _state_event(before, look):
+    unit = look.unit
+    text = _state(unit)
+    if unit.restarts > before.restarts:
+        text += ", NRestarts %d" % unit.restarts
+    elif unit.restarts < before.restarts:
+        text += ", NRestarts cleared"
+    tone = "good" if unit.active in UP else "bad" if unit.active in ("failed", "inactive") else "uneasy"
+    happened = unit.state_change if unit.state_change > before.state_change else look.time
+    return Event(happened, text, tone)
+
+
+CLOSE, RELAXED = 0.2, 0.5       # seconds between looks: while something goes on, and else
+LINGER = 3.0                    # seconds for which the last change keeps us close, and the journal being read
+
+
+def watch(seconds, look, journal, clock, pause, tell, show=lambda timeline, left: None):
+    """Watches for `seconds`, or until `pause` says that we are to end; the Timeline with all that happened.
+
+    `look()` gives a Look or raises CannotLook (on the very first look that is the end of it); `journal()` the moments
+    since its last call; `pause(seconds)` waits and says False to go on no longer; `tell(event)` is called for each
+    change, `show(timeline, seconds left)` after each look.
+    """
+    timeline = Timeline()
+    end = clock() + seconds
+    last = look()
+    for event in timeline.feed(last):
+        tell(event)
+    changed = clock()
+    blind = False
+    while True:
+        left = end - clock()
+        show(timeline, max(0.0, left))
+        near = clock() - changed < LINGER
+        if left <= 0 or not pause(min(left, CLOSE if near or not timeline.up else RELAXED)):
+            break
+        asked = clock()
+        try:
+            now = look()
+        except CannotLook as error:
+            timeline.blind(clock() - asked)
+            if not blind:
+                tell(Event(asked, printable(str(error)), "uneasy"))
+            blind = True
+            continue
+        if blind:
+            tell(Event(now.time, "systemd answers again", "good"))
+        if blind or _stamp(now.unit) != _stamp(last.unit):
+            changed = clock()
+        blind, last = False, now
+        # journald may write a moment after systemd changed the state: keep reading while close.
+        for event in timeline.feed(now, journal() if clock() - changed < LINGER else ()):
+            tell(event)
+    return timeline
+
+
+def _stamp(unit):
+    return unit.state_change, unit.invocation, unit.restarts, unit.active, unit.sub, unit.main_pid
+
+
+def sentence(summary):
+    """The end of a watch in one line."""
+    text = "%.3f %% available in %s: %s" % (summary.availability, span(summary.watched),
+                                            plural(summary.restarts, "restart"))
+    if summary.outages:
+        text += ", %s, down for %s in all, the longest %s" % (
+            plural(summary.outages, "outage"), span(summary.downtime), span(summary.longest))
+    else:
+        text += ", no outage"
+    if summary.blind:
+        text += "; systemd did not answer for %s of it" % span(summary.blind)
+    return text + ("" if summary.up else "; it is down now")

@@ -1,0 +1,82 @@
+"""Any of it to text. Pure: data in, text out.
+
+`printable` stands between us and every text that came from outside. The rest is how we write spans, sizes, times,
+trees and tables, and whether a stream is a terminal that may be coloured and redrawn.
+"""
+
+import time
+
+_HIDDEN = {code: None for code in (0x061C, 0x200E, 0x200F, 0xFEFF, *range(0x202A, 0x202F), *range(0x2066, 0x206A),
+                                   *range(0x2028, 0x202A), *range(0x200B, 0x200E), *range(0xE0000, 0xE0080))}
+_CONTROLS = {code: "\\x%02x" % code for code in (*range(0x00, 0x20), *range(0x7F, 0xA0))}
+_UNPRINTABLE = dict(_CONTROLS)
+_UNPRINTABLE.update(_HIDDEN)
+_UNPRINTABLE.update({0x09: " ", 0x0A: " ", 0x0D: " "})
+
+
+def printable(text, limit=200):
+    """One line that is safe on a terminal, in a log, an alert and a metric: no control, bidi or zero-width
+    characters, no lone surrogates, at most `limit` characters (an ellipsis marks a cut)."""
+    line = text[:limit * 4].translate(_UNPRINTABLE).encode("utf-8", "backslashreplace").decode("utf-8").strip()
+    return line if len(line) <= limit else line[:limit - 1] + "…"
+
+
+def span(seconds):
+    """Seconds as a person says them: "2 ms", "0.25 s", "5 s", "5.3 s", "4 min 10 s", "2 h", "3 d 4 h"; "for ever"."""
+    if seconds == float("inf"):
+        return "for ever"
+    if 0 < seconds < 0.0995:
+        return "%d ms" % max(1, round(seconds * 1000))
+    if seconds < 0.995 and seconds:
+        return "%.2f s" % seconds
+    if seconds < 9.95 and seconds != int(seconds):
+        return "%.1f s" % seconds
+    whole = int(round(seconds))
+    for length, unit, part, smaller in ((86400, "d", 3600, "h"), (3600, "h", 60, "min"), (60, "min", 1, "s")):
+        if whole >= length:
+            rest = whole % length // part
+            return "%d %s" % (whole // length, unit) + (" %d %s" % (rest, smaller) if rest else "")
+    return "%d s" % whole
+
+
+def size(count):
+    """Bytes in binary units, as systemd reads and `df -h` writes them: "512 B", "1.5 GiB"."""
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if count < 1024:
+            break
+        count /= 1024.0
+    else:
+        unit = "TiB"
+    return "%d %s" % (count, unit) if count == int(count) else "%.1f %s" % (count, unit)
+
+
+def local_time(epoch, milliseconds=False):
+    """Wall time for a person at this host: "2026-11-23 18:00:00"."""
+    text = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(epoch))
+    return text + ".%03d" % (epoch % 1 * 1000) if milliseconds else text
+
+
+def utc_time(epoch):
+    """Wall time for a program, RFC 3339: "2026-11-23T18:00:00Z"."""
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(epoch))
+
+
+def plural(count, noun):
+    """"1 restart", "3 restarts"."""
+    return "%d %s%s" % (count, noun, "" if count == 1 else "s")
+
+
+def to_json(document):
+    """One JSON document, ended by a newline. Infinity, which JSON lacks, becomes null."""
+    import json
+    return json.dumps(_finite(document), ensure_ascii=True, indent=1) + "\n"
+
+
+def _finite(value):
+    if isinstance(value, float) and (value != value or abs(value) == float("inf")):
+        return None
+    if isinstance(value, dict):
+        return {str(key): _finite(one) for key, one in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(one) for one in value]
+    return value

@@ -1,0 +1,1 @@
+"""Asks the host; no judgement."""

@@ -1,0 +1,81 @@
+"""Is what was installed still there, and as it was? Recovery itself rests on it: the unit files, our own code, and who
+runs the health check each minute.
+
+Compared with the list that install.py keeps (sha256sum's format; its own lines begin with #). An edit belongs in a
+drop-in (`systemctl edit`), which is the operator's word and no change of ours; a changed unit file is lost at the next
+upgrade, and may be why the gateway does not come up.
+
+A healthy minute must not pay for checksums: a file whose ctime is not later than the list's is as it was installed.
+"""
+
+import os
+
+from citadel.core.trust import read_trusted
+from citadel.model import Installed, Problem
+
+LIST = "/var/lib/citadel-recovery/installed.sha256"
+UNITS = "/usr/local/lib/systemd/system/"
+SHIPPED = "/opt/citadel/units/"         # the same files once more, for `config` and for us
+CODE = ("/opt/citadel/bin/", "/opt/citadel/lib/")       # a pass runs only when it is needed; this is known before
+CRON = "/etc/cron.d/citadel"
+
+
+def look(read=read_trusted, stat=os.stat):
+    """facts.Installed; an empty one when nothing was installed, or for a user who may not read the list. `read(path)`
+    gives a file's bytes, or None when there is none."""
+    listed = (_bytes(LIST, read) or b"").decode("utf-8", "replace").splitlines()
+    if not listed:
+        return Installed()
+    since = _changed_at(LIST, stat) or 0.0
+    rows = [line.partition("  ") for line in listed]
+    ours = {path: digest for digest, _, path in rows
+            if path.startswith(CODE + (UNITS,)) and len(digest) == 64 and ".." not in path}
+    units = [path for path in ours if path.startswith(UNITS)]
+    changed = [_difference(path, ours[path], read) for path in sorted(ours)
+               if _is_later(_changed_at(path, stat), since)]
+    return Installed(
+        schedule=next((line[len("# schedule "):] for line in listed if line.startswith("# schedule ")), ""),
+        since=since, cron=_changed_at(CRON, stat) is not None,
+        changed=tuple(one for one in changed if one and one.file.startswith(UNITS)),
+        damaged=tuple(one for one in changed if one and not one.file.startswith(UNITS)),
+        units=tuple(path[len(UNITS):] for path in sorted(units) if "/" not in path[len(UNITS):]))
+
+
+def _changed_at(path, stat):
+    try:
+        return stat(path).st_ctime
+    except OSError:
+        return None
+
+
+def _is_later(moment, since):
+    return moment is None or moment > since
+
+
+def _difference(path, digest, read):
+    """The Problem with a file, None when there is none."""
+    from hashlib import sha256
+    data = _bytes(path, read)
+    if data is None:
+        return Problem(path, 0, "", "is missing")
+    if sha256(data).hexdigest() == digest:
+        return None
+    shipped = _bytes(SHIPPED + path[len(UNITS):], read) if path.startswith(UNITS) else None
+    return Problem(path, _first_difference(data, shipped) if shipped else 0, "", "is not as it was installed")
+
+
+def _first_difference(data, shipped):
+    """The number of the first line that differs, from 1."""
+    ours, theirs = shipped.split(b"\n"), data.split(b"\n")
+    for number, (one, other) in enumerate(zip(ours, theirs), 1):
+        if one != other:
+            return number
+    return min(len(ours), len(theirs)) + 1
+
+
+def _bytes(path, read):
+    from citadel.core.errors import CitadelError
+    try:
+        return read(path)
+    except (CitadelError, OSError):
+        return None

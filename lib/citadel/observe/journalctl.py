@@ -1,0 +1,89 @@
+"""What we ask the journal, and how its answer reads.
+
+The journal is evidence, not truth: with journald stopped, rotated or unreadable every question here answers "nothing
+known" (an empty tuple, an empty Job) and never an error. Queries select by indexed fields (a unit's invocation, PID 1
+as the sender), which costs 4 ms in a journal of a million entries, where `-u` or `-b` read on for seconds.
+
+PID 1's own lines carry UNIT= and INVOCATION_ID=, the application's carry _SYSTEMD_INVOCATION_ID=
+(systemd.journal-fields(7)). Only fields that begin with `_` are journald's word; an application can forge the others,
+so PID 1's are asked for with _PID=1.
+"""
+
+from citadel.core.run import run as run_program
+from citadel.model import Job, Line
+
+TIMEOUT = 5
+LONGEST = 24576                         # bytes of one entry: 4 KiB of text, each byte written as a number and a comma
+LAST_WORDS, RECENT = 10, 600            # lines, and the seconds for which they may explain an end
+JOB_RESULTS = ("done", "failed", "timeout", "dependency", "canceled", "skipped")
+
+
+def last_job(unit, now, run=run_program):
+    """The unit's newest finished job. `now` is `Clock.now`'s answer."""
+    found = _entries(["_PID=1", "UNIT=" + unit] + ["JOB_RESULT=" + word for word in JOB_RESULTS], 1,
+                     ("JOB_TYPE", "JOB_RESULT"), run)
+    if not found:
+        return Job()
+    entry = found[-1]
+    return Job(text(entry, "JOB_TYPE"), text(entry, "JOB_RESULT"), _age(entry, now))
+
+
+def last_lines(unit, invocation, count, now, run=run_program):
+    """The newest `count` lines of one run of a unit, PID 1's and its own, oldest first. Where the program said nothing
+    in that run (a start that was refused, seen on 257, or one that died at once), what it last said before.
+    They go into sentences that leave the host, so credentials are redacted."""
+    found = ()
+    if invocation and not set(invocation) - frozenset("0123456789abcdef"):
+        found = _entries(["_SYSTEMD_INVOCATION_ID=" + invocation, "+", "_PID=1", "INVOCATION_ID=" + invocation], count,
+                         ("MESSAGE", "PRIORITY", "_PID"), run)
+    if all(text(entry, "_PID") == "1" for entry in found):
+        before = _entries(["_SYSTEMD_UNIT=" + unit], LAST_WORDS, ("MESSAGE", "PRIORITY"), run)
+        found = tuple(entry for entry in before if (_age(entry, now) or 0) < RECENT) + found
+    from citadel.core.redaction import excerpt  # a healthy check need not load it
+    return tuple(Line(priority(entry), _age(entry, now), excerpt(text(entry, "MESSAGE")), text(entry, "_PID") == "1")
+                 for entry in found)
+
+
+def _entries(matches, count, fields, run):
+    answer = run(["journalctl", "--no-pager", "--quiet", "--output=json", "--lines=%d" % count,
+                  "--output-fields=" + ",".join(fields)] + matches, TIMEOUT, cap=count * LONGEST)
+    return parse_entries(answer.out) if answer.ok else ()
+
+
+def parse_entries(output):
+    """`journalctl -o json`: one object a line. What is cut short, not JSON or not an object is passed over."""
+    import json
+    entries = []
+    for row in output.split("\n"):
+        try:
+            entry = json.loads(row)
+        except (ValueError, RecursionError):
+            continue
+        if isinstance(entry, dict):
+            entries.append(entry)
+    return tuple(entries)
+
+
+def text(entry, field):
+    """A field's text: a string, a list of byte values (anything with ESC or not UTF-8), null (over 4 KiB), or an
+    array of these where the field was repeated, of which the last counts."""
+    value = entry.get(field)
+    if isinstance(value, list):
+        if value and all(isinstance(byte, int) and 0 <= byte <= 255 for byte in value):
+            return bytes(value).decode("utf-8", "backslashreplace")
+        return text({field: value[-1]}, field) if value and not isinstance(value[-1], list) else ""
+    return value if isinstance(value, str) else ""
+
+
+def priority(entry):
+    word = text(entry, "PRIORITY")
+    return int(word) if word in ("0", "1", "2", "3", "4", "5", "6", "7") else 6
+
+
+def _age(entry, now):
+    """Seconds since the entry: by the monotonic clock within the same boot, else by the wall clock."""
+    if text(entry, "_BOOT_ID") == now.boot_id.replace("-", ""):
+        stamp, clock = text(entry, "__MONOTONIC_TIMESTAMP"), now.monotonic
+    else:
+        stamp, clock = text(entry, "__REALTIME_TIMESTAMP"), now.wall
+    return max(0.0, clock - int(stamp) / 1e6) if stamp.isdigit() and len(stamp) < 20 else None

@@ -1,0 +1,193 @@
+"""Asks the host once, returns facts. No judgement, nothing changed.
+
+In two looks. The first is what a healthy minute costs: one `systemctl show` for all units, all probes side by side
+under one deadline, the disks and the memory. Only for a service where something is not plainly well does the second
+follow: the journal, the port's holder, the processes, the settings of the gateway, our own files.
+"""
+
+import os
+import time
+
+from citadel.core import clock
+from citadel.core.errors import CannotLook
+from citadel.core.run import run
+from citadel.model import Dependency, Facts, Host, PidFile, Probe, Service, Stop, Unit
+from citadel.observe import disks, installed, journalctl, probes, processes, systemctl
+from citadel.settings.values import address
+
+LINES = 30
+CONFIRM_AFTER = 1.0                     # seconds between a probe that got no answer and the question put again
+RECOVERY, TIMER = "citadel-recovery.service", "citadel-health.timer"
+WHAT_IT_RUNS = ("ExecStart", "Environment")
+
+
+def observe(settings, run=run, ask=probes.ask, now=clock.now, stop_note=lambda unit: Stop(),
+            installation=installed.look, pause=time.sleep):
+    """Looks at every service in `settings` and all that it leans on.
+
+    Never raises for a host in trouble: a systemd that does not answer is `Host.unanswered`, and the probes are asked
+    all the same, so that a gateway that still answers is seen to do so. Bounded by systemctl.TIMEOUT a call, and
+    `settings.recovery.probe_timeout` for all probes together, twice where the first try found no answer.
+    """
+    unanswered, state, units = "", "", {}
+    ours = installation()
+    try:
+        units = _ask_systemd(settings, ours, run)
+    except CannotLook as error:
+        unanswered = str(error)
+    answers = _probe_all(settings, ask, pause)
+    moment = now()
+    services = tuple(_first_look(wanted, settings, units, answers) for wanted in settings.services)
+    starts = {wanted.unit: wanted.start_timeout for wanted in settings.services}
+    doubtful = {service.unit.name for service in services if not _plainly_well(service) or _is_young(
+        service.unit, moment, starts[service.unit.name])}
+    if doubtful and not unanswered:
+        try:
+            state = systemctl.system_state(run=run)
+            jobs = systemctl.job_types(run=run) if any(unit.job for unit in units.values()) else {}
+            services = tuple(service if service.unit.name not in doubtful else
+                             _second_look(service, wanted, settings, jobs, moment, run, stop_note)
+                             for service, wanted in zip(services, settings.services))
+        except CannotLook as error:
+            unanswered = str(error)
+    trouble = unanswered or any(not _plainly_well(service) for service in services)
+    return Facts(
+        host=Host(name=os.uname().nodename, boot_id=moment.boot_id, monotonic=moment.monotonic, state=state,
+                  unanswered=unanswered, disks=disks.disks(settings.disk.paths),
+                  memory=disks.memory(biggest=bool(trouble)), installed=ours,
+                  recovery=units.get(RECOVERY), timer=units.get(TIMER)),
+        services=services)
+
+
+def within(deadline, run, ask, longest_call=float("inf")):
+    """`run` and `ask` for a look that ends by `deadline`: each program and each round of probes gets a share of what is
+    left."""
+    def run_within(argv, timeout, **how):
+        return run(argv, max(0.05, min(timeout, longest_call, deadline.left())), **how)
+
+    def ask_within(targets, timeout):
+        return ask(targets, max(0.05, min(timeout, deadline.left() / 2)))
+
+    return run_within, ask_within
+
+
+def _ask_systemd(settings, ours, run):
+    names = [service.unit for service in settings.services]
+    for dependency in settings.dependencies.values():
+        names += [name for name in dependency.units if name not in names]
+    names += [RECOVERY] if ours.schedule else []
+    names += [TIMER] if ours.schedule == "timer" else []
+    return systemctl.units(names, run=run)
+
+
+def _probe_all(settings, ask, pause):
+    """Every probe of every service and dependency; those without an answer are asked once more, so that one lost
+    packet or one busy second is not called a hang."""
+    targets = [service.health for service in settings.services if service.health]
+    targets += [dependency.probe for dependency in settings.dependencies.values() if dependency.probe]
+    answers = ask(list(dict.fromkeys(targets)), settings.recovery.probe_timeout)
+    doubtful = [target for target, probe in answers.items() if probe.outcome in ("timeout", "http-error", "protocol")]
+    if doubtful:
+        pause(CONFIRM_AFTER)
+        answers.update(ask(doubtful, settings.recovery.probe_timeout))
+    return answers
+
+
+def _first_look(wanted, settings, units, answers):
+    dependencies = []
+    for name in wanted.depends:
+        dependency = settings.dependencies[name]
+        dependencies.append(Dependency(
+            name=name, unit=_first_that_exists(dependency.units, units), wanted=tuple(dependency.units),
+            probe=answers.get(dependency.probe, Probe(target=dependency.probe or ""))))
+    return Service(unit=units.get(wanted.unit, _unknown(wanted.unit))._replace(name=wanted.unit),
+                   dependencies=tuple(dependencies),
+                   probe=answers.get(wanted.health, Probe(target=wanted.health or "")), port=wanted.port,
+                   slow_after=wanted.slow_after)
+
+
+def _unknown(name):
+    """A unit that systemd could not be asked about: every field says "not told"."""
+    return Unit(name=name, load="", unit_file="", active="", sub="", result="", freezer="")
+
+
+def _first_that_exists(names, units):
+    for name in names:
+        if name in units and units[name].load != "not-found":
+            return units[name]
+    return units.get(names[0], _unknown(names[0]))
+
+
+def _plainly_well(service):
+    """Whether nothing about it calls for the second look."""
+    return (_runs_and_answers(service.unit, service.probe) and not service.unit.need_reload
+            and not (service.slow_after and service.probe.seconds > service.slow_after)
+            and all(_runs_and_answers(dependency.unit, dependency.probe) for dependency in service.dependencies))
+
+
+def _is_young(unit, moment, start_timeout):
+    """Whether it may not listen yet, so that what answers at its port may be a stranger."""
+    return (unit.active == "active" and bool(unit.active_enter)
+            and moment.monotonic - unit.active_enter < start_timeout)
+
+
+def _runs_and_answers(unit, probe):
+    return (unit.active == "active" and unit.freezer in ("", "running") and not unit.job
+            and probe.outcome in ("ok", "none"))
+
+
+def _second_look(service, wanted, settings, jobs, moment, run, stop_note):
+    unit = _with_job(service.unit, jobs)
+    return service._replace(
+        unit=unit,
+        dependencies=tuple(_dependency_evidence(dependency, jobs, moment, run) for dependency in service.dependencies),
+        last_job=journalctl.last_job(unit.name, moment, run=run),
+        lines=journalctl.last_lines(unit.name, unit.invocation, LINES, moment, run=run),
+        stop=stop_note(unit.name),
+        holder=port_holder(wanted, unit.control_group),
+        pid_files=tuple(found for found in (processes.pid_file(path, unit.control_group) for path in wanted.pid_files)
+                        if found != PidFile(path=found.path)),
+        stopped_pids=processes.stopped(unit.control_group) if unit.control_group else (),
+        oom_kills=processes.oom_kills(unit.control_group) or 0 if unit.control_group else 0,
+        settings=_settings_problems(wanted, settings, run))
+
+
+def port_holder(wanted, control_group):
+    """Who holds the service's port at the address at which it is asked. A stranger who holds the same port elsewhere
+    (127.0.0.2, ::1) is in nobody's way: while none of ours listens, only one with whom a bind fails is named."""
+    if not wanted.port:
+        return None
+    at, port = address(wanted.health) if wanted.health else ("", None)
+    at = at if port == wanted.port else ""
+    found = processes.holder(wanted.port, control_group, at)
+    if found is None or processes.is_within(found.control_group, control_group) or not at:
+        return found
+    return found if processes.is_taken(at, wanted.port) else None
+
+
+def _with_job(unit, jobs):
+    return unit._replace(job=jobs.get(unit.name, "")) if unit.job else unit
+
+
+def _dependency_evidence(dependency, jobs, moment, run):
+    unit = _with_job(dependency.unit, jobs)
+    if _runs_and_answers(unit, dependency.probe):
+        return dependency._replace(unit=unit)
+    return dependency._replace(unit=unit, last_job=journalctl.last_job(unit.name, moment, run=run),
+                               lines=journalctl.last_lines(unit.name, unit.invocation, LINES, moment, run=run))
+
+
+def _settings_problems(wanted, settings, run):
+    """The gateway's own settings against what its unit really starts."""
+    if not wanted.settings:
+        return ()
+    from citadel.observe import gateway_settings  # a healthy check need not load it
+    document = gateway_settings.read(wanted.settings)
+    if document is None:
+        return ()
+    unit = systemctl.show([wanted.unit], WHAT_IT_RUNS, run=run)[wanted.unit]
+    expected = gateway_settings.expected_from_exec(unit.get("ExecStart", ""), unit.get("Environment", ""))
+    expected = expected._replace(dependencies={
+        name: address(settings.dependencies[name].probe) for name in wanted.depends
+        if settings.dependencies[name].probe})
+    return tuple(gateway_settings.judge(document, expected, wanted.settings))

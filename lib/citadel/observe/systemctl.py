@@ -1,0 +1,184 @@
+"""What we ask systemd, and how its answer reads. The only room that knows systemctl's words.
+
+Reading: `show` (one call for any number of units), `system_state`, `versions`. Acting: `start`, `stop`, `restart`,
+`kill`, `reset_failed`, `thaw`; all of them queue and return (`--no-block`), so that a deadline is ours and not a job's.
+
+A systemctl that is missing, silent past its deadline or refused is CannotLook, never an empty answer: "could not
+ask" must not read as "nothing there". With PID 1 stuck a call would take 90 s (measured), hence TIMEOUT.
+"""
+
+from citadel.core.errors import CannotLook, UsageError
+from citadel.core.run import run as run_program
+from citadel.model import Unit
+from citadel.settings.values import valid_name
+
+TIMEOUT = 10
+
+PROPERTIES = (
+    "Id", "LoadState", "UnitFileState", "ActiveState", "SubState", "Result", "MainPID", "ControlGroup", "ExecMainCode",
+    "ExecMainStatus", "NRestarts", "InvocationID", "Job", "FreezerState", "NeedDaemonReload", "FragmentPath",
+    "DropInPaths", "OnFailure", "MemoryCurrent", "MemoryMax", "TasksCurrent", "Restart", "RestartUSec",
+    "StartLimitBurst", "StartLimitIntervalUSec", "StateChangeTimestampMonotonic", "ActiveEnterTimestampMonotonic",
+    "ActiveExitTimestampMonotonic", "InactiveEnterTimestampMonotonic", "InactiveExitTimestampMonotonic")
+
+_EXEC_CODES = {"1": "exited", "2": "killed", "3": "dumped"}     # CLD_* of siginfo, waitid(2)
+_SPANS = (("y", 31557600), ("month", 2629800), ("w", 604800), ("d", 86400), ("h", 3600), ("min", 60), ("ms", 1e-3),
+          ("us", 1e-6), ("s", 1))
+
+
+def show(names, properties=PROPERTIES, run=run_program):
+    """Asks for `properties` of all of `names` at once; a dict of dicts, a name not known to systemd included
+    (its LoadState is `not-found`). Raises CannotLook when systemd does not answer, UsageError on an unusable name."""
+    for name in names:
+        if not valid_name(name, name[name.rfind("."):] if "." in name else ".service"):
+            raise UsageError("%r is not a unit name" % name)
+    if not names:
+        return {}
+    answer = run(["systemctl", "show", "--no-pager", "-p", ",".join(properties), "--"] + list(names), TIMEOUT,
+                 cap=4096 * len(names) + 65536)
+    if not answer.ok:
+        raise CannotLook("systemd does not answer: " + answer.complaint())
+    blocks = parse_blocks(answer.out)
+    if len(blocks) != len(names):
+        raise CannotLook("systemctl show answered for %d of %d units" % (len(blocks), len(names)))
+    return dict(zip(names, blocks))
+
+
+def units(names, run=run_program):
+    """`show` read into Unit records, keyed by the name that was asked for."""
+    return {name: read_unit(name, block) for name, block in show(names, run=run).items()}
+
+
+def parse_blocks(text):
+    """`systemctl show`'s blocks in the order asked; a property given twice (repeated drop-ins) keeps all values."""
+    blocks = []
+    for chunk in text.strip("\n").split("\n\n"):
+        block = {}
+        for line in chunk.split("\n"):
+            name, equals, value = line.partition("=")
+            if equals:
+                block[name] = block[name] + " " + value if name in block and value else value
+        if block:
+            blocks.append(block)
+    return blocks
+
+
+def read_unit(name, block):
+    """One block of `show` to a Unit; what is missing or unreadable in it becomes the "systemd did not say" value. Asked
+    by an alias, it bears its own name: jobs and the journal know no other."""
+    word = block.get
+    return Unit(
+        name=word("Id") or name, load=word("LoadState", ""), unit_file=word("UnitFileState", ""),
+        active=word("ActiveState", ""), sub=word("SubState", ""), result=word("Result", ""),
+        main_pid=_whole(word("MainPID")) or 0,
+        control_group=word("ControlGroup", ""), exec_code=_EXEC_CODES.get(word("ExecMainCode", ""), ""),
+        exec_status=_whole(word("ExecMainStatus")) or 0, restarts=_whole(word("NRestarts")) or 0,
+        invocation=word("InvocationID", ""), job=_job_type(word("Job", "")), freezer=word("FreezerState", "running"),
+        need_reload=word("NeedDaemonReload") == "yes", fragment=word("FragmentPath", ""),
+        drop_ins=tuple(word("DropInPaths", "").split()), on_failure=tuple(word("OnFailure", "").split()),
+        exec_start=word("ExecStart", ""),
+        environment=word("Environment", ""), memory=_whole(word("MemoryCurrent")), memory_max=_whole(word("MemoryMax")),
+        tasks=_whole(word("TasksCurrent")), restart=word("Restart", ""), restart_sec=seconds(word("RestartUSec", "")),
+        start_burst=_whole(word("StartLimitBurst")), start_interval=seconds(word("StartLimitIntervalUSec", "")),
+        state_change=_monotonic(word("StateChangeTimestampMonotonic")),
+        active_enter=_monotonic(word("ActiveEnterTimestampMonotonic")),
+        active_exit=_monotonic(word("ActiveExitTimestampMonotonic")),
+        inactive_enter=_monotonic(word("InactiveEnterTimestampMonotonic")),
+        inactive_exit=_monotonic(word("InactiveExitTimestampMonotonic")))
+
+
+def seconds(span):
+    """systemd's time span ("1min 30s", "5s", "infinity"; systemd.time(7)) in seconds; None for what is not one."""
+    if span == "infinity":
+        return float("inf")
+    total, seen = 0.0, False
+    for word in span.split():
+        digits = word.rstrip("abcdefghijklmnopqrstuvwxyz")
+        for unit, length in _SPANS:
+            if word[len(digits):] == unit:
+                try:
+                    total, seen = total + float(digits) * length, True
+                except ValueError:
+                    return None
+                break
+        else:
+            if word != "0":
+                return None
+            seen = True
+    return total if seen else None
+
+
+def _whole(text):
+    """A whole number as `show` prints it; None for "[not set]", "infinity" and UINT64_MAX, which say "no value"."""
+    if not text or not text.isdecimal() or len(text) > 20 or text == "18446744073709551615":
+        return None
+    return int(text)
+
+
+def _monotonic(text):
+    return (_whole(text) or 0) / 1e6
+
+
+def _job_type(text):
+    """`show -p Job` gives "0" or "" for none, or a job's number alone; its type is asked for only when there is one."""
+    return "" if text in ("", "0") else text
+
+
+def system_state(run=run_program):
+    """systemd's own state: running, degraded, starting, stopping, maintenance, ... Raises CannotLook."""
+    answer = run(["systemctl", "is-system-running"], TIMEOUT)
+    state = answer.out.strip()
+    if answer.timed_out or not state or state in ("offline", "unknown"):
+        raise CannotLook("systemd does not answer: " + (answer.complaint() if answer.timed_out or not state
+                                                        else "it says %s" % state))
+    return state
+
+
+def job_types(run=run_program):
+    """The queued jobs: unit name to start|stop|restart|... Raises CannotLook."""
+    answer = run(["systemctl", "list-jobs", "--no-legend", "--no-pager", "--plain"], TIMEOUT)
+    if not answer.ok:
+        raise CannotLook("systemd does not answer: " + answer.complaint())
+    rows = (line.split() for line in answer.out.splitlines())
+    return {row[1]: row[2] for row in rows if len(row) >= 4 and row[0].isdecimal()}
+
+
+def version(run=run_program):
+    """systemd's version as `systemctl --version` gives it, e.g. "252 (252.39-1~deb12u2)"; "" if it does not say."""
+    first = run(["systemctl", "--version"], TIMEOUT).out.partition("\n")[0]
+    return first.partition(" ")[2]
+
+
+def start(name, run=run_program):
+    return _order(["start", "--no-block"], name, run)
+
+
+def stop(name, run=run_program):
+    """For the gate alone, which takes back a start that nobody asked for; a recovery pass never stops a service."""
+    return _order(["stop", "--no-block"], name, run)
+
+
+def restart(name, run=run_program):
+    """One `restart` job, never stop and then start: if we die in between, PID 1 finishes it."""
+    return _order(["restart", "--no-block"], name, run)
+
+
+def reset_failed(name, run=run_program):
+    """Clears the failed state, NRestarts and the start-limit counter. On a unit that is not loaded systemctl says so
+    with rc 1, which is harmless."""
+    return _order(["reset-failed"], name, run)
+
+
+def kill(name, run=run_program, whom="all"):
+    """SIGKILL to the unit's processes. `--kill-who` because 247 does not know `--kill-whom`."""
+    return _order(["kill", "--signal=SIGKILL", "--kill-who=" + whom], name, run)
+
+
+def thaw(name, run=run_program):
+    return _order(["thaw"], name, run)
+
+
+def _order(words, name, run):
+    if not valid_name(name):
+        raise UsageError("%r is not a service's name" % name)
+    return run(["systemctl"] + words + ["--", name], TIMEOUT)

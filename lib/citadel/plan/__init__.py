@@ -1,0 +1,1 @@
+"""Findings and history to steps; pure."""

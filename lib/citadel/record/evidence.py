@@ -1,0 +1,102 @@
+"""The evidence of an incident, kept before the first step changes it: a file that a person can carry off the host.
+
+incidents/ID.tar.gz below our state directory (its SHA-256 beside it, and in the incident), with what an engineer asks
+for first. Secrets are redacted; it holds at most LARGEST bytes; it is made within SECONDS, and what could not be had in
+that time is named in it. Nothing that goes wrong here keeps a recovery waiting.
+"""
+
+import hashlib
+import io
+import os
+import stat
+import tarfile
+import time
+
+from citadel.core.redaction import redact
+
+LARGEST = 1 << 20
+LARGEST_PART = 256 * 1024
+SECONDS = 5
+LINES = 200
+LARGEST_ANSWER = LINES * 65536          # of one command; journalctl cuts a line at 64 KiB (sd_journal_get_data(3))
+
+PROC = ("meminfo", "loadavg", "uptime", "pressure/cpu", "pressure/io", "pressure/memory", "self/mountinfo", "net/tcp",
+        "net/tcp6")
+
+
+def collect(store, incident, unit, settings, run, clock=time.monotonic, proc="/proc"):
+    """Makes the bundle; its record {"file", "sha256", "bytes", "seconds"} for the incident, or {"error": why}."""
+    started = clock()
+    data = pack(incident, _parts(unit, settings, run, clock, started + SECONDS, proc))
+    name, digest = "incidents/%s.tar.gz" % incident, hashlib.sha256(data).hexdigest()
+    try:
+        store.files.write(name, data)
+        store.files.write(name + ".sha256", ("%s  %s.tar.gz\n" % (digest, incident)).encode("ascii"))
+    except OSError as error:
+        return {"error": "the evidence could not be written: %s" % error.strerror}
+    return {"file": name, "sha256": digest, "bytes": len(data), "seconds": round(clock() - started, 2)}
+
+
+def _parts(unit, settings, run, clock, end, proc):
+    """Name to text of all that goes into it."""
+    parts = {"proc/" + name.replace("/", "-"): _read("%s/%s" % (proc, name)) for name in PROC}
+    service = settings.service(unit)
+    for path in (settings.file, service.settings if service else ""):
+        if path:
+            parts["settings/" + os.path.basename(path)] = _read(path)
+    for name, argv in _questions(unit, settings):
+        left = end - clock()
+        if left <= 0.1:
+            parts["commands/" + name] = "$ %s\nnot asked: no time was left\n" % " ".join(argv)
+            continue
+        answer = run(argv, min(left, SECONDS / 2.0), cap=LARGEST_ANSWER)
+        parts["commands/" + name] = "$ %s\n%s%s" % (" ".join(argv), _newest(answer.out), "" if answer.ok else
+                                                    answer.complaint() + "\n")
+    return parts
+
+
+def _questions(unit, settings):
+    units = [unit] + sorted({name for one in settings.dependencies.values() for name in one.units} - {unit})
+    return (("show", ["systemctl", "show", "--no-pager", "--"] + units),
+            ("journal", ["journalctl", "--no-pager", "--lines=%d" % LINES, "--output=short-iso"]
+             + ["--unit=" + name for name in units]),
+            ("jobs", ["systemctl", "list-jobs", "--no-pager"]),
+            ("failed", ["systemctl", "list-units", "--failed", "--no-pager", "--plain"]),
+            ("df", ["df", "-kPl"]), ("df-inodes", ["df", "-iPl"]),
+            ("processes", ["ps", "-eo", "pid,ppid,user,stat,rss,etimes,cgroup,comm"]))
+
+
+def pack(incident, parts):
+    """The bundle's bytes: a .tar.gz of the redacted parts, the end of the long ones, until it is small enough."""
+    texts = {name: redact(text).encode("utf-8", "backslashreplace") for name, text in parts.items()}
+    allowance = LARGEST_PART
+    while True:
+        memory = io.BytesIO()
+        with tarfile.open(fileobj=memory, mode="w:gz") as archive:
+            for name in sorted(texts):
+                kept = texts[name][-allowance:]
+                entry = tarfile.TarInfo("%s/%s" % (incident, name))
+                entry.size, entry.mode = len(kept), 0o600
+                archive.addfile(entry, io.BytesIO(kept))
+        if len(memory.getvalue()) <= LARGEST or allowance <= 1024:
+            return memory.getvalue()
+        allowance //= 2
+
+
+def _newest(text):
+    """The end of an answer, from the beginning of a line on: the journal's newest lines stand there."""
+    end = text[-LARGEST_PART:]
+    return text if len(text) <= LARGEST_PART else end.partition("\n")[2] or end
+
+
+def _read(path):
+    """The beginning of a file that somebody else may have made: no link, no FIFO, one name only."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
+        with os.fdopen(descriptor, "rb") as file:
+            status = os.fstat(descriptor)
+            if not stat.S_ISREG(status.st_mode) or status.st_nlink != 1:
+                return "not read: not a regular file with one name\n"
+            return file.read(LARGEST_PART).decode("utf-8", "backslashreplace")
+    except OSError as error:
+        return "could not be read: %s\n" % error.strerror

@@ -1,0 +1,1 @@
+"""Citadel.conf: the table, the file, the values."""

@@ -1,0 +1,339 @@
+"""The values of a setting: readers, from the text in the file to the value, and back to the shortest text.
+
+A reader takes a text and gives its value, or raises ValueError with a sentence that says why not; where it has one,
+its attribute `range` says in words what it accepts. Seconds and bytes; percentages are numbers from 0 to 100.
+"""
+
+from _socket import AF_INET, AF_INET6, inet_pton
+from collections import namedtuple
+
+LONGEST_LIST = 64
+
+_DIGITS = frozenset("0123456789")
+_DEPENDENCY_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyz0123456789-_")
+_HOST_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyz0123456789-._")
+_URL_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._~:/?[]@!$&'()*+,;=%")
+_SECONDS = {"ms": 0.001, "s": 1, "sec": 1, "m": 60, "min": 60, "h": 3600, "d": 86400, "": 1}
+_SIZES = {"": 1, "K": 1024, "M": 1024 ** 2, "G": 1024 ** 3, "T": 1024 ** 4}
+_TRUTH = {"yes": True, "on": True, "true": True, "no": False, "off": False, "false": False}
+# Where nothing of ours may ever delete: the system itself.
+_SYSTEM_DIRECTORIES = ("bin", "boot", "dev", "etc", "lib", "lib32", "lib64", "libx32", "proc", "sbin", "sys", "usr")
+
+
+class Mark(namedtuple("Mark", "percent size")):
+    """A mark on a scale whose length differs from host to host: so many percent of it, or so many bytes, and where
+    both are given, whichever is less. A percentage alone is huge on a large disk; a size alone may exceed a small one.
+    """
+
+    __slots__ = ()
+
+    def of(self, total):
+        """The mark in bytes (or inodes) on a scale of `total`."""
+        share = total if self.percent is None else total * self.percent // 100
+        return share if self.size is None else min(share, self.size)
+
+    def __str__(self):
+        return " ".join(([] if self.percent is None else ["%d%%" % self.percent])
+                        + ([] if self.size is None else [size_text(self.size)]))
+
+
+def _text(word):
+    """A word as a complaint shows it."""
+    return "'%s'" % (word if len(word) <= 60 else word[:59] + "…")
+
+
+def _number(digits):
+    """A whole number in plain ASCII digits, or None; `int` would also take '1_0', ' 1' and Arabic digits."""
+    return int(digits) if digits and len(digits) <= 15 and not set(digits) - _DIGITS else None
+
+
+def whole(lowest, highest):
+    """Whole numbers in a range."""
+    def read_whole(word):
+        number = _number(word)
+        if number is None:
+            raise ValueError("%s is not a whole number" % _text(word))
+        if not lowest <= number <= highest:
+            raise ValueError("%d is out of range: %d to %d" % (number, lowest, highest))
+        return number
+    read_whole.range = "%d to %d" % (lowest, highest)
+    return read_whole
+
+
+def duration(lowest, highest):
+    """Spans of time in a range, in seconds: 500ms, 5s, 10min, 1h30min, 1d; a number alone is seconds."""
+    def read_duration(word):
+        total, rest = 0, word
+        while rest:
+            number_length = len(rest) - len(rest.lstrip("0123456789"))
+            unit_length = len(rest) - number_length - len(rest[number_length:].lstrip("abcdefghijklmnopqrstuvwxyz"))
+            number = _number(rest[:number_length])
+            unit = rest[number_length:number_length + unit_length]
+            if number is None or unit not in _SECONDS or (not unit and rest != word):
+                break
+            total, rest = total + number * _SECONDS[unit], rest[number_length + unit_length:]
+        if rest or not word:
+            raise ValueError("%s is not a duration: write for example 30s, 10min, 2h or 1d" % _text(word))
+        if not lowest <= total <= highest:
+            raise ValueError("%s is out of range: %s to %s" % (
+                _text(word), duration_text(lowest), duration_text(highest)))
+        return total
+    read_duration.range = "%s to %s" % (duration_text(lowest), duration_text(highest))
+    return read_duration
+
+
+def duration_text(seconds):
+    """Seconds as the settings file writes them: 90 is "90s", 600 "10min", 0.5 "500ms"."""
+    for unit, length in (("d", 86400), ("h", 3600), ("min", 60), ("s", 1)):
+        if seconds >= length and seconds % length == 0:
+            return "%d%s" % (seconds // length, unit)
+    return "%dms" % round(seconds * 1000) if seconds else "0s"
+
+
+def size(lowest, highest):
+    """Bytes in a range: 64K, 500M, 8G, 1T (powers of 1024, as systemd counts); a number alone is bytes."""
+    def read_size(word):
+        number = _number(word[:-1] if word[-1:] in _SIZES else word)
+        if number is None:
+            raise ValueError("%s is not a size: write for example 64K, 500M or 8G" % _text(word))
+        number *= _SIZES[word[-1]] if word[-1] in _SIZES else 1
+        if not lowest <= number <= highest:
+            raise ValueError("%s is out of range: %s to %s" % (_text(word), size_text(lowest), size_text(highest)))
+        return number
+    read_size.range = "%s to %s" % (size_text(lowest), size_text(highest))
+    return read_size
+
+
+def size_text(count):
+    """Bytes as the settings file writes them: 1073741824 is "1G", 1000 is "1000"."""
+    for unit in "TGMK":
+        if count >= _SIZES[unit] and count % _SIZES[unit] == 0:
+            return "%d%s" % (count // _SIZES[unit], unit)
+    return str(count)
+
+
+def percent(lowest, highest):
+    """A percentage in a range, its sign included: 10%."""
+    def read_percent(word):
+        number = _number(word[:-1]) if word.endswith("%") else None
+        if number is None:
+            raise ValueError("%s is not a percentage: write for example 10%%" % _text(word))
+        if not lowest <= number <= highest:
+            raise ValueError("%d%% is out of range: %d%% to %d%%" % (number, lowest, highest))
+        return number
+    read_percent.range = "%d%% to %d%%" % (lowest, highest)
+    return read_percent
+
+
+def mark(text):
+    """A Mark: '5%', '500M', or both, of which the lesser counts."""
+    words = text.split()
+    share = [word for word in words if word.endswith("%")]
+    amount = [word for word in words if not word.endswith("%")]
+    if not words or len(share) > 1 or len(amount) > 1:
+        raise ValueError("%s is not a mark: write a percentage, a size, or one of each ('5%% 1G': the lesser counts)"
+                         % _text(text))
+    return Mark(percent(0, 90)(share[0]) if share else None, size(0, 1 << 50)(amount[0]) if amount else None)
+
+
+def share_mark(text):
+    """A Mark of a percentage only, for what is not counted in bytes."""
+    return Mark(percent(0, 90)(text), None)
+
+
+def truth(word):
+    """yes or no, on or off, true or false."""
+    if word.lower() not in _TRUTH:
+        raise ValueError("%s is neither yes nor no" % _text(word))
+    return _TRUTH[word.lower()]
+
+
+def unit_name(word):
+    """A service's unit name, in full."""
+    if valid_name(word):
+        return word
+    hint = "; did you mean %s.service?" % word if valid_name(word + ".service") and "." not in word else ""
+    raise ValueError("%s is not the name of a service unit%s" % (_text(word), hint))
+
+
+def dependency_name(word):
+    """A dependency's short name: it becomes part of causes (dependency.NAME.down) and of metric labels."""
+    if not word[:1].isalpha() or set(word) - _DEPENDENCY_CHARACTERS or len(word) > 40:
+        raise ValueError("%s is not a dependency's name: lower-case letters, digits, - and _, a letter first, "
+                         "at most 40" % _text(word))
+    return word
+
+
+def path(word):
+    """An absolute path, without `..`; a slash at its end is dropped."""
+    if not word.startswith("/"):
+        raise ValueError("%s is not an absolute path" % _text(word))
+    if len(word.split()) != 1:
+        raise ValueError("%s: one path, without spaces and without arguments" % _text(word))
+    if len(word) > 1024 or any(part in (".", "..") for part in word.split("/")) or "//" in word:
+        raise ValueError("%s is not a plain path: no '.', '..' or '//' in it, at most 1024 characters" % _text(word))
+    return word.rstrip("/") or "/"
+
+
+def cleanable_directory(word):
+    """A directory in which files may be deleted: deep enough, and no part of the system."""
+    clean = path(word)
+    if clean.count("/") < 2 or _in_the_system(clean):
+        raise ValueError("%s is no place to clean: a directory below the first level, outside /%s" % (
+            _text(word), ", /".join(_SYSTEM_DIRECTORIES)))
+    if set(clean) & set("*?["):
+        raise ValueError("%s: a directory, not a pattern" % _text(word))
+    return clean
+
+
+def removable_file(word):
+    """A file that may be removed: no pattern, and no part of the system."""
+    clean = path(word)
+    if set(clean) & set("*?[") or _in_the_system(clean.rpartition("/")[0]):
+        raise ValueError("%s is nothing to remove: one file, below the first level, outside /%s" % (
+            _text(word), ", /".join(_SYSTEM_DIRECTORIES)))
+    return clean
+
+
+def temp_pattern(word):
+    """An absolute pattern for temporary files: wild cards in its last part only, and three letters beside them. Where
+    every user has files, these letters come first; so systemd-private-*, without which running services break
+    without a sign, cannot be meant by mistake."""
+    clean = path(word)
+    directory, _, last = clean.rpartition("/")
+    before = last[:min([last.index(wild) for wild in "*?[" if wild in last] or [len(last)])]
+    if set(directory) & set("*?["):
+        raise ValueError("%s: wild cards only after the last /" % _text(word))
+    shared = directory in ("/tmp", "/var/tmp")
+    letters = len(before) if shared else len(last) - sum(last.count(wild) for wild in "*?[]")
+    if _in_the_system(directory) or (before != last and letters < 3):
+        raise ValueError("%s would remove too much: at least three letters %s wild card, outside /%s" % (
+            _text(word), "before a" if shared else "beside the", ", /".join(_SYSTEM_DIRECTORIES)))
+    if shared and (before.startswith("systemd-private-") or (before != last and "systemd-private-".startswith(before))):
+        raise ValueError("%s would remove systemd-private-*: that breaks running services without a sign" % _text(word))
+    return clean
+
+
+def _in_the_system(directory):
+    return directory in ("", "/") or directory.split("/")[1] in _SYSTEM_DIRECTORIES
+
+
+def probe(url):
+    """http://IP:PORT/path, redis://IP:PORT or tcp://IP:PORT, by number: what is asked each minute, in a fixed time."""
+    scheme, host, port, rest = _split_url(url, ("http", "redis", "tcp"))
+    if scheme != "http" and rest not in ("", "/"):
+        raise ValueError("%s: a %s probe has no path" % (_text(url), scheme))
+    if host == "localhost":
+        host = "127.0.0.1"
+    if not is_address(host):
+        raise ValueError("%s: an address by number, not %s: resolving a name can hang, and would be part of what is "
+                         "tested" % (_text(url), _text(host)))
+    if host in ("0.0.0.0", "::"):
+        raise ValueError("%s: %s is an address to listen on, not one to ask" % (_text(url), host))
+    if not port:
+        raise ValueError("%s has no port" % _text(url))
+    return "%s://%s:%d%s" % (scheme, "[%s]" % host if ":" in host else host, port,
+                             (rest or "/") if scheme == "http" else "")
+
+
+def _split_url(url, schemes):
+    scheme, separator, rest = url.partition("://")
+    if not separator or scheme not in schemes:
+        raise ValueError("%s does not begin with %s" % (_text(url), " or ".join(word + "://" for word in schemes)))
+    if set(url) - _URL_CHARACTERS or len(url) > 1024:
+        raise ValueError("%s holds characters that no URL has" % _text(url))
+    cut = min([rest.index(end) for end in "/?" if end in rest] or [len(rest)])
+    place, rest = rest[:cut], rest[cut:]
+    if "@" in place:
+        raise ValueError("a URL with a user or password in it: this file is no place for secrets")
+    host, separator, digits = place[1:].partition("]") if place.startswith("[") else place.partition(":")
+    if place.startswith("["):
+        separator, digits = digits[:1], digits[1:]
+        if ":" not in host or separator not in ("", ":"):
+            raise ValueError("%s: what stands in [ ] is no IPv6 address" % _text(url))
+    elif ":" in digits:
+        raise ValueError("%s: an IPv6 address is written in [ ]" % _text(url))
+    port = _number(digits) or 0
+    if separator and not 1 <= port <= 65535:
+        raise ValueError("%s: %s is not a port, 1 to 65535" % (_text(url), _text(digits)))
+    if not host:
+        raise ValueError("%s names no host" % _text(url))
+    if rest.startswith("?"):
+        rest = "/" + rest
+    return scheme, host.lower(), port, rest
+
+
+def is_address(host):
+    """Whether that is an IPv4 or IPv6 address by number."""
+    try:
+        inet_pton(AF_INET6 if ":" in host else AF_INET, host)
+        return True
+    except (OSError, ValueError):
+        return False
+
+
+def address(url):
+    """(host, port) of a probe that was read by `probe`."""
+    host, _, port = url.partition("://")[2].partition("/")[0].rpartition(":")
+    return host.strip("[]"), int(port)
+
+
+def receiver(url):
+    """http://HOST[:PORT][/PREFIX] or https://...: where alerts are sent. Its host may be a name."""
+    scheme, host, port, rest = _split_url(url, ("http", "https"))
+    if "?" in rest or any(part in (".", "..") for part in rest.split("/")):
+        raise ValueError("%s: only a prefix may follow the port; /api/v2/alerts is added to it" % _text(url))
+    host = "127.0.0.1" if host == "localhost" else host
+    if host in ("0.0.0.0", "::"):
+        raise ValueError("%s: %s is an address to listen on, not one to ask" % (_text(url), host))
+    if not is_address(host) and (set(host) - _HOST_CHARACTERS or host[0] in "-." or len(host) > 253):
+        raise ValueError("%s: %s is neither a host's name nor an address" % (_text(url), _text(host)))
+    return "%s://%s%s%s" % (scheme, "[%s]" % host if ":" in host else host, ":%d" % port if port else "",
+                            rest.rstrip("/"))
+
+
+def textfile_directory(word):
+    """An absolute path; a "-" before it: used where it exists."""
+    return "-" + path(word[1:]) if word.startswith("-") else path(word)
+
+
+def each(reader, fewest=0):
+    """A list of such values, separated by spaces; none of them twice."""
+    def read_each(text):
+        values = [reader(word) for word in text.split()]
+        if len(values) < fewest:
+            raise ValueError("has no value")
+        if len(values) > LONGEST_LIST:
+            raise ValueError("%d values: at most %d" % (len(values), LONGEST_LIST))
+        if len(set(values)) < len(values):
+            twice = next(value for value in values if values.count(value) > 1)
+            raise ValueError("%s is there twice" % _text(str(twice)))
+        return tuple(values)
+    read_each.range = getattr(reader, "range", "")
+    return read_each
+
+
+def ascending(reader):
+    """A list whose every value is larger than the one before."""
+    def read_ascending(text):
+        values = each(reader, fewest=1)(text)
+        if list(values) != sorted(values):
+            raise ValueError("%s: each must be longer than the one before" % _text(text))
+        return values
+    read_ascending.range = getattr(reader, "range", "")
+    return read_ascending
+
+
+def maybe(reader, nothing):
+    """Such a value, or nothing at all."""
+    def read_maybe(text):
+        return reader(text) if text else nothing
+    read_maybe.range = getattr(reader, "range", "")
+    return read_maybe
+_NAME_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.@:-")
+
+
+def valid_name(name, suffix=".service"):
+    """Whether `name` is a unit name that systemctl reads as one: no option, no glob, no path."""
+    return (name.endswith(suffix) and len(name) <= 200 + len(suffix) and name[:1].isalnum()
+            and not set(name) - _NAME_CHARACTERS and len(name) > len(suffix))

@@ -1,0 +1,143 @@
+import pytest
+
+from citadel.commands import drill
+from citadel.core.atomic import Directory
+from citadel.core.clock import Now
+from citadel.core.run import Answer
+from citadel.model import Probe, Unit
+from citadel.observe.moments import EXITED, FAILED, STARTED, Moment
+from citadel.record import intent
+
+WELL = Unit(name="x.service", main_pid=10, invocation="a", restart="always", restart_sec=5.0, start_burst=10,
+            start_interval=1800.0, control_group="/system.slice/x.service")
+OK = Probe(target="http://127.0.0.1:8002/health", outcome="ok", status=200)
+SILENT = OK._replace(outcome="refused", detail="nothing listens")
+
+
+@pytest.mark.parametrize("unit, probe, maintenance, starts, says, with_force", [
+    pytest.param(WELL, OK, "", 1, "", "", id="a healthy service"),
+    pytest.param(WELL, Probe(), "", 1, "", "", id="a service without a probe"),
+    pytest.param(WELL._replace(load="not-found"), OK, "", 0, "not installed", "not installed", id="no such unit"),
+    pytest.param(WELL._replace(load="masked"), OK, "", 0, "is masked", "is masked", id="masked"),
+    pytest.param(WELL._replace(active="failed", sub="failed", main_pid=0), OK, "", 0, "is down (failed, failed)",
+                 "is down", id="down"),
+    pytest.param(WELL._replace(active="activating", sub="auto-restart", main_pid=0), OK, "", 0, "is down", "is down",
+                 id="systemd is restarting it"),
+    pytest.param(WELL, SILENT, "", 0, "does not answer (nothing listens)", "does not answer", id="it does not answer"),
+    pytest.param(WELL._replace(restart="no"), OK, "", 0, "Restart=no", "Restart=no", id="systemd would leave it down"),
+    pytest.param(WELL._replace(restart="on-success"), OK, "", 0, "Restart=on-success", "Restart=on-success",
+                 id="a kill is no success"),
+    pytest.param(WELL._replace(restart="on-failure"), OK, "", 0, "", "", id="a kill is a failure"),
+    pytest.param(WELL._replace(job="77"), OK, "", 0, "a job waiting", "a job waiting", id="something is under way"),
+    pytest.param(WELL, OK, "until 18:00, upgrade", 0, "in maintenance (until 18:00, upgrade)", "", id="maintenance"),
+    pytest.param(WELL, OK, "", 8, "", "", id="two starts are left"),
+    pytest.param(WELL, OK, "", 9, "started 9 times in the last 30 min", "", id="one start is left"),
+    pytest.param(WELL._replace(start_interval=0.0), OK, "", 99, "", "", id="no start limit"),
+    pytest.param(WELL._replace(start_burst=None, start_interval=None), OK, "", 99, "", "", id="an unknown one"),
+])
+def test_refusal(unit, probe, maintenance, starts, says, with_force):
+    for force, expected in ((False, says), (True, with_force)):
+        got = drill.refusal(unit, probe, maintenance, starts, force)
+        assert expected in got if expected else got == ""
+
+
+def moment(kind, run):
+    return Moment(1.0, kind, run, "")
+
+
+@pytest.mark.parametrize("moments, count", [
+    pytest.param([], 0, id="silence"),
+    pytest.param([moment(STARTED, "a"), moment(EXITED, "a"), moment(FAILED, "a"), moment(STARTED, "b")], 2,
+                 id="a run that failed later was one start"),
+    pytest.param([moment(FAILED, "a"), moment(FAILED, "b"), moment(STARTED, "c")], 3,
+                 id="starts that failed in ExecStartPre= count"),
+    pytest.param([moment(EXITED, "a"), moment(FAILED, "a"), moment(STARTED, "b")], 1,
+                 id="a run from before the interval that ended within it does not"),
+])
+def test_starts(moments, count):
+    assert drill.starts(moments) == count
+
+
+class Systemd:
+    """A service whose states are told by a script: (seconds after the kill, Unit); the kill is a program that runs."""
+
+    def __init__(self, script, answers_from=5.5, code=0):
+        self.time, self.killed, self.script, self.answers_from, self.code = 0.0, None, script, answers_from, code
+        self.ran, self.told = [], []
+
+    def run(self, argv, timeout, **_):
+        self.ran.append(argv)
+        self.killed = self.time
+        return Answer(tuple(argv), self.code, "", "Input/output error" if self.code else "", 0.0, False)
+
+    def look(self):
+        since = -1.0 if self.killed is None else self.time - self.killed
+        return ([WELL] + [unit for after, unit in self.script if after <= since])[-1]
+
+    def ask(self):
+        return OK if self.killed is not None and self.time - self.killed >= self.answers_from else SILENT
+
+    def sleep(self, seconds):
+        self.time += seconds
+
+    def drill(self):
+        return drill.Drill(WELL, self.look, self.ask, lambda: self.time, self.sleep, self.told.append, 30, self.run)
+
+
+DEAD = WELL._replace(active="activating", sub="auto-restart", main_pid=0)
+BACK = WELL._replace(main_pid=20, invocation="b", restarts=1)
+
+
+def test_a_drill_that_succeeds():
+    systemd = Systemd([(0.01, DEAD), (5.2, BACK)])
+    result = systemd.drill().perform()
+    assert (result.ok, result.old_pid, result.new_pid, result.new_restarts) == (True, 10, 20, 1)
+    assert 5.5 <= result.downtime < 5.7
+    assert [step.text.partition(":")[0].split(",")[0] for step in systemd.told] == [
+        "killed the main process", "systemd noticed", "active again", "NRestarts grew from 0 to 1",
+        "the health probe answers (http"]
+    assert systemd.ran == [["systemctl", "kill", "--signal=SIGKILL", "--kill-who=main", "--", "x.service"]]
+
+
+@pytest.mark.parametrize("script, answers_from, why", [
+    pytest.param([], 0, "systemd did not notice that PID 10 died within 10 s", id="the process did not die"),
+    pytest.param([(0, DEAD)], 0, "systemd did not bring it back within 40 s: it is activating (auto-restart)",
+                 id="systemd never restarts it"),
+    pytest.param([(0, DEAD), (1, DEAD._replace(active="failed", sub="failed", result="start-limit-hit"))], 0,
+                 "systemd did not bring it back: it is failed, result start-limit-hit", id="systemd gives up"),
+    pytest.param([(0, DEAD), (5, BACK._replace(restarts=0))], 0, "systemd did not count a restart of its own",
+                 id="somebody else started it"),
+    pytest.param([(0, DEAD), (5, BACK)], 1e9, "the health probe did not answer within 30 s: nothing listens",
+                 id="it runs and does not answer"),
+    pytest.param([(0, DEAD), (5, BACK), (5.8, DEAD), (11, BACK._replace(invocation="c", main_pid=30))], 6,
+                 "it answered, and died again", id="it answers and dies"),
+])
+def test_a_drill_that_fails(script, answers_from, why):
+    systemd = Systemd(script, answers_from)
+    result = systemd.drill().perform()
+    assert why in result.why and not result.ok and result.downtime is None
+    assert not systemd.told[-1].ok
+
+
+def test_a_kill_that_systemd_cannot_do_is_not_done_to_a_stranger():
+    systemd = Systemd([], code=1)
+    result = systemd.drill().perform()
+    assert "PID 10 is not a process of x.service any more" in result.why
+
+
+def test_a_reset_is_remembered_within_its_boot(tmp_path):
+    files = Directory(str(tmp_path / "state"))
+    now = Now(1.8e9, 100.0, 100.0, "boot-1")
+    assert intent.since_reset(files, "x.service", now) is None
+    intent.note_reset(files, "x.service", now)
+    assert intent.since_reset(files, "x.service", now._replace(monotonic=160.0)) == 60.0
+    assert intent.since_reset(files, "y.service", now) is None
+    assert intent.since_reset(files, "x.service", now._replace(boot_id="boot-2")) is None
+
+
+@pytest.mark.parametrize("spoilt", [b"", b"null", b"{", b"[]", b"\xff" * 5000,
+                                    b'{"boot_id": "boot-1", "monotonic": "x"}'])
+def test_a_spoilt_note_is_no_note(tmp_path, spoilt):
+    files = Directory(str(tmp_path / "state"))
+    files.write("resets/x.service.json", spoilt)
+    assert intent.since_reset(files, "x.service", Now(1.8e9, 100.0, 100.0, "boot-1")) is None
