@@ -27,7 +27,7 @@ def imports(path):
         for node in ast.walk(ast.parse(file.read())):
             if isinstance(node, ast.ImportFrom) and node.module == "citadel":
                 for alias in node.names:
-                    if alias.name != "__version__":
+                    if not (alias.name.isupper() or alias.name == "__version__"):
                         yield alias.name
             elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("citadel."):
                 yield wing(node.module)

@@ -7,6 +7,7 @@ minute: nothing below `main` is imported or built for it.
 
 import sys
 
+from citadel import TREE
 from citadel.core.errors import (
     CANNOT_LOOK,
     OK,
@@ -231,8 +232,7 @@ def _compared(call):
 
 def _shipped_unit(name):
     import os
-    tree = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-    return _text_of(os.path.join(tree, SHIPPED_UNITS, name)) or None
+    return _text_of(os.path.join(TREE, SHIPPED_UNITS, name)) or None
 
 
 def _text_of(path):

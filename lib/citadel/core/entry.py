@@ -11,6 +11,7 @@ import os
 import sys
 import time
 
+from citadel import PACKAGE
 from citadel.core.errors import DEFECT, CitadelError, NotPermitted
 
 STATE = "/var/lib/citadel-recovery"
@@ -26,7 +27,7 @@ def enter(main, name, trusted_tree=True):
     try:
         _clean_surroundings()
         if trusted_tree and os.geteuid() == 0:
-            refuse_untrusted_tree(os.path.dirname(os.path.abspath(__file__)))
+            refuse_untrusted_tree(PACKAGE)
         code = main(sys.argv[1:])
         sys.stdout.flush()
     except CitadelError as error:

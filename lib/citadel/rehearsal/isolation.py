@@ -17,10 +17,9 @@ import signal
 import sys
 import time
 
+from citadel import LIBRARY
 from citadel.core.errors import CannotLook, CitadelError, NotPermitted
 from citadel.core.run import find, run
-
-LIBRARY = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 DIRECTORY = "/run/citadel-rehearsal"            # inside: ours, on a tmpfs that covers /run for us alone
 CGROUP = "CITADEL_ISOLATED_CGROUP"              # set inside: our own cgroup directory in the cgroup2 tree, or ""

@@ -7,7 +7,7 @@ clocks. So neither root, nor systemd, nor a network is needed, and nothing here 
 
 A JSON document's golden lists the path of every key with the JSON types that it was seen to hold; `?` after a key says
 that it may be absent. The file tells what was promised, so it is not changed along with the code. To see it as the code
-is now:  PYTHONPATH=lib python3 tests/test_contract.py
+is now:  PYTHONPATH=lib python3 tests/unit/test_contract.py
 """
 
 import difflib
@@ -31,21 +31,23 @@ import types
 import pytest
 
 # Where things live; the only place that follows when they move.
-import citadel
-from citadel import commands as programs                                            # it has PATH, where programs are
-from citadel import errors                                                          # CannotLook, LockHeld, ...
-from citadel.alerts import EVENTS, journal
-from citadel.diagnose import diagnose, marks_of
-from citadel.entry import enter
-from citadel.facts import Facts, Host as HostFacts, Probe, Service, Stop, Unit
-from citadel.handler import main as handler
-from citadel.manager import main as manager
-from citadel.rehearsal.faults import Result as FaultResult
-from citadel.rehearsal.main import Narrator
-from citadel.settings import SETTINGS, as_data, parse
+from places import SAMPLES
 from world import FAULTS, GATEWAY, OLLAMA, REDIS, World
 
-GOLDEN = os.path.join(os.path.dirname(os.path.abspath(__file__)), "samples", "contract.json")
+import citadel
+from citadel.commands.handler import main as handler
+from citadel.commands.manager import main as manager
+from citadel.core import run as programs  # it has PATH, where programs are
+from citadel.core.entry import enter
+from citadel.core.log import EVENTS, journal
+from citadel.diagnose.causes import diagnose, marks_of
+from citadel.model import Facts, Probe, Service, Stop, Unit
+from citadel.model import Host as HostFacts
+from citadel.rehearsal.faults import Result as FaultResult
+from citadel.rehearsal.main import Narrator
+from citadel.settings.file import SETTINGS, as_data, parse
+
+GOLDEN = os.path.join(SAMPLES, "contract.json")
 
 # What belongs to us or to journald on a real host; below the made-up host's directory here.
 OURS = ("/opt/citadel", "/var/lib/citadel-recovery", "/run/citadel-recovery", "/run/systemd/journal/socket",
