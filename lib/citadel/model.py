@@ -191,6 +191,16 @@ Escalation.__doc__ = """A person was called in the incident that is open: `age` 
 newest attempt after it; `count` goes on from incident to incident until the service was well for long enough; `cause`
 is what was found then."""
 
+History = namedtuple("History", "attempts level incident escalation healthy_for seen last_pass lost open_for "
+                                "spell_for relapsed")
+History.__new__.__defaults__ = ((), 0, "", None, None, {}, None, None, None, None, False)
+History.__doc__ = """What is on record of one service; ages in seconds, None for never.
+
+`attempts` newest first, `seen` passes in a row by cause (0: it was seen, but not by the last pass),
+`spell_for` since the illness began whose end was not lasting yet: an incident is over when the service is well, the
+spell when it was well for long enough, and till then the `level` stays; `relapsed`: the open incident is not its first,
+`lost` the age of a loss of the state: until it is a window old, the attempts that were lost must be taken as made."""
+
 Alert = namedtuple("Alert", "kind unit cause because advice incident host started ended severity")
 Alert.__doc__ = """What a person is told: `kind` firing|resolved; `started` and `ended` in seconds since 1970, `ended`
 None while it lasts. The identity is (incident, kind); nothing that changes from one look to the next is part of it."""

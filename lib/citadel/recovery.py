@@ -69,7 +69,7 @@ def recovery_pass(settings, store, trigger, world):
             if next_look is not None:
                 due[finding.unit] = world.now().monotonic + next_look
         pending = wait_for_the_next(due, settings, store, world)
-    store.list_open()
+    store.incidents.list_open()
     alerts.send_spooled(settings, store, world.run)     # after the recovery: no receiver may delay it
     if settings.metrics.directory:
         if not all(finding.well for finding in findings):       # then it may have changed since
@@ -104,17 +104,17 @@ def look(settings, store, world, units=None):
     if units is not None:
         settings = settings._replace(services=tuple(one for one in settings.services if one.unit in units))
     run, ask = within(Deadline(LONGEST_LOOK, clock=lambda: world.now().monotonic), world.run, world.ask)
-    facts = world.observe(settings, run=run, ask=ask, now=world.now, stop_note=store.stop_note, pause=world.sleep)
+    facts = world.observe(settings, run=run, ask=ask, now=world.now, stop_note=store.intent.stop_note, pause=world.sleep)
     return facts, diagnose(facts, marks_of(settings))
 
 
 def decide(finding, settings, store, dice, unrecorded=0):
     """The Plan for a Finding, by what is on record; `unrecorded` looks that found this and were not noted."""
-    maintenance = store.maintenance()
+    maintenance = store.intent.maintenance()
     limits = limits_of(settings)
-    treated = {cause.target: store.history(cause.target).attempts for cause in finding.actionable_causes
+    treated = {cause.target: store.of(cause.target).history().attempts for cause in finding.actionable_causes
                if cause.cause.startswith("dependency.")}
-    record = recall(store.history(finding.unit), finding.cause, maintenance.reason if maintenance else "",
+    record = recall(store.of(finding.unit).history(), finding.cause, maintenance.reason if maintenance else "",
                     limits.window, treated)
     return plan(finding, record._replace(seen=record.seen + unrecorded), limits, dice)
 
@@ -137,7 +137,7 @@ def treat(finding, before, settings, store, trigger, world, deadline):
         planned, incident, outcomes = own_up(finding, settings, store, trigger, world, deadline)
     acted = planned.verdict == ACT or bool(before and before.acted)
     verdict = {HEALTHY: RECOVERED if acted else HEALTHY, ACT: WAITING}.get(planned.verdict, planned.verdict)
-    if finding.condition == UNKNOWN and not (incident and store.history(finding.unit).escalation):
+    if finding.condition == UNKNOWN and not (incident and store.of(finding.unit).history().escalation):
         verdict = UNKNOWN
     return Result(finding.unit, verdict, finding.cause or first_cause(store, incident), planned.because, incident,
                   (before.steps if before else ()) + tuple(outcomes), planned.veto, acted), planned
@@ -157,20 +157,20 @@ def decide_and_do(finding, settings, store, trigger, world, deadline):
     if planned.verdict == ACT and not count(finding, planned, settings, store):
         because = finding.because + "; " + store.trouble
         planned = planned._replace(verdict=ESCALATED, because=because, steps=call_for(finding, because, store))
-    incident = store.history(finding.unit).incident
+    incident = store.of(finding.unit).history().incident
     return planned, incident, carry_out(planned, finding, settings, store, world, deadline)
 
 
 def own_up(finding, settings, store, trigger, world, deadline):
     """What is left to do for a service at which our own code broke: its incident, and a person who hears of it."""
-    incident = store.open_incident(finding.unit, finding.cause, finding.because, os.uname().nodename, trigger)
+    incident = store.of(finding.unit).open_incident(finding.cause, finding.because, os.uname().nodename, trigger)
     planned = Plan(finding.unit, ESCALATED, call_for(finding, finding.because, store), finding.because)
     return planned, incident, carry_out(planned, finding, settings, store, world, deadline)
 
 
 def call_for(finding, because, store):
     """The step that calls a person, unless one was called."""
-    return () if store.history(finding.unit).escalation else (
+    return () if store.of(finding.unit).history().escalation else (
         Step("escalate", finding.unit, because, PATIENCE["escalate"]),)
 
 
@@ -184,19 +184,19 @@ def carry_out(planned, finding, settings, store, world, deadline):
     """Performs a plan's steps in their order, and verifies; what fails ends the attempt, for the look that follows
     knows more than the plan did. So does a maintenance that has begun meanwhile."""
     context = act.Context(world.run, world.ask, lambda: world.now().monotonic, world.sleep, settings, store, deadline)
-    outcomes, incident = [], store.history(finding.unit).incident
+    outcomes, incident = [], store.of(finding.unit).history().incident
     for step in planned.steps:
         if step.do == "escalate":
             outcome = call_a_person(step, finding, settings, store, world)
         elif step.do == "resolve":
             outcome = close(step, finding, settings, store, world)
-        elif store.maintenance():
+        elif store.intent.maintenance():
             outcome = model.Outcome(step, model.FAILED, 0.0, "maintenance has begun meanwhile", {})
         else:
             outcome = world.perform(step, context)
         outcomes.append(outcome)
         record(outcome, finding, planned, incident, store)
-        if outcome.outcome == model.FAILED and (step.do not in MAY_FAIL or store.maintenance()):
+        if outcome.outcome == model.FAILED and (step.do not in MAY_FAIL or store.intent.maintenance()):
             break
     else:
         if planned.verdict == ACT and any(step.target == finding.unit and step.do in ("start", "restart", "thaw")
@@ -210,21 +210,21 @@ def carry_out(planned, finding, settings, store, world, deadline):
 
 def notice(finding, settings, store):
     """Notes that a pass has seen this; whether it is news since the service was last well."""
-    before = store.history(finding.unit)
-    store.mark_pass(finding.unit, finding.cause or ("" if finding.well else finding.condition),
+    before = store.of(finding.unit).history()
+    store.of(finding.unit).mark_pass(finding.cause or ("" if finding.well else finding.condition),
                     settings.recovery.healthy_forgets)
     return bool(finding.cause) and (before.healthy_for is not None or finding.cause not in before.seen)
 
 
 def begin_incident(finding, settings, store, trigger, world):
     """One incident from the first symptom to its end; the evidence is kept before the first step changes anything."""
-    known = store.history(finding.unit).incident
-    incident = store.open_incident(finding.unit, finding.cause, finding.because, os.uname().nodename, trigger)
+    known = store.of(finding.unit).history().incident
+    incident = store.of(finding.unit).open_incident(finding.cause, finding.because, os.uname().nodename, trigger)
     if not known:
         metrics.write_record(settings, store, world.now().wall)
-    document = store.incident(incident)
+    document = store.incidents.read(incident)
     if not known or (document and document["bundle"] is None):      # or we died before it was collected
-        store.amend(incident, bundle=evidence.collect(store, incident, finding.unit, settings, world.run))
+        store.incidents.amend(incident, bundle=evidence.collect(store, incident, finding.unit, settings, world.run))
 
 
 def count(finding, planned, settings, store):
@@ -233,16 +233,16 @@ def count(finding, planned, settings, store):
     what = "%s: %s" % (finding.cause, ", ".join(step.do for step in planned.steps))
     for unit in {step.target for step in planned.steps if step.do in ("start", "restart")
                  and step.target != finding.unit}:
-        store.count_attempt(unit, "for %s: %s" % (finding.unit, what), planned.level, settings.recovery.window)
-    store.set_level(finding.unit, planned.level)
-    if store.history(finding.unit).escalation:
-        store.mark_escalated(finding.unit, finding.cause)       # the pause after this one grows
-    return store.count_attempt(finding.unit, what, planned.level, settings.recovery.window)
+        store.of(unit).count_attempt("for %s: %s" % (finding.unit, what), planned.level, settings.recovery.window)
+    store.of(finding.unit).set_level(planned.level)
+    if store.of(finding.unit).history().escalation:
+        store.of(finding.unit).mark_escalated(finding.cause)       # the pause after this one grows
+    return store.of(finding.unit).count_attempt(what, planned.level, settings.recovery.window)
 
 
 def record(outcome, finding, planned, incident, store):
-    if incident and store.history(finding.unit).incident:       # that it was closed is no step of it
-        store.append(incident, outcome_as_data(outcome))
+    if incident and store.of(finding.unit).history().incident:       # that it was closed is no step of it
+        store.incidents.append(incident, outcome_as_data(outcome))
     log.journal("step", "%s %s: %s, %s" % (outcome.step.do, outcome.step.target, outcome.outcome, outcome.detail
                                               or span(outcome.seconds)),
                    unit=finding.unit, cause=finding.cause or first_cause(store, incident), verdict=planned.verdict,
@@ -260,7 +260,7 @@ def outcome_as_data(outcome):
 
 def first_cause(store, incident):
     """What a service that is well again had suffered from."""
-    document = store.incident(incident) if incident else None
+    document = store.incidents.read(incident) if incident else None
     return document["causes"][0]["cause"] if document and document["causes"] else ""
 
 
@@ -272,27 +272,27 @@ def tell(finding, planned, store, first_time):
         log.journal(planned.verdict, "%s: %s%s" % (finding.unit, planned.because, "; not restarted: " + planned.veto
                                                       if planned.veto else ""),
                        unit=finding.unit, cause=finding.cause, verdict=planned.verdict,
-                       incident=store.history(finding.unit).incident)
+                       incident=store.of(finding.unit).history().incident)
 
 
 def call_a_person(step, finding, settings, store, world):
     """One escalation an incident: sent first, then noted, so that a crash of ours in between tells a person twice and
     not never; what cannot be delivered is spooled and sent later."""
-    incident = store.history(finding.unit).incident
+    incident = store.of(finding.unit).history().incident
     outcome = alerts.escalate(step, finding, incident, settings, store, world.now(), run=world.run)
     if outcome.outcome == model.FAILED:           # nobody heard, and nothing was kept for later: the next pass calls
         return outcome
-    store.mark_escalated(finding.unit, finding.cause)
-    store.amend(incident, escalated=clock.stamp(world.now().wall))
+    store.of(finding.unit).mark_escalated(finding.cause)
+    store.incidents.amend(incident, escalated=clock.stamp(world.now().wall))
     metrics.write_record(settings, store, world.now().wall)
     return outcome
 
 
 def close(step, finding, settings, store, world):
     """The incident is over; whoever was called hears that, too."""
-    history = store.history(finding.unit)
-    store.amend(history.incident)       # where its file was lost, or never written for want of room, it is there now
-    document = store.incident(history.incident)
+    history = store.of(finding.unit).history()
+    store.incidents.amend(history.incident)       # where its file was lost, or never written for want of room, it is there now
+    document = store.incidents.read(history.incident)
     acted = any(one.get("do") not in ("escalate", "resolve") for one in (document or {}).get("steps", ()))
     verdict = RECOVERED if acted else HEALTHY       # by a hand of ours, or by itself
     log.journal(verdict, "%s: %s" % (finding.unit, step.because), finding.unit,
@@ -301,7 +301,7 @@ def close(step, finding, settings, store, world):
     was_called = history.escalation is not None or history.incident in alerts.firing(store)     # and we died of it
     if was_called and document is not None:
         outcome = alerts.resolve(step, document, settings, store, world.now(), run=world.run)
-    store.close_incident(finding.unit, RECOVERED)
+    store.of(finding.unit).close_incident(RECOVERED)
     return outcome
 
 

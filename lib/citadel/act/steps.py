@@ -13,7 +13,6 @@ from citadel.core.text import plural, printable, size, span
 from citadel.model import FAILED, OK, SKIPPED, Outcome, Step
 from citadel.observe import disks, processes, systemctl
 from citadel.observe.look import port_holder
-from citadel.record import intent
 from citadel.settings.values import address
 
 PAUSE = 0.2                             # seconds between two looks at a unit, a systemctl call of some 10 ms
@@ -53,7 +52,7 @@ def _reset_failed(step, context, end):
     answer = systemctl.reset_failed(step.target, run=context.run)
     if answer.ok:
         try:
-            intent.note_reset(context.store.files, step.target, context.store.now())
+            context.store.intent.note_reset(step.target)
         except OSError:
             return OK, "test-restart will not know of it", {}
         return OK, "", {}

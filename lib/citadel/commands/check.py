@@ -83,7 +83,7 @@ def stop_note(unit, state):
     """What our ExecStopPost= noted when the unit last stopped; nothing for a user who may not read our state."""
     from citadel.record.store import Store
     try:
-        return Store(state).stop_note(unit)
+        return Store(state).intent.stop_note(unit)
     except (CitadelError, OSError):
         return Stop()
 
@@ -112,7 +112,7 @@ def left_alone(left_open, state, moment):
     from citadel.core.text import span
     from citadel.record.store import Store
     store = Store(state, now=lambda: moment)
-    ages = [(min(store.history(unit).last_pass or 0.0, moment.boottime), name, unit) for name, unit in left_open]
+    ages = [(min(store.of(unit).history().last_pass or 0.0, moment.boottime), name, unit) for name, unit in left_open]
     return ["incident %s of %s is open, and no recovery pass has looked at it for %s" % (name, unit, span(age))
             for age, name, unit in ages if age > LEFT_ALONE]
 

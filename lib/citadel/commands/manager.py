@@ -145,7 +145,6 @@ def test_restart(call):
     from citadel.core.text import printable, span
     from citadel.model import Probe
     from citadel.observe import moments, probes, systemctl
-    from citadel.record import intent
     service, patience = call.service, call.settings.recovery.probe_timeout
 
     def look():
@@ -159,7 +158,7 @@ def test_restart(call):
             call.say("%s %7.2f s  %s" % (call.mark(step.ok), step.seconds, step.text))
 
     unit, now = look(), call.now()
-    counted = [seconds for seconds in (unit.start_interval or 0, intent.since_reset(call.store.files, service.unit, now))
+    counted = [seconds for seconds in (unit.start_interval or 0, call.store.intent.since_reset(service.unit))
                if seconds is not None]
     started = drill.starts(moments.within(min(counted), unit.name, now, run=call.run))
     why = drill.refusal(unit, ask(), _maintenance_text(call), started, call.options.force)
@@ -187,7 +186,7 @@ def _maintenance_text(call):
     """A sentence on the maintenance that is on, "" when none is, or when only root may know."""
     from citadel.core.text import local_time, printable
     try:
-        found = call.store.maintenance()
+        found = call.store.intent.maintenance()
     except NotPermitted:
         return ""
     if found is None:
@@ -321,9 +320,9 @@ def _status_facts(call, unit):
     says = gateway_settings.expected_from_exec(shown.get("ExecStart", ""), shown.get("Environment", ""))
     record = {"incident": None, "last": None, "maintenance": None, "readable": True}
     try:
-        history = call.store.history(unit.name)
-        record["incident"] = call.store.incident(history.incident) if history.incident else None
-        record["last"] = next((one for one in call.store.incidents(most=20, unit=unit.name) if one["end"]), None)
+        history = call.store.of(unit.name).history()
+        record["incident"] = call.store.incidents.read(history.incident) if history.incident else None
+        record["last"] = next((one for one in call.store.incidents.newest_first(most=20, unit=unit.name) if one["end"]), None)
         record["maintenance"] = _maintenance_text(call)
     except NotPermitted:
         record["readable"] = False
@@ -443,7 +442,7 @@ def _application_log(call, reading):
 
 def _incident(call, name):
     """The document of an incident, of whichever service it is."""
-    document = call.store.incident(name)
+    document = call.store.incidents.read(name)
     if document is None:
         raise CitadelError("there is no incident %s on record; `%s history` lists them" % (name, NAME))
     if call.options.service and call.options.service != document["unit"]:
@@ -498,10 +497,10 @@ def reset(call):
             raise CannotLook("systemd does not answer: " + printable(answer.complaint()))
         if answer.ok:
             _note_reset(call, unit.name)
-        held = call.store.forget(unit.name)
+        held = call.store.of(unit.name).forget()
         for name in call.service.depends:           # what was tried with them, for whichever service
             for one in call.settings.dependencies[name].units:
-                call.store.forget(one)
+                call.store.of(one).forget()
         call.store.forget_loss()
         trouble = call.store.trouble
     cleared = [text for wanted, text in (
@@ -525,9 +524,8 @@ def reset(call):
 
 
 def _note_reset(call, unit):
-    from citadel.record import intent
     try:
-        intent.note_reset(call.store.files, unit, call.now())
+        call.store.intent.note_reset(unit)
     except OSError as error:
         sys.stderr.write("%s: test-restart will not know of this reset (%s), ignoring\n" % (NAME, error.strerror))
 
@@ -603,11 +601,11 @@ def maintenance(call):
         return _begin_maintenance(call)
     if options.word == "off":
         call.only_root("maintenance off")
-        was = call.store.end_maintenance()
+        was = call.store.intent.end_maintenance()
         if was:
             log.journal("maintenance-off", "maintenance is off")
         return _say_maintenance(call, None, "maintenance is off" if was else "maintenance was off already")
-    found = call.store.maintenance()
+    found = call.store.intent.maintenance()
     return _say_maintenance(call, found, "maintenance is %s" % ("on " + _maintenance_text(call) if found else "off"))
 
 
@@ -623,12 +621,12 @@ def _begin_maintenance(call):
     except KeyError:
         who = ""
     try:
-        call.store.begin_maintenance(call.options.span, call.options.reason, who)
+        call.store.intent.begin_maintenance(call.options.span, call.options.reason, who)
     except OSError as error:
         raise CitadelError("maintenance could not be noted, it is not on: %s" % error.strerror)
     text = "maintenance is on %s; actions are muted, alerts are not" % _maintenance_text(call)
     log.journal("maintenance-on", text)
-    return _say_maintenance(call, call.store.maintenance(), text)
+    return _say_maintenance(call, call.store.intent.maintenance(), text)
 
 
 def _login_uid():
@@ -656,8 +654,8 @@ def history(call):
     from citadel.core.terminal import table
     from citadel.core.text import plural, printable, span
     unit = call.unit if call.options.service else None
-    documents = call.store.incidents(most=call.options.count, unit=unit)
-    summary = call.store.summary(unit)
+    documents = call.store.incidents.newest_first(most=call.options.count, unit=unit)
+    summary = call.store.incidents.summary(unit)
     if call.options.json:
         call.document(incidents=documents, on_record=summary.incidents, resolved=summary.resolved, mttr=summary.mttr,
                       mtbf=summary.mtbf)

@@ -4,6 +4,7 @@ Durations are taken by CLOCK_BOOTTIME or CLOCK_MONOTONIC together with the boot'
 clock that was stepped back to 2001 kept a naive cooldown waiting for 25 years (measured).
 """
 
+import calendar
 import time
 from collections import namedtuple
 
@@ -42,3 +43,8 @@ def age(then, now):
     if by_boot >= 0 and abs(by_wall - by_boot) <= SAME_BOOT:
         return by_boot
     return max(now.boottime, by_wall, 0.0)
+
+
+def parse_stamp(text):
+    """Seconds since 1970 of what `stamp` wrote; ValueError for anything else."""
+    return calendar.timegm(time.strptime(text, "%Y-%m-%dT%H:%M:%SZ"))

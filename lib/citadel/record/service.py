@@ -60,7 +60,7 @@ class ServiceRecord:
             seen[cause] = in_a_row
         return self._state.save()
 
-    def count_attempt(self, what, level, window):
+    def count_attempt(self, what, level=0, *, window):
         """Counts an attempt before it is made. Whether it may be made: not when it could be noted nowhere, and once in
         `window` seconds when the disk did not take it."""
         service = self._own()

@@ -23,11 +23,11 @@ from citadel.core import clock
 from citadel.core.atomic import Directory, from_json, to_json
 from citadel.core.errors import CannotLook, LockHeld
 from citadel.core.text import printable
+from citadel.record import forms
 from citadel.record.incidents import Incidents
 from citadel.record.intent import Intent
 from citadel.record.service import ServiceRecord, adopt
 from citadel.record.state import State
-from citadel.record import forms
 
 DIRECTORY = "/var/lib/citadel-recovery"
 FALLBACK = "/run/citadel-recovery"

@@ -89,7 +89,7 @@ def _course(store):
 
 def escalate(step, finding, incident, settings, store, now, run=run_program):
     """Tells a person that this incident is theirs; the step's Outcome. Failed only when nobody could be told."""
-    document = store.incident(incident) if incident else None
+    document = store.incidents.read(incident) if incident else None
     alert = Alert("firing", finding.unit, finding.cause, step.because, advice(finding.cause, finding.unit), incident,
                   os.uname().nodename, document["opened"][0] if document else now.wall, None, "critical")
     return _tell(step, alert, settings, store, now, run)
@@ -139,10 +139,10 @@ def _tell(step, alert, settings, store, now, run):
     if waiting:
         words.append("it will be sent again" if kept else
                      "it could not be kept for later: " + (store.trouble or "the spool is full"))
-    document = store.incident(alert.incident) if alert.incident else None
+    document = store.incidents.read(alert.incident) if alert.incident else None
     if document is not None:
         note = {"at": clock.stamp(now.wall), "told": words, "waiting": bool(waiting)}
-        store.amend(alert.incident, alerts=dict(document["alerts"], **{alert.kind: note}))
+        store.incidents.amend(alert.incident, alerts=dict(document["alerts"], **{alert.kind: note}))
     return Outcome(step, OK if told else FAILED, time.monotonic() - began,
                    "told: " + "; ".join(words) if words else "nobody could be told", {"waiting": bool(waiting)})
 
@@ -421,7 +421,7 @@ def _end_what_is_over(store):
     """An alert whose incident is open no more, since the record was lost or we died while closing it: nobody else will
     ever resolve it."""
     for incident, alert in firing(store).items():
-        if store.history(alert.unit).incident == incident:
+        if store.of(alert.unit).history().incident == incident:
             continue
         over = alert._replace(kind="resolved", because="its incident is on record as open no more", advice="",
                               ended=store.now().wall)

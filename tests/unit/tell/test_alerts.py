@@ -99,7 +99,7 @@ def fields(datagram):
 
 
 def opened(store):
-    return store.open_incident(UNIT, FINDING.cause, FINDING.because)
+    return store.of(UNIT).open_incident(FINDING.cause, FINDING.because)
 
 
 def test_an_escalation_is_told_by_every_means(store, journald, hook):
@@ -122,7 +122,7 @@ def test_an_escalation_is_told_by_every_means(store, journald, hook):
     told = hook.heard()
     assert len(told) == 1 and told[0]["kind"] == "firing" and told[0]["started"] == "2027-01-15T08:00:00Z"
     assert told[0]["incident"] == incident and told[0]["ended"] is None
-    assert notes.spooled(store.files.path) == 0 and not store.incident(incident)["alerts"]["firing"]["waiting"]
+    assert notes.spooled(store.files.path) == 0 and not store.incidents.read(incident)["alerts"]["firing"]["waiting"]
 
 
 def test_what_the_hook_did_not_take_is_sent_later_and_in_order(store, journald, hook):
@@ -130,7 +130,7 @@ def test_what_the_hook_did_not_take_is_sent_later_and_in_order(store, journald, 
     hook.break_it()
     outcome = alerts.escalate(STEP, FINDING, incident, with_hook, store, NOW)
     assert outcome.outcome == "ok" and "hook exited 3: broken; it will be sent again" in outcome.detail
-    document = store.close_incident(UNIT, "recovered")
+    document = store.of(UNIT).close_incident("recovered")
     alerts.resolve(STEP._replace(do="resolve", because="it answers"), document, with_hook, store, NOW)
     assert notes.spooled(store.files.path) == 2
     assert alerts.send_spooled(with_hook, store) == 0 and notes.spooled(store.files.path) == 2
@@ -150,7 +150,7 @@ def test_a_hook_that_hangs_is_waited_for_once_a_pass(store, journald, tmp_path, 
     for number in range(1, 5):
         unit = "service%d.service" % number
         alerts.escalate(STEP._replace(target=unit), FINDING._replace(unit=unit),
-                        store.open_incident(unit, FINDING.cause, FINDING.because), to, store, NOW)
+                        store.of(unit).open_incident(FINDING.cause, FINDING.because), to, store, NOW)
     alerts.send_spooled(to, store)
     assert log.read_text() == ".\n" and time.monotonic() - began < 1.5 and notes.spooled(store.files.path) == 4
     alerts.send_spooled(to, store)
@@ -168,7 +168,7 @@ def test_a_hook_that_is_slow_is_given_a_minute_in_the_middle_of_a_pass(store, jo
     for number in range(1, 4):
         unit = "service%d.service" % number
         said.append(alerts.escalate(STEP._replace(target=unit), FINDING._replace(unit=unit),
-                                    store.open_incident(unit, FINDING.cause, FINDING.because), to, store, NOW).detail)
+                                    store.of(unit).open_incident(FINDING.cause, FINDING.because), to, store, NOW).detail)
     assert said[:2] == ["told: journal; hook"] * 2 and "hook: its turn is at the end of the pass" in said[2]
     alerts.send_spooled(to, store)
     assert log.read_text() == ".\n" * 3 and notes.spooled(store.files.path) == 0
@@ -182,7 +182,7 @@ def test_what_the_hook_has_not_heard_delays_no_other_service_s_call(store, journ
     alerts.escalate(STEP, FINDING, older, to, store, NOW)
     alerts.send_spooled(to, store)
     hook.mend()
-    newer = store.open_incident(other, FINDING.cause, FINDING.because)
+    newer = store.of(other).open_incident(FINDING.cause, FINDING.because)
     alerts.escalate(STEP._replace(target=other), FINDING._replace(unit=other), newer, to, store, NOW)
     assert [one["incident"] for one in hook.heard()] == [newer]
     alerts.send_spooled(to, store)
@@ -308,7 +308,7 @@ def later(store, seconds):
 
 
 def over(store, to, now, because="it answers"):
-    document = store.close_incident(UNIT, "recovered")
+    document = store.of(UNIT).close_incident("recovered")
     return alerts.resolve(STEP._replace(do="resolve", because=because), document, to, store, now)
 
 
@@ -338,8 +338,8 @@ def test_it_is_resolved_by_the_labels_that_it_fired_with(store, journald, receiv
     """The incident began with another cause than the one for which a person was called."""
     up = receivers()
     to = settings(urls=(up.url,))
-    incident = store.open_incident(UNIT, "gateway.crashed", "exit 3")
-    store.open_incident(UNIT, "port.taken", "by a stranger")
+    incident = store.of(UNIT).open_incident("gateway.crashed", "exit 3")
+    store.of(UNIT).open_incident("port.taken", "by a stranger")
     alerts.escalate(STEP, FINDING, incident, to, store, NOW)
     over(store, to, later(store, 90))
     fired, ended = [body[0] for _, body in up.heard]
@@ -491,7 +491,7 @@ def test_one_silent_alertmanager_beside_a_good_one_delays_nobody(store, journald
     to, began, seconds = settings(urls=(up.url, silent.url)), time.monotonic(), []
     for number in range(3):
         unit = "service%d.service" % number
-        incident = store.open_incident(unit, FINDING.cause, FINDING.because)
+        incident = store.of(unit).open_incident(FINDING.cause, FINDING.because)
         outcome = alerts.escalate(STEP._replace(target=unit), FINDING._replace(unit=unit), incident, to, store, NOW)
         assert outcome.detail == "told: journal; alertmanager"
         seconds.append(outcome.seconds)
@@ -567,7 +567,7 @@ def test_what_fires_ends_when_its_incident_is_lost(store, journald, receivers):
     up = receivers()
     to, incident = settings(urls=(up.url,)), opened(store)
     alerts.escalate(STEP, FINDING, incident, to, store, NOW)
-    store._state["services"].clear()
+    store.state.services().clear()
     later(store, 600)
     for _ in range(2):
         alerts.send_spooled(to, store)
