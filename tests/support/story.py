@@ -159,6 +159,20 @@ class Disk(Directory):
         self.record.tick()
 
 
+class Always(random.Random):
+    """Chance that cures by the first try."""
+
+    def random(self):
+        return 0.0
+
+
+class Never(random.Random):
+    """And one that does not."""
+
+    def random(self):
+        return 0.999
+
+
 class Story:
     """One history: a host, a record, and the passes between them."""
 

@@ -4,13 +4,12 @@ The one command of ours that does harm on purpose, so it looks first and refuses
 one restart: `refusal` says why, and is pure. `Drill` does it, and says each step when it is done.
 """
 
-import os
 from collections import namedtuple
 
+from citadel.act.kill import kill_unit
 from citadel.core.errors import CitadelError
 from citadel.core.run import run
 from citadel.core.text import plural, printable, span
-from citadel.observe import processes, systemctl
 from citadel.observe.moments import EXITED, FAILED, STARTED
 
 POLL = 0.05                 # seconds between two looks; the downtime is measured this finely, the systemctl call apart
@@ -94,20 +93,12 @@ class Drill:
                       now.restarts, downtime if not why else None, tuple(self.steps))
 
     def _kill(self):
-        """SIGKILL to the main process. By systemd, who knows it; where that fails (EIO is seen in containers), by its
-        number, but only while that number still is a process of the unit's own cgroup."""
-        pid = self.unit.main_pid
+        """SIGKILL to the main process."""
         self.killed = self.clock()
-        answer = systemctl.kill(self.unit.name, run=self.run, whom="main")
-        if not answer.ok:
-            if not processes.is_process_of(pid, self.unit.control_group):
-                raise CitadelError("PID %d is not a process of %s any more: %s" % (
-                    pid, self.unit.name, printable(answer.complaint())))
-            try:
-                os.kill(pid, 9)
-            except OSError as error:
-                raise CitadelError("PID %d cannot be killed: %s" % (pid, error.strerror))
-        self._say("killed the main process, PID %d (SIGKILL)" % pid)
+        why = kill_unit(self.unit, self.run, whom="main")[1]
+        if why:
+            raise CitadelError(why)
+        self._say("killed the main process, PID %d (SIGKILL)" % self.unit.main_pid)
 
     def _another(self, unit):
         return unit.main_pid not in (0, self.unit.main_pid) and unit.invocation != self.unit.invocation

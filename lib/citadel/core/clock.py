@@ -4,7 +4,6 @@ Durations are taken by CLOCK_BOOTTIME or CLOCK_MONOTONIC together with the boot'
 clock that was stepped back to 2001 kept a naive cooldown waiting for 25 years (measured).
 """
 
-import calendar
 import time
 from collections import namedtuple
 
@@ -47,4 +46,5 @@ def age(then, now):
 
 def parse_stamp(text):
     """Seconds since 1970 of what `stamp` wrote; ValueError for anything else."""
+    import calendar                     # brings datetime along; `check` never needs it
     return calendar.timegm(time.strptime(text, "%Y-%m-%dT%H:%M:%SZ"))

@@ -24,14 +24,14 @@ PROC = ("meminfo", "loadavg", "uptime", "pressure/cpu", "pressure/io", "pressure
         "net/tcp6")
 
 
-def collect(store, incident, unit, settings, run, clock=time.monotonic, proc="/proc"):
+def collect(files, incident, unit, settings, run, clock=time.monotonic, proc="/proc"):
     """Makes the bundle; its record {"file", "sha256", "bytes", "seconds"} for the incident, or {"error": why}."""
     started = clock()
     data = pack(incident, _parts(unit, settings, run, clock, started + SECONDS, proc))
     name, digest = "incidents/%s.tar.gz" % incident, hashlib.sha256(data).hexdigest()
     try:
-        store.files.write(name, data)
-        store.files.write(name + ".sha256", ("%s  %s.tar.gz\n" % (digest, incident)).encode("ascii"))
+        files.write(name, data)
+        files.write(name + ".sha256", ("%s  %s.tar.gz\n" % (digest, incident)).encode("ascii"))
     except OSError as error:
         return {"error": "the evidence could not be written: %s" % error.strerror}
     return {"file": name, "sha256": digest, "bytes": len(data), "seconds": round(clock() - started, 2)}

@@ -39,6 +39,11 @@ class Incidents:
         except (ValueError, OSError):
             return None
 
+    def first_cause(self, name):
+        """What a service that is well again had suffered from; "" for no incident."""
+        document = self.read(name) if name else None
+        return document["causes"][0]["cause"] if document and document["causes"] else ""
+
     def newest_first(self, most=None, unit=None):
         """The documents of past and open incidents; those that cannot be understood are left out."""
         found = []

@@ -159,7 +159,7 @@ def after_check(settings, facts, findings, state, now):
         return ""
     maintenance = False
     if os.path.exists(os.path.join(state, "maintenance.json")):
-        maintenance = _store(state).maintenance() is not None
+        maintenance = _store(state).intent.maintenance() is not None
     why = _write_look(settings, facts, findings, state, maintenance, now)
     if not why and _is_older(os.path.join(directory.lstrip("-"), RECORD), settings.file):
         why = write_record(settings, _store(state), now)

@@ -56,7 +56,7 @@ def contents(store, record):
 
 def test_a_bundle_holds_the_evidence_and_no_secret(store, wanted):
     incident = store.of(UNIT).open_incident("gateway.crashed", "it crashed")
-    record = evidence.collect(store, incident, UNIT, wanted, answers("Id=x\nEnvironment=TOKEN=hunter2\n"))
+    record = evidence.collect(store.files, incident, UNIT, wanted, answers("Id=x\nEnvironment=TOKEN=hunter2\n"))
     found = contents(store, record)
     assert "MemTotal" in found["proc/meminfo"] and found["settings/citadel.conf"].startswith("[hook]")
     assert "port: 8002" in found["settings/citadel.conf.yaml"] and "redis.service" in found["commands/show"]
@@ -67,7 +67,7 @@ def test_noise_that_does_not_compress_is_cut_to_size(store, wanted):
     dice = random.Random(7)
     noise = "".join(dice.choice(string.ascii_letters + "\n") for _ in range(evidence.LARGEST_PART))
     incident = store.of(UNIT).open_incident("gateway.crashed", "it crashed")
-    record = evidence.collect(store, incident, UNIT, wanted, answers(noise))
+    record = evidence.collect(store.files, incident, UNIT, wanted, answers(noise))
     assert 100000 < record["bytes"] <= evidence.LARGEST
 
 
@@ -78,7 +78,7 @@ def test_of_a_long_answer_the_newest_lines_are_kept(store, wanted):
 
     def run(argv, timeout, cap):
         return Answer(tuple(argv), 0, long[:cap], "", 0.0, len(long) > cap)
-    kept = contents(store, evidence.collect(store, incident, UNIT, wanted, run))["commands/journal"]
+    kept = contents(store, evidence.collect(store.files, incident, UNIT, wanted, run))["commands/journal"]
     assert kept.endswith("the newest\n") and kept.splitlines()[1].startswith("19"), "from the beginning of a line on"
 
 
@@ -90,7 +90,7 @@ def test_what_hangs_is_named_and_left_out(store, wanted):
         return Answer(tuple(argv), -1000, "", "", timeout, False)
 
     incident = store.of(UNIT).open_incident("gateway.crashed", "it crashed")
-    found = contents(store, evidence.collect(store, incident, UNIT, wanted, run, clock=lambda: time_now[0]))
+    found = contents(store, evidence.collect(store.files, incident, UNIT, wanted, run, clock=lambda: time_now[0]))
     assert time_now[0] <= evidence.SECONDS
     assert "did not answer" in found["commands/show"] and "no time was left" in found["commands/processes"]
 
@@ -101,7 +101,7 @@ def test_a_settings_file_that_is_a_trap_is_not_read(store, wanted):
     os.rename(wanted.file, wanted.file + ".real")
     os.symlink("/etc/shadow", wanted.file)
     incident = store.of(UNIT).open_incident("gateway.crashed", "it crashed")
-    found = contents(store, evidence.collect(store, incident, UNIT, wanted, answers("")))
+    found = contents(store, evidence.collect(store.files, incident, UNIT, wanted, answers("")))
     assert "not read" in found["settings/citadel.conf.yaml"] and "could not be read" in found["settings/citadel.conf"]
 
 
@@ -111,4 +111,4 @@ def test_a_full_disk_is_said(store, wanted):
     def write(name, data):
         raise OSError(28, "No space left on device")
     store.files.write = write
-    assert "No space left" in evidence.collect(store, incident, UNIT, wanted, answers(""))["error"]
+    assert "No space left" in evidence.collect(store.files, incident, UNIT, wanted, answers(""))["error"]

@@ -5,7 +5,6 @@ import random
 
 import pytest
 
-from citadel import recovery
 from citadel.commands import manager
 from citadel.core.clock import Now
 from citadel.model import Stop
@@ -90,7 +89,7 @@ def test_incident(store):
         late = again(store)
         late.incidents.newest_first()
         late.incidents.summary()
-        recovery.first_cause(late, name)
+        late.incidents.first_cause(name)
         document = late.incidents.read(name)
         if document:
             manager.span_of(document)

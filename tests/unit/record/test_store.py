@@ -82,7 +82,7 @@ def test_age(then, now, expected):
 def test_an_attempt_is_on_disk_before_it_is_made(store):
     with store.lock("check"):
         assert store.of(UNIT).count_attempt("restart ollama.service", level=3, window=1800)
-        assert [one[1:] for one in again(store).history(UNIT).attempts] == [("restart ollama.service", 3)]
+        assert [one[1:] for one in again(store).of(UNIT).history().attempts] == [("restart ollama.service", 3)]
 
 
 @pytest.mark.parametrize("wall", [None, 0.0, 1.7e9], ids=["clock right", "clock in 1970", "clock years behind"])
@@ -91,17 +91,17 @@ def test_a_reboot_hands_out_no_fresh_budget(store, clock, wall):
         for _ in range(5):
             store.of(UNIT).count_attempt("start", window=1800)
     clock.reboot(wall=wall)
-    ages = [one.age for one in again(store).history(UNIT).attempts]
+    ages = [one.age for one in again(store).of(UNIT).history().attempts]
     assert len(ages) == 5 and all(one < 1800 for one in ages)
     clock.pass_by(2000)
-    assert all(one.age >= 1800 for one in again(store).history(UNIT).attempts)
+    assert all(one.age >= 1800 for one in again(store).of(UNIT).history().attempts)
 
 
 def test_spoilt_state_is_set_aside_and_costs_nothing_while_its_copy_in_memory_lives(store, place, clock):
     with store.lock("check"):
         store.of(UNIT).count_attempt("start", window=1800)
         incident = store.of(UNIT).open_incident("gateway.crashed", "it crashed")
-    before = again(store).history(UNIT)
+    before = again(store).of(UNIT).history()
     for spoil in (lambda path: open(path, "w").close(), os.unlink):
         spoil(place + "/state.json")
         late = again(store)
@@ -109,10 +109,10 @@ def test_spoilt_state_is_set_aside_and_costs_nothing_while_its_copy_in_memory_li
             assert late.of(UNIT).history() == before and before.incident == incident
             assert "going on with its copy in " + store.state.memory.path in late.trouble
         forget_memory(store)                            # and it is back on disk
-        assert again(store).history(UNIT) == before
+        assert again(store).of(UNIT).history() == before
         with late.lock("check"):
             late.of(UNIT).mark_pass("gateway.crashed", 600)
-        before = again(store).history(UNIT)
+        before = again(store).of(UNIT).history()
     assert [name for name in os.listdir(place) if "corrupt" in name] == ["state.json.corrupt-1"]
 
 
@@ -122,7 +122,7 @@ def test_spoilt_state_counts_as_lost_after_a_reboot(store, place, clock):
     forget_memory(store)
     with open(place + "/state.json", "w") as file:
         file.write('{"schema": 1, "state": {}}')
-    assert again(store).history(UNIT).lost == 0
+    assert again(store).of(UNIT).history().lost == 0
     assert not [name for name in os.listdir(place) if "corrupt" in name]      # a mere reader moves nothing
     clock.pass_by(5)
     late = again(store)
@@ -130,7 +130,7 @@ def test_spoilt_state_counts_as_lost_after_a_reboot(store, place, clock):
         assert late.of(UNIT).history().lost == 0 and "checksum" in late.trouble
     assert "state.json.corrupt-1" in os.listdir(place)
     clock.pass_by(100)
-    assert again(store).history(UNIT).lost == 100
+    assert again(store).of(UNIT).history().lost == 100
 
 
 def test_state_that_vanished_beside_its_incidents_is_lost_too(store, place):
@@ -138,7 +138,7 @@ def test_state_that_vanished_beside_its_incidents_is_lost_too(store, place):
         store.of(UNIT).open_incident("gateway.crashed", "it crashed")
     os.unlink(place + "/state.json")
     forget_memory(store)
-    assert again(store).history(UNIT).lost == 0
+    assert again(store).of(UNIT).history().lost == 0
 
 
 def test_the_first_day_is_no_loss(store):
@@ -164,7 +164,7 @@ def test_a_person_s_reset_gives_a_clean_slate(store):
         store.of(UNIT).set_level(3)
         store.of(UNIT).mark_escalated()
         assert len(store.of(UNIT).forget().attempts) == 1
-    after = again(store).history(UNIT)
+    after = again(store).of(UNIT).history()
     assert (after.attempts, after.level, after.escalation) == ((), 0, None)
 
 
@@ -175,21 +175,21 @@ def test_health_and_what_was_seen_are_kept(store, clock):
         store.of(UNIT).mark_pass("gateway.hung", 600)
         store.of(UNIT).mark_escalated("gateway.hung")
     clock.pass_by(100)
-    history = again(store).history(UNIT)
+    history = again(store).of(UNIT).history()
     assert history.seen == {"gateway.hung": 2} and history.healthy_for is None
     assert (history.last_pass, history.escalation) == (100, (1, 100, "gateway.hung"))
     with again(store).lock("check") as late:
         late.of(UNIT).mark_pass("", 600)
         clock.pass_by(30)
         late.of(UNIT).mark_pass("", 600)
-    assert again(store).history(UNIT).healthy_for == 30
+    assert again(store).of(UNIT).history().healthy_for == 30
 
 
 def test_what_is_seen_is_counted_in_a_row(store):
     with store.lock("check"):
         for cause in ("gateway.slow", "", "gateway.slow", "gateway.hung", "gateway.slow", "gateway.slow"):
             store.of(UNIT).mark_pass(cause, 600)
-    assert again(store).history(UNIT).seen == {"gateway.slow": 2, "gateway.hung": 0}
+    assert again(store).of(UNIT).history().seen == {"gateway.slow": 2, "gateway.hung": 0}
 
 
 def test_the_open_incidents_are_listed_for_the_check(store):
@@ -241,7 +241,7 @@ def ill_again(store, clock, cause, well_for=0.0):
         store.of(UNIT).mark_pass(cause, 600)
         store.of(UNIT).open_incident(cause, "again")
     clock.pass_by(10)
-    return again(store).history(UNIT)
+    return again(store).of(UNIT).history()
 
 
 def test_an_illness_that_comes_back_goes_on_where_it_was(store, clock):
@@ -263,7 +263,7 @@ def test_an_incident_ended_when_the_service_became_well(store, clock):
         store.of(UNIT).mark_pass("", 600)
         clock.pass_by(600)
         store.of(UNIT).close_incident("recovered")
-    closed = again(store).incident(name)
+    closed = again(store).incidents.read(name)
     assert (closed["start"], closed["end"], closed["duration"]) == (
         "2027-01-15T08:00:00Z", "2027-01-15T08:00:50Z", 50)
     assert store.of(UNIT).counts()["seconds"] == 50
@@ -291,12 +291,12 @@ def test_lost_state_does_not_lose_the_open_incident(store, place, called):
             store.incidents.amend(name, escalated="2027-01-15T08:00:00Z")
     os.unlink(place + "/state.json")
     forget_memory(store)
-    foreseen = again(store).history(UNIT)
+    foreseen = again(store).of(UNIT).history()
     assert (foreseen.incident, foreseen.escalation is not None, foreseen.lost) == (name, called, 0)
     with again(store).lock("check") as late:
         assert late.of(UNIT).history()._replace(lost=None) == foreseen._replace(lost=None)
         assert late.of(UNIT).open_incident("gateway.hung", "it hangs") == name
-    assert len(again(store).incidents()) == 2
+    assert len(again(store).incidents.newest_first()) == 2
 
 
 def test_an_incident_that_never_got_on_record_is_taken_up_again(store, place):
@@ -307,24 +307,24 @@ def test_an_incident_that_never_got_on_record_is_taken_up_again(store, place):
         name = store.of(UNIT).open_incident("gateway.hung", "it hangs")
     for directory in (store.files, store.state.memory):
         directory.write("state.json", before)
-    assert again(store).history(UNIT).incident == ""
+    assert again(store).of(UNIT).history().incident == ""
     with again(store).lock("check") as late:
         assert late.of(UNIT).open_incident("gateway.hung", "it hangs") == name
 
 
 # --- a disk that takes nothing
 
-def refuse(store, code, where="files"):
+def refuse(where, code):
     def write(name, data):
         raise OSError(code, os.strerror(code), name)
-    getattr(store, where).write = write
+    where.write = write
 
 
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EROFS, errno.EIO], ids=["full", "read-only", "broken"])
 def test_an_attempt_that_cannot_be_counted_is_granted_once_a_window(store, clock, code):
     with store.lock("check"):
         store.of(UNIT).history()
-        refuse(store, code)
+        refuse(store.files, code)
         assert store.of(UNIT).count_attempt("start", window=1800)
         assert os.strerror(code) in store.trouble
         clock.pass_by(1799)
@@ -338,11 +338,11 @@ def test_what_the_disk_does_not_take_is_remembered_until_it_does(store, clock):
     with store.lock("check"):
         store.of(UNIT).count_attempt("start", window=1800)
         take = store.files.write
-        refuse(store, errno.EROFS)
+        refuse(store.files, errno.EROFS)
         incident = store.of(UNIT).open_incident("disk.readonly", "it is read-only")
         store.of(UNIT).mark_escalated()
     clock.pass_by(60)
-    history = again(store).history(UNIT)
+    history = again(store).of(UNIT).history()
     assert (history.incident, history.escalation.count, len(history.attempts)) == (incident, 1, 1)
     late = again(store)
     with late.lock("check"):
@@ -350,24 +350,24 @@ def test_what_the_disk_does_not_take_is_remembered_until_it_does(store, clock):
         late.files.write = lambda name, data: take(name, data)
         late.of(UNIT).mark_escalated()
     forget_memory(store)
-    assert again(store).history(UNIT).escalation.count == 2
+    assert again(store).of(UNIT).history().escalation.count == 2
 
 
 def test_a_copy_in_memory_that_could_not_be_renewed_does_not_come_back(store, place):
     with store.lock("check"):
         store.of(UNIT).set_level(1)
-        refuse(store, errno.ENOSPC, "_fallback")
+        refuse(store.state.memory, errno.ENOSPC)
         store.of(UNIT).set_level(2)
     os.unlink(place + "/state.json")
     os.mkdir(place + "/incidents", 0o700)
     open(place + "/incidents/x", "w").close()
-    assert again(store).history(UNIT).lost == 0
+    assert again(store).of(UNIT).history().lost == 0
 
 
 def test_a_note_in_memory_that_cannot_be_read_costs_a_window(store, tmp_path, clock):
     with store.lock("check"):
         store.of(UNIT).history()
-        refuse(store, errno.ENOSPC)
+        refuse(store.files, errno.ENOSPC)
         os.mkdir(str(tmp_path / "ram"), 0o700)
         (tmp_path / "ram" / ("attempt-%s.json" % UNIT)).write_text("garbage")
         assert not store.of(UNIT).count_attempt("start", window=1800)
@@ -379,7 +379,7 @@ def test_nothing_can_be_noted_anywhere_nothing_is_granted(store, tmp_path):
     (tmp_path / "ram").write_text("not a directory")
     with store.lock("check"):
         store.of(UNIT).history()
-        refuse(store, errno.ENOSPC)
+        refuse(store.files, errno.ENOSPC)
         with pytest.raises(NotPermitted):
             store.state.memory.open()
         assert not store.of(UNIT).count_attempt("start", window=1800)
@@ -513,11 +513,11 @@ def test_an_incident_from_first_symptom_to_resolution(store, clock):
         store.incidents.append(name, STEP)
         clock.pass_by(90)
         closed = store.of(UNIT).close_incident("recovered")
-    kept = again(store).incident(name)
+    kept = again(store).incidents.read(name)
     assert kept == closed and kept["duration"] == 90 and kept["outcome"] == "recovered"
     assert [one["cause"] for one in kept["causes"]] == ["gateway.crashed", "disk.full"]
     assert kept["steps"][0]["do"] == "start" and kept["id"] == "20270115T080000-1"
-    assert again(store).history(UNIT).incident == ""
+    assert again(store).of(UNIT).history().incident == ""
 
 
 def test_two_in_one_second_have_two_names(store):
@@ -577,9 +577,9 @@ def test_only_ids_name_incidents(store, name):
 def test_maintenance_ends_by_itself(store, clock):
     store.intent.begin_maintenance(7200, "new disks", "ada")
     clock.pass_by(7000)
-    assert again(store).maintenance() == ("new disks", 200, "ada", 1.8e9)
+    assert again(store).intent.maintenance() == ("new disks", 200, "ada", 1.8e9)
     clock.pass_by(200)
-    assert again(store).maintenance() is None
+    assert again(store).intent.maintenance() is None
 
 
 @pytest.mark.parametrize("wall", [None, 0.0, 4e9], ids=["right", "stepped back", "stepped ahead"])
@@ -587,7 +587,7 @@ def test_maintenance_ends_across_a_reboot(store, clock, wall):
     store.intent.begin_maintenance(7200, "new disks")
     clock.reboot(wall=wall)
     clock.pass_by(7200)
-    assert again(store).maintenance() is None
+    assert again(store).intent.maintenance() is None
 
 
 @pytest.mark.parametrize("seconds", [0, -5, 7 * 86400 + 1])
@@ -604,7 +604,7 @@ def test_maintenance_is_ended_by_hand(store):
 def test_a_stop_note_comes_back_with_its_age(store, clock):
     store.intent.note_stop(UNIT, Stop("dependency", "ollama.service", "abc"))
     clock.pass_by(3)
-    assert again(store).stop_note(UNIT) == Stop("dependency", "ollama.service", "abc", 3)
+    assert again(store).intent.stop_note(UNIT) == Stop("dependency", "ollama.service", "abc", 3)
 
 
 # --- kills

@@ -2,30 +2,15 @@
 it dies at any moment or breaks in our own code. The host is tests/world.py, and checks each step by itself."""
 
 import errno
-import random
 import tempfile
 
 import pytest
-from story import Story
+from story import Always, Never, Story
 from world import BATCH, GATEWAY, OLLAMA, Crash, Forbidden
 
 from citadel import model
 from citadel.commands import handler
 from citadel.core import entry, log
-
-
-class Always(random.Random):
-    """Chance that cures by the first try."""
-
-    def random(self):
-        return 0.0
-
-
-class Never(random.Random):
-    """And one that does not."""
-
-    def random(self):
-        return 0.999
 
 
 def a_story(place, journald, chance, second=False, limits=""):

@@ -355,7 +355,7 @@ def test_a_pass_writes_both(store, clock, directory):
 def test_a_check_shows_maintenance_until_it_is_over(tmp_path, directory, began, on):
     state = str(tmp_path / "state")
     noted = Store(state, **({} if began is None else {"now": lambda: Now(began, 5.0, 5.0, "boot-0")}))
-    noted.begin_maintenance(60, "new disks")
+    noted.intent.begin_maintenance(60, "new disks")
     assert metrics.after_check(with_directory(directory), facts(), WELL, state, 1.8e9) == ""
     assert "citadel_maintenance %d\n" % on in read(directory, metrics.LOOK)
 
