@@ -7,7 +7,7 @@ what a veto forbids is not done; what is about to be tried is counted on disk be
 carries the sentence that says why.
 
 A trigger that arrives while a pass runs is lost (systemd starts the one unit once), so a pass does not end with a step
-done but with a look that finds the service well, or a reason to wait that somebody else will end. It goes in rounds, an
+done but with a look that finds the service well, or a reason to wait that systemd or an operator will end. It goes in rounds, an
 attempt a service, so that no service waits for the end of another's trouble.
 """
 
@@ -90,7 +90,7 @@ class Pass:
         return self.world.now().monotonic
 
     def run(self):
-        """Round after round, until each service is well, an alert was sent, or it is somebody else's turn."""
+        """Round after round, until each service is well, an alert was sent, or nothing is left that this pass can do."""
         results, due = {}, {}
         first = pending = self.look()
         while pending:
@@ -120,7 +120,7 @@ class Pass:
 
     def look_again_in(self, planned):
         """In how many seconds the pass looks again: after an attempt at once, and when the next look is worth having
-        within a minute; None where the rest is somebody else's."""
+        within a minute; None where this pass has nothing left to do."""
         if planned.verdict == ACT:
             return 0.0 if self.deadline.left() > 0 else None
         if planned.verdict != WAITING or planned.next_in is None or planned.next_in > WORTH_WAITING:
@@ -158,14 +158,14 @@ class Treatment:
 
     def perform(self, before):
         """One decision, and what it asks for: (Result, Plan). `before` is the Result of the rounds before this one. An
-        internal error in here must keep neither an operator from hearing of it, nor the other services waiting."""
+        internal error in here must neither stay silent nor keep the other services waiting."""
         try:
             planned, incident, outcomes = self.decide_and_do()
         except CitadelError:
             raise
         except Exception as error:
             self.finding = self.finding._replace(cause="unknown", because=write_defect(NAME, error), others=())
-            planned, incident, outcomes = self.own_up()
+            planned, incident, outcomes = self.report_internal_error()
         acted = planned.verdict == ACT or bool(before and before.acted)
         verdict = {HEALTHY: RECOVERED if acted else HEALTHY, ACT: WAITING}.get(planned.verdict, planned.verdict)
         if self.finding.condition == UNKNOWN and not (incident and self.record.history().escalation):
@@ -192,8 +192,8 @@ class Treatment:
         incident = self.record.history().incident
         return planned, incident, self.carry_out(planned)
 
-    def own_up(self):
-        """After an internal error: the service's incident, and an operator who hears of it."""
+    def report_internal_error(self):
+        """What is left to do after an internal error: the service's incident, and an alert."""
         because = self.finding.because
         incident = self.record.open_incident(self.finding.cause, because, os.uname().nodename, self.one_pass.trigger)
         planned = Plan(self.finding.unit, ESCALATED, self.alert_for(because), because)
@@ -307,7 +307,7 @@ class Treatment:
         incident = self.record.history().incident
         outcome = alerts.escalate(step, self.finding, incident, self.settings, self.store, self.world.now(),
                                   run=self.world.run)
-        if outcome.outcome == FAILED:           # nobody heard, and nothing was kept for later: the next pass alerts
+        if outcome.outcome == FAILED:           # neither sent nor kept for later: the next pass tries again
             return outcome
         self.record.mark_escalated(self.finding.cause)
         self.store.incidents.amend(incident, escalated=clock.stamp(self.world.now().wall))
@@ -315,12 +315,12 @@ class Treatment:
         return outcome
 
     def close(self, step):
-        """The incident is over; whoever was alerted hears that, too."""
+        """The incident is over; whoever was alerted is told that, too."""
         history, incidents = self.record.history(), self.store.incidents
-        incidents.amend(history.incident)       # where its file was lost, or never written for want of room, it is there now
+        incidents.amend(history.incident)       # so that its file is there, even where it was lost or had no room before
         document = incidents.read(history.incident)
         acted = any(one.get("do") not in ("escalate", "resolve") for one in (document or {}).get("steps", ()))
-        verdict = RECOVERED if acted else HEALTHY       # by a hand of ours, or by itself
+        verdict = RECOVERED if acted else HEALTHY       # by an action of ours, or by itself
         journal(verdict, "%s: %s" % (self.finding.unit, step.because), self.finding.unit,
                 cause=incidents.first_cause(history.incident), verdict=verdict, incident=history.incident)
         outcome = Outcome(step, OK, 0.0, "no alert had been sent", {})

@@ -29,7 +29,7 @@ def start(step, context, end):
     if before.active == "active" and not before.job:
         return SKIPPED, "it is active already", {}
     if "masked" in (before.load, before.unit_file) or before.unit_file == "disabled" and _is_a_service(step, context):
-        return FAILED, "a person has taken it out of service meanwhile", {}
+        return FAILED, "an operator has taken it out of service meanwhile", {}
     return _watch(before, systemctl.start(step.target, run=context.run), context, end)
 
 
@@ -56,7 +56,7 @@ def _watch(before, answer, context, end):
         if context.clock() >= end:
             if unit.active == "activating":
                 return OK, "still starting (%s)" % unit.sub, {"invocation": unit.invocation}
-            return FAILED, "still %s (%s) at the end of its time" % (unit.active, unit.sub), {}
+            return FAILED, "still %s (%s) when its time was over" % (unit.active, unit.sub), {}
         context.sleep(PAUSE)
 
 
@@ -75,7 +75,7 @@ def _job_outcome(before, unit):
         return FAILED, "it failed: " + end_of(unit)
     if unit.active == "inactive":
         return FAILED, ("it ended at once: " + end_of(unit) if anew else
-                        "systemd took the job back; something that it requires did not start")
+                        "systemd cancelled the job: something that it requires did not start")
     return None
 
 

@@ -49,7 +49,7 @@ def relieve_disk(step, context, end, statvfs=os.statvfs):
     data = dict(removed.as_data(), bytes_freed=freed)
     sentence = "%s; %s more is free" % (removed.sentence(), size(freed))
     if still:
-        return FAILED, "%s, and there is still too little on the disk of %s: nothing else there is ours to remove" % (
+        return FAILED, "%s, and the disk of %s is still too full: Citadel may remove nothing else there" % (
             sentence, ", ".join(printable(path, 80) for path in still)), data
     return OK, sentence, data
 

@@ -18,7 +18,7 @@ def wait_ready(step, context, end):
     """Until the target's probe is answered well. A target that says it is loading is given more time than the step."""
     target = _probe_of(step.target, context.settings)
     if not target:
-        return SKIPPED, "no probe is set for it, so systemd's word has to do", {}
+        return SKIPPED, "no probe is set for it; systemd says that it runs", {}
     started, latest = context.clock(), context.clock() + min(PATIENCE_LOADING, context.deadline.left())
     while True:
         probe = context.ask([target], max(0.1, min(GLANCE, latest - context.clock())))[target]
@@ -95,7 +95,7 @@ def _not_running(unit):
 
 
 def _answered_for(unit, context):
-    """Why the good answer was not the unit's own, or "": it may not listen yet, and a stranger may."""
+    """Why the good answer was not the unit's own, or "": it may not listen yet, and another process may."""
     wanted = context.settings.service(unit.name)
     holder = port_holder(wanted, unit.control_group) if wanted is not None else None
     if holder is None or not holder.pid or processes.is_within(holder.control_group, unit.control_group):

@@ -81,7 +81,7 @@ def stand_at_the_gate(options, world, out):
         passage = gate.pass_gate(service, settings, Store().intent.stop_note(service.unit), run=world.run, ask=world.ask,
                                  say=lambda event, because: log.journal(
                                      event, "%s: %s" % (service.unit, because), unit=service.unit))
-    except Exception as error:          # a defect of ours, too, must not be what keeps the service down
+    except Exception as error:          # an internal error, too, must not keep the service down
         out.write("%s: %s; the gate lets it start, ignoring\n" % (type(error).__name__, printable(str(error))))
         return OK
     out.write(passage.because + "\n")

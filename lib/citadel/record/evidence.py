@@ -1,4 +1,4 @@
-"""The evidence of an incident, kept before the first step changes it: a file that a person can carry off the host.
+"""The evidence of an incident, kept before the first step changes it: a file that an operator can carry off the host.
 
 incidents/ID.tar.gz below our state directory (its SHA-256 beside it, and in the incident), with what an engineer asks
 for first. Secrets are redacted; it holds at most LARGEST bytes; it is made within SECONDS, and what could not be had in
@@ -90,7 +90,7 @@ def _newest(text):
 
 
 def _read(path):
-    """The beginning of a file that somebody else may have made: no link, no FIFO, one name only."""
+    """The beginning of a file that others may have made: no link, no FIFO, one name only."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
         with os.fdopen(descriptor, "rb") as file:

@@ -119,10 +119,6 @@ class ServiceRecord:
         self._incidents.list_open()
         return service["incident"]
 
-    def amend(self, **fields):
-        """Sets fields of the open incident; nothing without one."""
-        return bool(self._own()["incident"]) and self._incidents.amend(self._own()["incident"], **fields)
-
     def close_incident(self, outcome):
         """Ends the open incident; its document with `end` and `duration`, or None if there was none. It ended when the
         service became well, which may be a while ago; where an alert was sent, its outcome is "escalated"."""

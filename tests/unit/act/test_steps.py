@@ -69,7 +69,7 @@ def step(do, target=UNIT, seconds=30):
 
 
 @pytest.mark.parametrize("do, script, outcome, detail, at_most", [
-    pytest.param("start", {0: DEAD, 1: QUEUED, 2: ANEW}, "failed", "took the job back", 1, id="a job that vanishes"),
+    pytest.param("start", {0: DEAD, 1: QUEUED, 2: ANEW}, "failed", "cancelled the job", 1, id="a job that vanishes"),
     pytest.param("start", {0: DEAD, 0.0001: QUEUED, 2: ANEW}, "ok", "PID 11", 2.5, id="queued, then active"),
     pytest.param("start", {0: RUNNING}, "skipped", "active already", 0, id="nothing to start"),
     pytest.param("start", {0: DEAD, 0.0001: QUEUED, 2: FAILED}, "failed", "exit-code, exit status 3", 2.5,
