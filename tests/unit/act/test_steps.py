@@ -251,7 +251,7 @@ def test_disk_is_relieved_until_the_mark(tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.log.%d" % number for number in range(4)]
     tight = wanted._replace(disk=wanted.disk._replace(enough_free=settings_file.Mark(None, 5000)))
     outcome, detail, changed = relief.relieve_disk(relieve, world.context(tight), 30, statvfs)
-    assert outcome == "failed" and "still too little" in detail
+    assert outcome == "failed" and "is still too full" in detail
     assert [path.name for path in tmp_path.iterdir()] == ["a.log.0"]
 
 
