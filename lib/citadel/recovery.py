@@ -22,11 +22,11 @@ from citadel.core.entry import write_defect
 from citadel.core.errors import CitadelError
 from citadel.core.run import Deadline, run
 from citadel.core.text import span
-from citadel.diagnose.causes import diagnose, marks_of
+from citadel.diagnose.causes import diagnose
 from citadel.model import ACT, ESCALATED, HEALTHY, PATIENCE, STOOD_DOWN, UNKNOWN, WAITING, Plan, Step
 from citadel.observe import probes
 from citadel.observe.look import observe, within
-from citadel.plan.decisions import limits_of, plan, recall
+from citadel.plan.decisions import plan
 from citadel.record import evidence
 from citadel.tell import alerts, metrics
 
@@ -105,18 +105,19 @@ def look(settings, store, world, units=None):
         settings = settings._replace(services=tuple(one for one in settings.services if one.unit in units))
     run, ask = within(Deadline(LONGEST_LOOK, clock=lambda: world.now().monotonic), world.run, world.ask)
     facts = world.observe(settings, run=run, ask=ask, now=world.now, stop_note=store.stop_note, pause=world.sleep)
-    return facts, diagnose(facts, marks_of(settings))
+    return facts, diagnose(facts, settings)
 
 
 def decide(finding, settings, store, dice, unrecorded=0):
     """The Plan for a Finding, by what is on record; `unrecorded` looks that found this and were not noted."""
-    maintenance = store.maintenance()
-    limits = limits_of(settings)
-    treated = {cause.target: store.history(cause.target).attempts for cause in finding.actionable_causes
-               if cause.cause.startswith("dependency.")}
-    record = recall(store.history(finding.unit), finding.cause, maintenance.reason if maintenance else "",
-                    limits.window, treated)
-    return plan(finding, record._replace(seen=record.seen + unrecorded), limits, dice)
+    history, maintenance = store.history(finding.unit), store.maintenance()
+    treated = {cause.target: sum(1 for one in store.history(cause.target).attempts
+                                 if one.age < settings.recovery.window)
+               for cause in finding.actionable_causes if cause.cause.startswith("dependency.")}
+    seen = dict(history.seen)
+    seen[finding.cause] = seen.get(finding.cause, 0) + unrecorded
+    return plan(finding, history._replace(maintenance=maintenance.reason if maintenance else "", treated=treated,
+                                          seen=seen), settings, dice)
 
 
 def foresee(settings, store, world=None):

@@ -54,7 +54,7 @@ def check(path=settings.DEFAULT_PATH, must_exist=False, service="", look=None, s
         if service:
             wanted = wanted._replace(services=(the_service(wanted, service),))
         facts = (look or look_within(LIMIT, state))(wanted)
-        findings = diagnose.diagnose(facts, diagnose.marks_of(wanted))
+        findings = diagnose.diagnose(facts, wanted)
     except CitadelError as error:
         return UNKNOWN, line(UNKNOWN, (str(error),), ""), None, ()
     codes = [code_of(finding, seen) for finding, seen in zip(findings, facts.services)]

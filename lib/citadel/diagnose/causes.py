@@ -28,16 +28,8 @@ from citadel.model import (
     Finding,
 )
 
-Marks = namedtuple("Marks", "disk_free inodes_free memory_available memory_pressure critical start_timeouts "
-                            "service_start dependency_start")
-Marks.__new__.__defaults__ = ((5, 1 << 30), (3, None), (5, 512 << 20), 60, 0.2, {}, 120, 60)
-Marks.__doc__ = """Where something begins to be low. The first three are (percent, bytes), whichever is less, either
-of them may be None. `memory_pressure` is PSI in percent. Below the `critical` share of a mark, a service that still
-answers is about to stop doing so. `start_timeouts` are seconds from start to first answer by unit or by dependency,
-otherwise `service_start` and `dependency_start`."""
-
-Seen = namedtuple("Seen", "service host marks condition")
-Seen.__doc__ = "What each family looks at: one service, its host, the marks, and the service's condition."
+Seen = namedtuple("Seen", "service host settings condition")
+Seen.__doc__ = "What each family looks at: one service, its host, the settings, and the service's condition."
 
 _SIGNALS = {1: "SIGHUP", 2: "SIGINT", 3: "SIGQUIT", 4: "SIGILL", 6: "SIGABRT", 7: "SIGBUS", 8: "SIGFPE", 9: "SIGKILL",
             11: "SIGSEGV", 13: "SIGPIPE", 15: "SIGTERM", 24: "SIGXCPU", 31: "SIGSYS"}
@@ -53,12 +45,13 @@ _TELLS_NOTHING = ("Application startup failed. Exiting",)
 
 TOGETHER = 2.0                  # seconds between a dependency's end and ours that make one event (seen: 1 to 2 ms;
                                 # a deliberate stop after an earlier crash: 4.6 s)
+ALMOST_NONE = 0.2               # of a mark: a service that still answers is about to stop doing so
 LOOP = 3                        # automatic restarts in a row that are no accident any more
 
 
-def diagnose(facts, marks=Marks()):
+def diagnose(facts, settings):
     """One Finding a service, in the order of the settings."""
-    return tuple(_examine(service, facts.host, marks) for service in facts.services)
+    return tuple(_examine(service, facts.host, settings) for service in facts.services)
 
 
 def unguarded(facts):
@@ -81,17 +74,8 @@ def unguarded(facts):
     return tuple(told)
 
 
-def marks_of(settings):
-    """The Marks that the settings ask for."""
-    starts = {service.unit: service.start_timeout for service in settings.services}
-    starts.update((name, dependency.start_timeout) for name, dependency in settings.dependencies.items())
-    return Marks(disk_free=settings.disk.min_free, inodes_free=settings.disk.min_inodes,
-                 memory_available=settings.memory.min_available, memory_pressure=settings.memory.max_pressure,
-                 start_timeouts=starts)
-
-
-def _examine(service, host, marks):
-    seen = Seen(service, host, marks, _condition(service, host, marks))
+def _examine(service, host, settings):
+    seen = Seen(service, host, settings, _condition(service, host, settings))
     causes = [cause for family in FAMILIES for cause in family(seen)]
     primary = next((cause for cause in causes if cause.actionable), None)
     since = _age(host, service.unit.active_enter if seen.condition in (SERVING, RUNNING) else _end(service.unit))
@@ -102,7 +86,7 @@ def _examine(service, host, marks):
                    primary.actionable, primary.manner)
 
 
-def _condition(service, host, marks):
+def _condition(service, host, settings):
     unit, probe = service.unit, service.probe
     if host.unanswered:
         return UNKNOWN
@@ -119,7 +103,7 @@ def _condition(service, host, marks):
             return SERVING
         # A Type=simple service is "active" at once and listens seconds later; one with workers listens before it can
         # answer. A process that somebody has stopped is not starting.
-        if _young(unit, host, _start_timeout(unit.name, marks)) and not service.stopped_pids:
+        if _young(unit, host, settings.service(unit.name).start_timeout) and not service.stopped_pids:
             return STARTING
         return RUNNING
     if unit.job in ("start", "restart", "try-restart", "reload-or-start"):
@@ -198,7 +182,7 @@ def _settings(seen):
 
 def _disks(seen):
     """A full disk stops nearly everything, and nearly everything else that is then seen is its consequence."""
-    causes, done = [], set()
+    causes, done, marks = [], set(), seen.settings.disk
     for disk in seen.host.disks:
         device = disk.mount or disk.device or disk.path
         if device in done:                              # several of our paths on one file system
@@ -208,14 +192,14 @@ def _disks(seen):
         if disk.read_only:
             causes.append(Cause("disk.readonly", "the file system of %s is mounted read-only, as the kernel does after "
                                 "an error of the disk" % where, disk.path, not _answers(seen)))
-        if disk.total and disk.free < _mark(seen.marks.disk_free, disk.total):
+        if disk.total and disk.free < marks.min_free.of(disk.total):
             causes.append(Cause("disk.full", "the file system of %s has %s of %s left" % (
                 where, size(disk.free), size(disk.total)), disk.path,
-                _presses(seen, disk.free, _mark(seen.marks.disk_free, disk.total))))
-        if disk.inodes and disk.inodes_free < _mark(seen.marks.inodes_free, disk.inodes):
+                _presses(seen, disk.free, marks.min_free.of(disk.total))))
+        if disk.inodes and disk.inodes_free < marks.min_inodes.of(disk.inodes):
             causes.append(Cause("disk.inodes", "the file system of %s has %d of %d inodes left, that is room for %s" % (
                 where, disk.inodes_free, disk.inodes, plural(disk.inodes_free, "file")), disk.path,
-                _presses(seen, disk.inodes_free, _mark(seen.marks.inodes_free, disk.inodes))))
+                _presses(seen, disk.inodes_free, marks.min_inodes.of(disk.inodes))))
     return causes
 
 
@@ -240,16 +224,16 @@ def _port(seen):
 
 def _memory(seen):
     """MemAvailable and stalls, never "free": page cache is not used memory."""
-    memory, marks = seen.host.memory, seen.marks
-    low = memory.total and memory.available < _mark(marks.memory_available, memory.total)
-    stalled = memory.pressure is not None and memory.pressure > marks.memory_pressure
+    memory, marks = seen.host.memory, seen.settings.memory
+    mark = marks.min_available.of(memory.total)
+    low = memory.total and memory.available < mark
+    stalled = memory.pressure is not None and memory.pressure > marks.max_pressure
     if not low and not stalled:
         return []
     why = ["%s of %s are available" % (size(memory.available), size(memory.total))] if low else []
     why += ["processes waited for memory in %d %% of the last 10 s" % memory.pressure] if stalled else []
     users = ", ".join("%s %s" % (printable(name, 40), size(count)) for name, count in memory.biggest[:3])
-    actionable = not _answers(seen) or bool(
-        low and memory.available < marks.critical * _mark(marks.memory_available, memory.total))
+    actionable = not _answers(seen) or bool(low and memory.available < ALMOST_NONE * mark)
     return [Cause("memory.low", "%s%s" % (" and ".join(why), "; the biggest users: " + users if users else ""),
                   "memory", actionable)]
 
@@ -350,7 +334,7 @@ def _running_dependency(dependency, seen, cause):
             unit.name, _quoted(probe.detail)), PASSING)
     if probe.outcome == "refusing-writes":
         return cause("refusing-writes", "%s answers but refuses writes%s" % (unit.name, _quoted(probe.detail)), ACTIVE)
-    if _young(unit, seen.host, _start_timeout(dependency.name, seen.marks, seen.marks.dependency_start)):
+    if _young(unit, seen.host, seen.settings.dependencies[dependency.name].start_timeout):
         return cause("loading", "%s was started %s ago and is not ready yet: %s" % (
             unit.name, span(_age(seen.host, unit.active_enter)), _answer(probe)), PASSING)
     if probe.outcome == "timeout":
@@ -518,19 +502,7 @@ def _answers(seen):
 
 def _presses(seen, left, mark):
     """Short of something: a fault for a service that is down, a remark for one that answers, until it is critical."""
-    return not _answers(seen) or left < seen.marks.critical * mark
-
-
-def _mark(mark, total):
-    """A mark of (percent, bytes) on a scale of `total`: whichever is less. 5 % of a large disk is plenty, 1 GiB may be
-    all of a small one."""
-    percent, count = mark
-    share = total if percent is None else total * percent / 100.0
-    return share if count is None else min(share, count)
-
-
-def _start_timeout(name, marks, otherwise=None):
-    return marks.start_timeouts.get(name, marks.service_start if otherwise is None else otherwise)
+    return not _answers(seen) or left < ALMOST_NONE * mark
 
 
 def _young(unit, host, limit):
@@ -601,7 +573,8 @@ def _ended_young(seen):
     """Whether the last run ended by itself, with an error, before it ever got going."""
     unit = seen.service.unit
     return (seen.condition in (DOWN, RESTARTING) and unit.exec_code == "exited" and unit.exec_status != 0
-            and unit.exec_status not in _BEFORE_EXEC and _last_run(unit) < _start_timeout(unit.name, seen.marks))
+            and unit.exec_status not in _BEFORE_EXEC
+            and _last_run(unit) < seen.settings.service(unit.name).start_timeout)
 
 
 def _place(problem):

@@ -48,32 +48,12 @@ LADDER = {START: "a plain start", CLEAN: "clean what is stale, then start", REPA
 INTERVAL = 60                                                   # seconds between two passes of the health check
 GLANCE = 5                                                      # seconds until a second look at a hung dependency
 
-History = namedtuple("History", "attempts level tries escalated escalation_count since_escalation maintenance incident "
-                                "healthy_for lost seen open_for treated called_for relapsed")
-History.__new__.__defaults__ = ((), 0, 0, False, 0, None, "", "", None, None, 1, 0.0, {}, "", False)
-History.__doc__ = """What is on record of one service; ages in seconds.
-
-`attempts`: the age of each attempt, whatever its cause and incident. `level`: the highest rung tried in this spell of
-illness, `tries` how often; a spell ends when the service was well for `healthy_forgets`, and may have several incidents.
-`relapsed`: the open one is not its first. `escalated`: a person was called in this incident. `escalation_count`: attempts
-made since a person was called, kept for the spell; `since_escalation`: since the call, or the newest of these attempts.
-`maintenance`: its reason, or "". `incident`: the id of the open one, or "".
-`healthy_for`: for how long passes have found the service well, None if the last did not. `lost`: the age of a loss of
-this record, or None.
-`seen`: passes in a row that found this cause, this one included. `open_for`: since the incident began.
-`treated`: how often, in the window, each dependency's unit was treated, for whichever of the services that need it.
-`called_for`: the cause that was found when a person was called, or at the newest attempt after that."""
-
-Limits = namedtuple("Limits", "budget window backoff jitter restart_sec healthy_forgets verify per_level")
-Limits.__new__.__defaults__ = (5, 1800, (300, 600, 1200, 2400, 3600), 0.1, 5, 600, 120, 1)
-Limits.__doc__ = """Never more than `budget` attempts in any `window` seconds; `backoff`, the pauses after a person was
-called, each longer by up to `jitter` of itself; `per_level` attempts a rung, `restart_sec` apart, each given `verify`
-seconds."""
+RESTART_SEC = 5                                                 # seconds; of the shipped units
 
 
-def plan(finding, history=History(), limits=Limits(), dice=0.0):
+def plan(finding, history, settings, dice=0.0):
     """The Plan for one Finding. `dice` in [0, 1) spreads the pauses of many hosts."""
-    case = Case(finding, history, limits, dice)
+    case = Case(finding, history, settings, dice)
     for decide in DECISIONS:
         decided = decide(case)
         if decided is not None:
@@ -81,35 +61,14 @@ def plan(finding, history=History(), limits=Limits(), dice=0.0):
     return _attempt(case)
 
 
-def limits_of(settings):
-    """The Limits that the settings ask for."""
-    recovery = settings.recovery
-    return Limits(recovery.attempts, recovery.window, tuple(recovery.backoff), recovery.jitter / 100.0,
-                  healthy_forgets=recovery.healthy_forgets, verify=recovery.verify_timeout,
-                  per_level=recovery.attempts_per_level)
-
-
-def recall(record, cause="", maintenance="", window=1800, treated=None):
-    """incidents.History, the record as it is kept, as this module reads it. `treated`: dependency unit to its attempts
-    on record."""
-    # The pauses outlive an incident, the call for a person does not.
-    called = bool(record.escalation and record.open_for is not None and record.escalation.age <= record.open_for)
-    in_spell = [one for one in record.attempts if record.spell_for is not None and one.age <= record.spell_for]
-    lost = record.lost if record.lost is not None and record.lost < window else None
-    return History(tuple(one.age for one in record.attempts), record.level,
-                   sum(1 for one in in_spell if one.level == record.level), called,
-                   max(0, record.escalation.count - 1) if record.escalation else 0,
-                   record.escalation.age if record.escalation else None, maintenance, record.incident,
-                   record.healthy_for, lost, record.seen.get(cause, 0), record.open_for or 0.0,
-                   {unit: sum(1 for one in attempts if one.age < window)
-                    for unit, attempts in (treated or {}).items()},
-                   record.escalation.cause if called else "", record.relapsed)
-
-
-class Case(namedtuple("Case", "finding history limits dice")):
+class Case(namedtuple("Case", "finding history settings dice")):
     """One service's finding beside its history, and what follows from both."""
 
     __slots__ = ()
+
+    @property
+    def limits(self):
+        return self.settings.recovery
 
     @property
     def roots(self):
@@ -126,30 +85,35 @@ class Case(namedtuple("Case", "finding history limits dice")):
     @property
     def was_mended(self):
         """A person was called for something beneath the service, and that is well now."""
-        called_for = self.history.called_for
+        called_for = self.history.escalated_for
         return bool(called_for) and not called_for.startswith("gateway.") and called_for not in [
             cause.cause for cause in self.finding.actionable_causes]
 
     @property
     def recent(self):
         """The ages of the attempts that count against the budget, youngest first."""
-        return sorted(age for age in self.history.attempts if age < self.limits.window)
+        return sorted(one.age for one in self.history.attempts if one.age < self.limits.window)
+
+    @property
+    def lost(self):
+        """The age of a loss of the record, None once it is a window ago."""
+        lost = self.history.lost
+        return lost if lost is not None and lost < self.limits.window else None
 
     @property
     def allowance(self):
         """How many attempts a window may hold. One of the budget is held back for when the record is lost: what was
         lost must be taken as made, so after a loss there is that one, and not before half a window has passed; then
         even a record that is lost time and again makes no more than the budget in any window."""
-        lost = self.history.lost
-        if lost is not None and lost < self.limits.window:
-            return 1 if self.limits.budget > 1 and lost >= self.limits.window / 2.0 else 0
-        return max(1, self.limits.budget - 1)
+        if self.lost is not None:
+            return 1 if self.limits.attempts > 1 and self.lost >= self.limits.window / 2.0 else 0
+        return max(1, self.limits.attempts - 1)
 
     @property
     def rung(self):
         """The rung for the next attempt; above RELIEVE the ladder has ended."""
         history = self.history
-        if history.level and history.tries < self.limits.per_level:
+        if history.level and history.tries < self.limits.attempts_per_level:
             climbed = history.level
         else:
             climbed = history.level + 1
@@ -159,7 +123,7 @@ class Case(namedtuple("Case", "finding history limits dice")):
     def pause(self):
         """Seconds between the call for a person, or the last attempt after it, and the next attempt."""
         backoff = self.limits.backoff
-        return backoff[min(self.history.escalation_count, len(backoff) - 1)] * (1 + self.limits.jitter * self.dice)
+        return backoff[min(self.history.retries, len(backoff) - 1)] * (1 + self.limits.jitter / 100.0 * self.dice)
 
     def is_planned(self, verdict, because, **more):
         return Plan(self.finding.unit, verdict, because=because, **more)
@@ -176,7 +140,7 @@ def is_it_well(case):
         return None
     if not history.incident:
         return case.is_planned(HEALTHY, finding.because)
-    needed, lasted = case.limits.restart_sec, case.limits.restart_sec + 1 if finding.since is None else finding.since
+    needed, lasted = RESTART_SEC, RESTART_SEC + 1 if finding.since is None else finding.since
     if history.relapsed:
         needed, lasted = case.limits.healthy_forgets, min(lasted, history.healthy_for or 0.0)
     if lasted <= needed:
@@ -191,7 +155,7 @@ def is_it_in_maintenance(case):
     """Actions are muted, alerts are not: a person is called, once, for what would otherwise be treated or escalated."""
     if not case.history.maintenance:
         return None
-    otherwise = plan(case.finding, case.history._replace(maintenance=""), case.limits, case.dice)
+    otherwise = plan(case.finding, case.history._replace(maintenance=""), case.settings, case.dice)
     because = "maintenance is on (%s); found: %s" % (case.history.maintenance, case.finding.because)
     call = otherwise.verdict in (ACT, ESCALATED) and not case.history.escalated
     return case.is_planned(STOOD_DOWN, because, veto="in maintenance nothing is touched",
@@ -225,13 +189,14 @@ def is_it_coming_by_itself(case):
                 STOPPING: "it is stopping"}[case.finding.condition]
     else:
         veto = "%s will be ready by itself; a restart would only prolong that" % dependency.target
-    patience = case.limits.window if loading or case.history.level else 2 * case.limits.verify
-    if case.history.open_for > patience and not case.history.escalated:
+    patience = case.limits.window if loading or case.history.level else 2 * case.limits.verify_timeout
+    open_for = case.history.open_for or 0.0
+    if open_for > patience and not case.history.escalated:
         lasting = "it keeps coming back and failing, for" if case.history.relapsed else "that has lasted for"
-        return _call_a_person(case, "%s; %s %s" % (case.finding.because, lasting, span(case.history.open_for)),
+        return _call_a_person(case, "%s; %s %s" % (case.finding.because, lasting, span(open_for)),
                               veto if loading else "systemd does so already, and in vain", next_in=INTERVAL)
-    return case.is_planned(WAITING, case.finding.because, veto=veto, next_in=case.limits.restart_sec,
-                           gives_up_in=None if case.history.escalated else patience - case.history.open_for)
+    return case.is_planned(WAITING, case.finding.because, veto=veto, next_in=RESTART_SEC,
+                           gives_up_in=None if case.history.escalated else patience - open_for)
 
 
 def would_a_restart_do_harm(case):
@@ -256,7 +221,7 @@ def is_it_confirmed(case):
     silence of what a service needs that answers still: killing Ollama would take the gateway along."""
     beneath = bool(_kind(case.finding))
     wanted = 1 if beneath and case.finding.condition != SERVING else about(case.finding.cause).confirmations
-    if case.history.seen >= wanted:
+    if case.history.seen.get(case.finding.cause, 0) >= wanted:
         return None
     # A hung dependency has been asked twice already by one look, and all who need it wait.
     wait = GLANCE if beneath else INTERVAL
@@ -268,12 +233,12 @@ def is_it_due(case):
     """RestartSec between two attempts; after a person was called, the growing pauses. But no pause where no attempt
     came before the call (a veto, maintenance), nor when what it was about, beneath the service, has been mended."""
     if case.history.escalated and case.history.level and not case.was_mended:
-        left = case.pause - (case.history.since_escalation or 0.0)
+        left = case.pause - case.history.escalation.age
         if left > 0:
             return case.is_planned(ESCALATED, "%s; a person was called, and the next attempt comes in %s" % (
                 case.finding.because, span(left)), next_in=max(left, _budget_free_in(case)), gives_up_in=0.0)
-    if case.recent and case.recent[0] < case.limits.restart_sec:
-        left = case.limits.restart_sec - case.recent[0]
+    if case.recent and case.recent[0] < RESTART_SEC:
+        left = RESTART_SEC - case.recent[0]
         return case.is_planned(WAITING, "%s; the last attempt was %s ago, the next comes in %s" % (
             case.finding.because, span(case.recent[0]), span(left)), next_in=left)
     return None
@@ -283,8 +248,8 @@ def is_there_budget(case):
     """What keeps every road from becoming a restart storm: whatever was found, whoever asked, however often."""
     if len(case.recent) < case.allowance:
         return None
-    if case.history.lost is not None:
-        spent = "the record of earlier attempts was lost %s ago, so they are taken as made" % span(case.history.lost)
+    if case.lost is not None:
+        spent = "the record of earlier attempts was lost %s ago, so they are taken as made" % span(case.lost)
     else:
         spent = "%s in %s did not help" % (plural(len(case.recent), "attempt"), span(case.limits.window))
     return _call_a_person(case, "%s; %s" % (case.finding.because, spent), "the budget of attempts is spent",
@@ -319,7 +284,7 @@ def _attempt(case):
     rung = min(case.rung, RELIEVE)
     steps = _relief(case, rung) + _cleaning(case, rung) + _repairs(case) + _revival(case, rung)
     attempts_left = min(_rungs_left(case, rung), case.allowance - len(case.recent))
-    gives_up_in = attempts_left * (sum(step.seconds for step in steps) + case.limits.verify + case.limits.restart_sec)
+    gives_up_in = attempts_left * (sum(step.seconds for step in steps) + case.limits.verify_timeout + RESTART_SEC)
     treatment = LADDER[rung] if case.finding.condition == DOWN else LADDER[rung].replace("start", "restart")
     why = "%s; attempt on rung %d of %d: %s" % (case.finding.because, rung, RELIEVE, treatment)
     # What only prepares the ground for systemd's own restart is no try of the rung: if that fails, it comes again.
@@ -330,7 +295,7 @@ def _attempt(case):
 
 def _rungs_left(case, rung):
     tried = case.history.tries if case.history.level == rung else 0
-    return (RELIEVE - rung + 1) * case.limits.per_level - min(tried, case.limits.per_level - 1)
+    return (RELIEVE - rung + 1) * case.limits.attempts_per_level - min(tried, case.limits.attempts_per_level - 1)
 
 
 def _relief(case, rung):
@@ -429,15 +394,12 @@ def _dependency_veto(case):
 
 def _budget_free_in(case):
     """Seconds until the budget allows the next attempt."""
-    lost = case.history.lost
-    waits = [0.0]
-    if lost is not None and lost < case.limits.window:
-        half = case.limits.window / 2.0
-        waits.append(half - lost if case.limits.budget > 1 and lost < half and not case.recent else
-                     case.limits.window - lost if case.allowance == 0 or case.recent else 0.0)
-    elif len(case.recent) >= case.allowance:
-        waits.append(case.limits.window - case.recent[case.allowance - 1])
-    return max(waits)
+    lost, half = case.lost, case.limits.window / 2.0
+    if lost is None:
+        return (case.limits.window - case.recent[case.allowance - 1] if len(case.recent) >= case.allowance else 0.0)
+    if case.limits.attempts > 1 and lost < half and not case.recent:
+        return half - lost
+    return case.limits.window - lost if case.allowance == 0 or case.recent else 0.0
 
 
 def _kind(cause):

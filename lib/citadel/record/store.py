@@ -34,7 +34,7 @@ from citadel.core.atomic import Directory, from_json, to_json
 from citadel.core.clock import Moment, age
 from citadel.core.errors import CannotLook, LockHeld, NotPermitted, UsageError
 from citadel.core.text import printable
-from citadel.model import Attempt, Escalation, Stop
+from citadel.model import Attempt, Escalation, History, Stop
 from citadel.record.notes import INCIDENTS, OPEN
 from citadel.settings.values import valid_name
 
@@ -48,16 +48,6 @@ MOST_CAUSES = 100
 NEWEST = 20                             # incidents among which one is looked for that the record has lost
 LONGEST_MAINTENANCE = 7 * 86400
 FORGOTTEN_AFTER = 7 * 86400             # no window is longer than a day; what is a week old limits nothing
-
-History = namedtuple("History", "attempts level incident escalation healthy_for seen last_pass lost open_for "
-                                "spell_for relapsed")
-History.__new__.__defaults__ = ((), 0, "", None, None, {}, None, None, None, None, False)
-History.__doc__ = """What is on record of one service; ages in seconds, None for never.
-
-`attempts` newest first, `seen` passes in a row by cause (0: it was seen, but not by the last pass),
-`spell_for` since the illness began whose end was not lasting yet: an incident is over when the service is well, the
-spell when it was well for long enough, and till then the `level` stays; `relapsed`: the open incident is not its first,
-`lost` the age of a loss of the state: until it is a window old, the attempts that were lost must be taken as made."""
 
 Maintenance = namedtuple("Maintenance", "reason left who since")
 Maintenance.__doc__ = "An active maintenance: `left` seconds to run, `since` the wall time of its start."
