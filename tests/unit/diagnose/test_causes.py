@@ -2,8 +2,8 @@
 
 import pytest
 
-from citadel.diagnose import causes as doctor
 from citadel.diagnose.causes import diagnose
+from citadel.diagnose.healer import unguarded
 from citadel.model import (
     ACTIVE,
     CAUSES,
@@ -361,6 +361,9 @@ TOGETHER = [
                          settings=(YAML_PROBLEM,), lines=(Line(3, 9, "ValueError: production.yaml: port"),)), None,
                  ["config.invalid", "dependency.redis.down", "gateway.crashed"],
                  id="what the program itself lays to its settings is to blame, whatever else is wrong"),
+    pytest.param(service(EXITED_EARLY, "refused", settings=(YAML_PROBLEM,), lines=(
+        Line(3, 9, "ValueError: production.yaml: port"),)), host(disks=(disk(free=0),)),
+                 ["config.invalid", "disk.full", "gateway.crashed"], id="... also while the disk is full"),
     pytest.param(service(gone(exec_code="exited", exec_status=1), "refused", settings=(YAML_PROBLEM,), lines=(
         Line(6, 60, "reading /opt/citadel/config/production.yaml"), Line(6, 50, "RuntimeError: no model"))), None,
                  ["gateway.crashed", "config.invalid"], id="an innocent line that names the settings is no accusation"),
@@ -531,5 +534,5 @@ BY_CRON, BY_TIMER = Installed("cron", units=(GATEWAY,)), Installed("timer", unit
                  id="a unit that is not ours may do without OnFailure="),
 ])
 def test_who_watches_the_healer(state, changes, words):
-    told = doctor.unguarded(Facts(host(**changes), (service(state),)))
+    told = unguarded(Facts(host(**changes), (service(state),)))
     assert len(told) == len(words) and all(word in text for word, text in zip(words, told))
