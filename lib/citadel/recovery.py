@@ -24,7 +24,7 @@ from citadel.core.errors import CitadelError
 from citadel.core.log import journal
 from citadel.core.run import Deadline, run
 from citadel.core.text import span
-from citadel.diagnose.causes import diagnose, marks_of
+from citadel.diagnose.causes import diagnose
 from citadel.model import (
     ACT,
     ESCALATED,
@@ -41,7 +41,7 @@ from citadel.model import (
 )
 from citadel.observe import probes
 from citadel.observe.look import observe, within
-from citadel.plan.decisions import limits_of, plan, recall
+from citadel.plan.decisions import plan
 from citadel.record import evidence
 from citadel.tell import alerts, metrics
 
@@ -116,7 +116,7 @@ class Pass:
         run, ask = within(Deadline(LONGEST_LOOK, clock=self.monotonic), self.world.run, self.world.ask)
         self.facts = self.world.observe(settings, run=run, ask=ask, now=self.world.now, pause=self.world.sleep,
                                         stop_note=self.store.intent.stop_note)
-        return diagnose(self.facts, marks_of(settings))
+        return diagnose(self.facts, settings)
 
     def look_again_in(self, planned):
         """In how many seconds the pass looks again: after an attempt at once, and when the next look is worth having
@@ -210,13 +210,14 @@ class Treatment:
 
     def decide(self, dice, unrecorded=0):
         """The Plan, by what is on record; `unrecorded` looks that found this and were not noted."""
-        maintenance = self.store.intent.maintenance()
-        limits = limits_of(self.settings)
-        treated = {cause.target: self.store.of(cause.target).history().attempts
+        history, maintenance = self.record.history(), self.store.intent.maintenance()
+        treated = {cause.target: sum(one.age < self.settings.recovery.window
+                                     for one in self.store.of(cause.target).history().attempts)
                    for cause in self.finding.actionable_causes if cause.cause.startswith("dependency.")}
-        history = recall(self.record.history(), self.finding.cause, maintenance.reason if maintenance else "",
-                         limits.window, treated)
-        return plan(self.finding, history._replace(seen=history.seen + unrecorded), limits, dice)
+        seen = dict(history.seen)
+        seen[self.finding.cause] = seen.get(self.finding.cause, 0) + unrecorded
+        return plan(self.finding, history._replace(maintenance=maintenance.reason if maintenance else "",
+                                                   treated=treated, seen=seen), self.settings, dice)
 
     def time_for(self, planned):
         """Seconds that an attempt may need; none is begun, and counted, that cannot be finished. A long one gets half

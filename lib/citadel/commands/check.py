@@ -24,7 +24,8 @@ from citadel.core import clock
 from citadel.core.errors import CitadelError, UsageError
 from citadel.core.run import Deadline, run
 from citadel.core.text import printable
-from citadel.diagnose import causes as diagnose
+from citadel.diagnose.causes import diagnose
+from citadel.diagnose.healer import unguarded
 from citadel.model import Stop
 from citadel.observe import look as observe
 from citadel.observe import probes
@@ -54,7 +55,7 @@ def check(path=settings.DEFAULT_PATH, must_exist=False, service="", look=None, s
         if service:
             wanted = wanted._replace(services=(the_service(wanted, service),))
         facts = (look or look_within(LIMIT, state))(wanted)
-        findings = diagnose.diagnose(facts, diagnose.marks_of(wanted))
+        findings = diagnose(facts, wanted)
     except CitadelError as error:
         return UNKNOWN, line(UNKNOWN, (str(error),), ""), None, ()
     codes = [code_of(finding, seen) for finding, seen in zip(findings, facts.services)]
@@ -90,7 +91,7 @@ def stop_note(unit, state):
 
 def unguarded_against(facts, left_open, state, moment, scheduled):
     """A sentence for each reason why recovery might not come: it is not armed, nobody asks for it, or it hangs."""
-    told = list(diagnose.unguarded(facts)) + left_alone(left_open, state, moment)
+    told = list(unguarded(facts)) + left_alone(left_open, state, moment)
     if scheduled:
         note_heartbeat(state, moment)
     elif facts.host.installed.schedule in ("cron", "timer"):

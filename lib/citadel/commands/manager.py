@@ -293,7 +293,7 @@ def status(call):
     from citadel.diagnose import causes as diagnose
     service = call.service
     facts = look_within(LIMIT, STATE)(call.settings._replace(services=(service,)))
-    finding = diagnose.diagnose(facts, diagnose.marks_of(call.settings))[0]
+    finding = diagnose.diagnose(facts, call.settings)[0]
     if facts.host.unanswered:
         raise CannotLook(facts.host.unanswered)
     more = _status_facts(call, facts.services[0].unit)

@@ -46,5 +46,5 @@ def age(then, now):
 
 def parse_stamp(text):
     """Seconds since 1970 of what `stamp` wrote; ValueError for anything else."""
-    import calendar                     # brings datetime along; `check` never needs it
+    import calendar  # brings datetime along; `check` never needs it
     return calendar.timegm(time.strptime(text, "%Y-%m-%dT%H:%M:%SZ"))
