@@ -1,6 +1,7 @@
 """Room on disk and in memory, and stale files out of the way."""
 
 import os
+from functools import partial
 
 from citadel.act import cleanup, ollama
 from citadel.act.jobs import PAUSE
@@ -42,7 +43,7 @@ def relieve_disk(step, context, end, statvfs=os.statvfs):
         removed += cleanup.vacuum_journal(wanted.journal_size, context.run, max(1.0, (end - context.clock()) / 2))
     for directory in wanted.log_directories:
         if tight.device(directory) in devices:
-            removed += cleanup.remove_rotated_logs(directory, wanted.keep_logs, lambda: tight.has_enough(directory),
+            removed += cleanup.remove_rotated_logs(directory, wanted.keep_logs, partial(tight.has_enough, directory),
                                                    max(1.0, end - context.clock()))
     still = [path for path in devices.values() if not tight.has_enough(path)]
     freed = max(0, tight.free(devices) - before)

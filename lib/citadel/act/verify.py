@@ -100,7 +100,7 @@ def _answered_for(unit, context):
     holder = port_holder(wanted, unit.control_group) if wanted is not None else None
     if holder is None or not holder.pid or processes.is_within(holder.control_group, unit.control_group):
         return ""
-    return "port %d is answered by %s (PID %d), and not by it" % (holder.port, holder.command or "a process", holder.pid)
+    return "another process answers at port %d: %s (PID %d)" % (holder.port, holder.command or "unnamed", holder.pid)
 
 
 def _not_answering(target, context, end):

@@ -29,7 +29,7 @@ Passage.__doc__ = "Whether the start goes on, and the sentence that says why."
 def pass_gate(service, settings, stop_note, run=run, ask=probes.ask, clock=time.monotonic, sleep=time.sleep,
               say=lambda event, because: None):
     """Takes an unwanted start back, or waits for the dependencies of `service` (its ServiceSettings). `say` is
-    told of a start that does not go on, as an event of log.EVENTS and the sentence, before we act on it: acting may end us."""
+    told of a start that does not go on, as an event of log.EVENTS and a sentence, before we act: that may end us."""
     dependencies = [settings.dependencies[name] for name in service.depends]
     names = [service.unit] + [name for dependency in dependencies for name in dependency.units]
     units = systemctl.units(names, run=run)
