@@ -9,8 +9,8 @@ _DIGITS = frozenset("0123456789")
 _CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._~:/?[]@!$&'()*+,;=%")
 
 Url = namedtuple("Url", "scheme host port path")
-Url.__doc__ = """The parts of a URL: `host` in lower case and without brackets, `port` 0 where none is written, `path` ""
-or what follows from the first / on, its query included."""
+Url.__doc__ = """`host` in lower case and without brackets, `port` 0 where none is written, `path` "" or all from the
+first / on, its query included."""
 
 
 def read(url, schemes):
