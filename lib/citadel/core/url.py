@@ -25,7 +25,7 @@ def read(url, schemes):
     if "@" in place:
         raise ValueError("a URL with a user or password in it: this file is no place for secrets")
     host, colon, digits = split_place(place)
-    if place.startswith("[") and (":" not in host or colon not in ("", ":")):
+    if place.startswith("[") and (":" not in host or "]" not in place or colon not in ("", ":")):
         raise ValueError("%s: what stands in [ ] is no IPv6 address" % _shown(url))
     if not place.startswith("[") and ":" in host:
         raise ValueError("%s: an IPv6 address is written in [ ]" % _shown(url))
