@@ -430,7 +430,8 @@ def our_settings_mended(world):
 def our_code_broken(world):
     """As after an upgrade that ran out of room."""
     world.broken_library = True
-    world.do("sh", "-c", "rm -rf /opt/citadel/lib/citadel/__pycache__; echo 'def (' >>/opt/citadel/lib/citadel/plan.py")
+    world.do("sh", "-c", "rm -rf /opt/citadel/lib/citadel/plan/__pycache__; "
+             "echo 'def (' >>/opt/citadel/lib/citadel/plan/decisions.py")
     world.kill(GATEWAY)
 
 
@@ -462,8 +463,8 @@ def pid_1_continues(world):
 STEPPED = """\
 import sys
 sys.path.insert(0, "/opt/citadel/lib")
-from citadel import clock
-from citadel.incidents import Store
+from citadel.core import clock
+from citadel.record.store import Store
 UNIT = "citadel-gateway.service"
 
 def store(**more):
@@ -609,7 +610,7 @@ def hook_hangs(world):
     settings_broken(world)
 
 
-AGED = ("/opt/citadel/lib/citadel/plan.py", UNIT_FILE)
+AGED = ("/opt/citadel/lib/citadel/plan/decisions.py", UNIT_FILE)
 
 
 def upgrade_during_a_recovery(world):

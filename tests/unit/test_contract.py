@@ -323,24 +323,22 @@ def serve(listener, datagrams, host):
 
 
 def answer(connection, alerts):
-    with connection:
-        connection.settimeout(10)
-        heard = b""
-        try:
-            while b"\r\n\r\n" not in heard:
-                chunk = connection.recv(65536)
-                if not chunk:
+    """One exchange by HTTP; who only connects is let go."""
+    connection.settimeout(10)
+    try:
+        with connection, connection.makefile("rb") as heard:
+            first, length = heard.readline(), 0
+            for line in iter(heard.readline, b"\r\n"):
+                if not line:
                     return
-                heard += chunk
-            head, _, body = heard.partition(b"\r\n\r\n")
-            length = re.search(br"(?i)content-length: *(\d+)", head)
-            while length and len(body) < int(length.group(1)):
-                body += connection.recv(65536)
-            if head.startswith(b"POST /api/v2/alerts "):
+                name, _, value = line.partition(b":")
+                length = int(value) if name.lower() == b"content-length" else length
+            body = heard.read(length)
+            if first.startswith(b"POST /api/v2/alerts "):
                 alerts.write(body + b"\n")
             connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{}")
-        except OSError:
-            pass                        # who asked has gone, which is its own affair
+    except OSError:
+        pass                            # who asked has gone, which is its own affair
 
 
 # --- what a document is like ------------------------------------------------------------------------------------------
