@@ -1,8 +1,12 @@
-"""Alertmanager, API v2: tells all of them, side by side, within one deadline.
+"""Alertmanager, API v2: tells all of them, side by side; what one of them takes counts as taken, as they are one cluster
+or alike.
 
 Our clock may be wrong. An alert that begins after the receiver's resolve_timeout is refused (400), and one that ends in
 its future does not end: both are said again by the time that the receiver has told in its answer. As a 400 is for all
 of a list though only one of it may be meant, they are then said one by one.
+
+What it is told late is followed by its end only after HELD: it notifies what a group of alerts has become every
+group_interval (5 min), and of one that begins and ends between two of these nobody hears.
 
 A host's name is looked up by getent(1), which can be killed; getaddrinfo(3) cannot. An address by number needs neither.
 """
@@ -13,15 +17,22 @@ import time
 from collections import namedtuple
 
 from citadel.core import clock, http
+from citadel.core.clock import Moment, age
 from citadel.core.errors import CitadelError
 from citadel.core.run import run as run_program
 from citadel.core.text import plural, printable
 from citadel.core.url import is_address
 from citadel.core.url import read as read_url
+from citadel.tell import spool
 from citadel.tell.receivers import credentials as read_credentials
+from citadel.tell.wording import headline
 
 PATH = "/api/v2/alerts"
 NAME = "CitadelEscalated"               # the label alertname
+TOGETHER = 5.0                          # seconds that one pass may spend on all Alertmanagers, come what may
+AGAIN = 60                              # seconds after which what fires is sent again, also within a pass
+AGAIN_SHARE = 0.5                       # seconds of TOGETHER that this may take; its resolve_timeout is 5 min
+HELD = 330                              # seconds from what was told late to what follows it: > group_interval
 LOOKUP = 2.0                            # seconds for all names together
 GRACE = 1.0                             # seconds for the others, once one has taken it
 AHEAD = 2.0                             # seconds by which clocks differ that are right (Date: has whole seconds)
@@ -30,6 +41,97 @@ LABEL = 1024                            # characters of a label; a cut one might
 Told = namedtuple("Told", "taken answers")
 Told.__doc__ = """What came of telling: `taken`, for each alert whether at least one Alertmanager took it; `answers`,
 {url: why it did not take all of them, "" where it did}."""
+
+
+# --- the channel ------------------------------------------------------------------------------------------------------
+
+def wanted(settings):
+    return settings.alertmanager.urls
+
+
+def send(letter, kept, delivery):
+    """Why it was not taken, or ""."""
+    taken, why = send_due(delivery, letter)
+    return "" if letter.name in taken else why or "what it was not told before goes first"
+
+
+def send_due(delivery, letter=None, most=TOGETHER):
+    """Sends what they have not taken yet (`letter` too, were the spool full), and again what still fires, within `most`
+    seconds: (names of the letters that were taken, why not all were).
+
+    Of alerts with the same labels only the oldest goes: one that begins and ends in one message is never notified by
+    Alertmanager, and an older end would end a newer beginning. Who has not taken what another took is left out for the
+    rest of the pass: it would only use up the time of the alerts to come.
+    """
+    settings, store, run, now, course = delivery
+    letters = [one for one in spool.letters_in(store) if "alertmanager" in one.waiting]
+    kept = {one.name for one in letters}
+    if letter and letter.name not in kept:
+        letters.append(letter)
+    due = _due(letters, spool.firing(store), course.late, now)
+    urls = [url for url in settings.alertmanager.urls if url not in course.passed_over]
+    left = min(most, TOGETHER - course.seconds)
+    if not due or left < 0.1:
+        return [], "their time in this pass is used up" if due else ""
+    began = time.monotonic()
+    told = tell(urls, [one.alert for one in due], now.wall, left, settings.alertmanager.credentials, run)
+    course.seconds += time.monotonic() - began
+    if "" in told.answers.values():
+        course.passed_over.update(url for url, why in told.answers.items() if why)
+    why = "" if all(told.taken) else summary(told.answers)
+    spool.note_refusal(why, store)
+    gone = [one for one, taken in zip(due, told.taken) if taken]
+    if gone:
+        course.sent = time.monotonic()
+    for one in gone:
+        if one.name in kept:
+            spool.note_taken(one, "alertmanager", store)
+    _note_late([one.alert for one in gone if one.name in kept and not (letter and one.name == letter.name)], delivery)
+    return [one.name for one in gone if one.name], why
+
+
+def send_again(delivery):
+    """Within a pass that lasts, sends what fires again when that is due. It takes AGAIN_SHARE at most, and is given up
+    for this pass when nobody takes it, so that the alerts which may yet come find their time."""
+    course = delivery.course
+    if course.sends_again and time.monotonic() - course.sent >= AGAIN:
+        course.sends_again = not send_due(delivery, most=AGAIN_SHARE)[1]
+
+
+def _due(letters, burning, late, now):
+    """The Letters whose turn it is, one of each identity; those without a name are no letters but sent again. Pure.
+    While what follows an alert that was told late is held back, that alert is sent again, lest it ends; but what fires
+    now is not held back, for the operator should know."""
+    due = {}
+    for one in letters:
+        identity = _identity(one.alert)
+        told = late.get(identity)
+        is_open = one.alert.kind == "firing" and one.alert.incident in burning
+        if told and not is_open and age(told[0], now) < HELD:
+            due.setdefault(identity, spool.Letter("", told[1], ()) if told[1].kind == "firing" else None)
+        else:
+            due.setdefault(identity, one)
+    for _, alert in sorted(burning.items()):
+        due.setdefault(_identity(alert), spool.Letter("", alert, ()))
+    return [one for one in due.values() if one is not None]
+
+
+def _identity(alert):
+    return tuple(sorted(labels(alert).items()))
+
+
+def told_late(store, now):
+    """{identity: (Moment, Alert)} of what was told late and within HELD."""
+    return {_identity(alert): (then, alert) for then, alert in spool.told_late(store) if age(then, now) < HELD}
+
+
+def _note_late(alerts, delivery):
+    """Notes when these were told late, and forgets what nothing needs to wait for any more."""
+    course, now, before = delivery.course, delivery.now, len(delivery.course.late)
+    course.late = {identity: told for identity, told in course.late.items() if age(told[0], now) < HELD}
+    course.late.update((_identity(one), (Moment(now.wall, now.boottime, now.boot_id), one)) for one in alerts)
+    if alerts or len(course.late) != before:
+        spool.note_late(list(course.late.values()), delivery.store)
 
 
 # --- what is said -----------------------------------------------------------------------------------------------------
@@ -46,8 +148,7 @@ def as_posted(alert, now):
     may have left us with."""
     began = min(alert.started, now)
     posted = {"labels": labels(alert), "startsAt": clock.stamp(began), "annotations": {
-        "summary": printable("%s %s on %s" % (alert.unit, "needs a person" if alert.kind == "firing" else
-                                              "is well again", alert.host), 300),
+        "summary": printable("%s on %s" % (headline(alert), alert.host), 300),
         "description": printable(alert.because, 1000), "advice": printable(alert.advice, 300),
         "incident": printable(alert.incident)}}
     if alert.kind == "resolved":

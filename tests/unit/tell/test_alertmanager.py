@@ -65,7 +65,7 @@ def test_a_firing_alert():
     assert alertmanager.as_posted(ALERT, 1.8e9 + 60) == {
         "labels": {"alertname": "CitadelEscalated", "unit": "citadel-gateway.service", "cause": "port.taken",
                    "host": "web1", "severity": "critical"},
-        "annotations": {"summary": "citadel-gateway.service needs a person on web1",
+        "annotations": {"summary": "citadel-gateway.service needs an operator on web1",
                         "description": "port 8002 is held by PID 7, nc", "advice": "stop that process",
                         "incident": "20270115T080000-1"},
         "startsAt": "2027-01-15T08:00:00Z"}
