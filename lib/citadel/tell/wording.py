@@ -20,7 +20,7 @@ def tried(document, unit):
 
 
 def headline(alert):
-    return "%s %s" % (alert.unit, "needs an operator" if alert.kind == "firing" else "is well again")
+    return "%s %s" % (alert.unit, "needs an operator" if alert.kind == "firing" else "is healthy again")
 
 
 def sentence(alert):
