@@ -9,9 +9,9 @@ from collections import namedtuple
 from citadel.core.errors import NotPermitted, SettingsError
 from citadel.core.text import printable
 from citadel.core.trust import decode, read_trusted
+from citadel.core.url import is_address, split_place
 from citadel.model import Problem
 from citadel.observe.yaml_subset import Document, parse
-from citadel.settings.values import is_address
 
 PORT_KEYS = ("server.port", "port", "api.port", "gateway.port")
 WORKERS_KEYS = ("server.workers", "workers", "api.workers", "gateway.workers")
@@ -135,14 +135,7 @@ def _address(text):
         return None, None
     for end in "/?#":
         rest = rest.partition(end)[0]
-    place = rest.rpartition("@")[2].strip()
-    if place.startswith("["):
-        host, _, digits = place[1:].partition("]")
-        digits = digits[1:]
-    elif place.count(":") > 1:
-        host, digits = place, ""
-    else:
-        host, _, digits = place.partition(":")
+    host, _, digits = split_place(rest.rpartition("@")[2].strip())
     port = int(digits) if 0 < len(digits) <= 5 and not set(digits) - _DIGITS else None
     if port is None and not digits and scheme.lower() in ("redis", "rediss"):
         port = 6379

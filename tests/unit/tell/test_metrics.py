@@ -14,7 +14,7 @@ from citadel.model import DOWN, SERVING, Cause, Dependency, Disk, Facts, Finding
 from citadel.record import notes
 from citadel.record.store import Store
 from citadel.settings import file as settings
-from citadel.tell import alerts, metrics
+from citadel.tell import metrics, spool
 
 UNIT = "citadel-gateway.service"
 OK = Probe("http://127.0.0.1:8002/health", "ok", 200, 0.012)
@@ -442,7 +442,7 @@ def test_what_is_withdrawn_is_ours_alone(tmp_path, directory):
 
 def test_alerts_that_wait_are_counted_without_reading_them(store):
     for number in (1, 2):
-        alerts._spool(alerts.Letter("spool/2027011%d-firing.json" % number, model.Alert(
+        spool.keep(spool.Letter("spool/2027011%d-firing.json" % number, model.Alert(
             "firing", UNIT, "port.taken", "x", "", "i", "h", 1.0, None, "critical"), ["hook"]), store)
     assert notes.spooled(store.files.path) == 2
     assert notes.spooled(store.files.path + "/nowhere") == 0
