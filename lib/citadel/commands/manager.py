@@ -266,10 +266,14 @@ def _print_comparison(call, settings, differ, note):
 
 
 def _check_settings(call):
-    """citadel.conf alone: all that is wrong with it, a line each; and for root whom it could not tell on this host."""
+    """citadel.conf alone: all that is wrong with it, a line each; and for root whom it could not tell on this host, and
+    what of the gateway's own settings it could not compare."""
+    from citadel.observe import gateway_settings
     from citadel.tell import receivers
-    problems = settings_file.check_file(call.options.check)
-    warnings = receivers.complaints(settings_file.read(call.options.check)) if call.is_root and not problems else []
+    problems, warnings = settings_file.check_file(call.options.check), []
+    if call.is_root and not problems:
+        settings = settings_file.read(call.options.check)
+        warnings = receivers.complaints(settings) + gateway_settings.unchecked(settings.services)
     if call.options.json:
         call.document(file=call.options.check, ok=not problems, problems=[dict(one._asdict()) for one in problems],
                       warnings=warnings)
