@@ -3,14 +3,14 @@
 One line in the convention of the Monitoring Plugins: OK 0, WARNING 1, CRITICAL 2, UNKNOWN 3, then `|` and perfdata.
 
     OK        every service runs and answers, and so does what it needs
-    WARNING   on its way up, or systemd is restarting it; a remark (slow, a disk that fills up); stopped by a person;
+    WARNING   starting, or systemd is restarting it; a remark (slow, a disk that fills up); stopped by an operator;
               well again, while its incident is still open: the recovery pass that this calls for closes it; an
               alert that waits to be sent, or could not be; metrics that cannot be written
     CRITICAL  down, hung, in a crash loop, or a dependency is; also while maintenance is on, which mutes actions only;
-              or all is well, but recovery would not come: who watches the healer is this check (`unguarded`)
+              or all is well, but a recovery pass would not come when it is needed (`unguarded`)
     UNKNOWN   we could not look: systemd does not answer, our settings are wrong
 
-`--quiet` says nothing when all is well, and a problem once: cron mails what it hears. The exit code is told each time,
+`--quiet` says nothing when all is well, and a problem once: cron mails what it hears. The exit code is given each time,
 since cron's `check --quiet || systemctl start citadel-recovery.service` lives on it. Ends within LIMIT seconds,
 whatever hangs. Works for any user; what only root may read is left out.
 
@@ -21,7 +21,7 @@ import os
 
 from citadel import model
 from citadel.core import clock
-from citadel.core.errors import CitadelError, UsageError
+from citadel.core.errors import CitadelError
 from citadel.core.run import Deadline, run
 from citadel.core.text import printable
 from citadel.diagnose import causes as diagnose
@@ -45,6 +45,28 @@ MISSED = 300                # seconds without a scheduled check that are no hicc
 LEFT_ALONE = 900            # seconds for which an incident may be open without a pass; one takes up to 9 min
 
 
+def perform(call):
+    options = call.options
+    if not options.json:
+        return tell(call.out, options.quiet, options.config, options.service)
+    from citadel.commands.call import dependency_as_data, finding_as_data
+    code, text, facts, findings = check(options.config or settings.DEFAULT_PATH, bool(options.config), options.service)
+    call.report(code=code, status=WORDS[code], text=text, services=[
+        dict(finding_as_data(finding), status=WORDS[code_of(finding, seen)], probe=dict(seen.probe._asdict()),
+             dependencies=[dependency_as_data(one) for one in seen.dependencies])
+        for finding, seen in zip(findings, facts.services if facts else ())])
+    return code
+
+
+def tell(out, quiet, config=None, service=""):
+    """The line on `out`; its code. With `quiet`, only what cron has not heard yet."""
+    code, text, _, findings = check(config or settings.DEFAULT_PATH, bool(config), service, scheduled=quiet)
+    if not quiet or news(code, findings, text):
+        out.write(text + "\n")
+        out.flush()
+    return code
+
+
 def check(path=settings.DEFAULT_PATH, must_exist=False, service="", look=None, state=STATE, scheduled=False,
           now=clock.now):
     """The code, the line, and what was found: (code, line, facts, findings). `look(settings)` gives the facts;
@@ -52,6 +74,7 @@ def check(path=settings.DEFAULT_PATH, must_exist=False, service="", look=None, s
     try:
         wanted = settings.read(path, must_exist=must_exist)
         if service:
+            from citadel.commands.call import the_service
             wanted = wanted._replace(services=(the_service(wanted, service),))
         facts = (look or look_within(LIMIT, state))(wanted)
         findings = diagnose.diagnose(facts, diagnose.marks_of(wanted))
@@ -244,12 +267,3 @@ def news(code, findings, text, state=STATE):
     except (CitadelError, OSError):
         pass                                    # better twice than not at all
     return True
-
-
-def the_service(wanted, unit):
-    """The ServiceSettings of `unit`, by default the first one; UsageError when the settings do not list it."""
-    found = wanted.service(unit) if unit else wanted.services[0]
-    if found is None:
-        raise UsageError("--service %s: not one of the services in the settings: %s" % (
-            printable(unit, 80), " ".join(service.unit for service in wanted.services)))
-    return found

@@ -1,21 +1,31 @@
-"""`config`: a unit's settings as systemd has them now, beside those that we ship. Pure: texts in, comparisons out.
+"""`config`: a unit's settings as systemd has them now, beside those that we ship; or, with --check, only citadel.conf.
 
 What is compared is what the shipped unit file sets; the table below only says where `systemctl show` words a setting
-differently. So a setting that is added to the unit is compared from then on.
-
-A difference comes with its origin: the file and line that set it last, in the order in which systemd reads them (the
-unit file, then its drop-ins).
+differently. So a setting that is added to the unit is compared from then on. A difference comes with its origin: the
+file and line that set it last, in the order in which systemd reads them (the unit file, then its drop-ins).
 """
 
+import os
+import sys
 from collections import namedtuple
 
-from citadel.core.text import printable, size, span
+from citadel import TREE
+from citadel.commands.call import NAME
+from citadel.core.errors import OK, STILL_WRONG, CitadelError, SettingsError
+from citadel.core.terminal import table
+from citadel.core.text import plural, printable, size, span
+from citadel.observe import systemctl
 from citadel.observe.systemctl import seconds
+from citadel.settings import file as settings_file
+from citadel.tell import receivers
+
+SHIPPED_UNITS = os.path.join(TREE, "units")
+ABOUT = ("LoadState", "FragmentPath", "DropInPaths", "NeedDaemonReload")
 
 Assignment = namedtuple("Assignment", "section key value line")
 
 Setting = namedtuple("Setting", "name value shipped same origin")
-Setting.__doc__ = """`value` is systemd's, `shipped` ours, both as a person reads them; `origin` "file:line" or ""."""
+Setting.__doc__ = """`value` is systemd's, `shipped` ours, both made readable; `origin` "file:line" or ""."""
 
 # What this command is about; always shown. All others are shown only when they differ.
 RESTART = ("Restart", "RestartSec", "RestartMode", "StartLimitIntervalSec", "StartLimitBurst", "TimeoutStartSec",
@@ -39,6 +49,71 @@ LISTS = AT_LEAST + ("RestrictAddressFamilies", "CapabilityBoundingSet", "Ambient
                     "RuntimeDirectory")
 _SUFFIXES = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 _TRUTH = {"yes": "yes", "true": "yes", "on": "yes", "1": "yes", "no": "no", "false": "no", "off": "no", "0": "no"}
+
+
+def perform(call):
+    if call.options.check:
+        return _check_file(call, call.options.check)
+    settings, note = _compared(call)
+    differ = [one for one in settings if not one.same]
+    call.report(*_lines(call, settings, differ, note), unit=call.unit, same=not differ and not note, note=note,
+                settings=[dict(one._asdict()) for one in settings], citadel=settings_file.as_data(call.settings))
+    return STILL_WRONG if differ or note else OK
+
+
+def _check_file(call, path):
+    """Says all that is wrong with a citadel.conf, a line each; to root also who could not be told on this host."""
+    problems = settings_file.check_file(path)
+    warnings = receivers.complaints(settings_file.read(path)) if call.is_root and not problems else []
+    if not call.options.json:
+        beside = ["warning: " + one for one in warnings] + [str(SettingsError(*one)) for one in problems[1:]]
+        for text in beside:
+            sys.stderr.write("%s: %s\n" % (NAME, text))
+        if problems:
+            raise SettingsError(*problems[0])
+    call.report("%s is valid" % path, file=path, ok=not problems, warnings=warnings,
+                problems=[dict(one._asdict()) for one in problems])
+    return SettingsError.code if problems else OK
+
+
+def _compared(call):
+    """A Setting for each thing that the shipped unit sets, and a note when what systemd has read is out of date."""
+    name = call.unit
+    shipped = _text_of(os.path.join(SHIPPED_UNITS, name))
+    if not shipped:
+        raise CitadelError("%s is not a unit that Citadel ships; there is nothing to compare it with" % name)
+    shown = systemctl.show([name], asked_for(shipped) + ABOUT, run=call.run)[name]
+    if shown.get("LoadState") != "loaded":
+        raise CitadelError("%s is %s; systemd has no settings for it" % (name, shown.get("LoadState") or "unknown"))
+    files = [(path, _text_of(path)) for path in [shown.get("FragmentPath", "")] + shown.get("DropInPaths", "").split()]
+    alike = [dependency.units for dependency in call.settings.dependencies.values()]
+    note = ("the unit's files have changed since systemd read them; run `systemctl daemon-reload`"
+            if shown.get("NeedDaemonReload") == "yes" else "")
+    return compare(name, shipped, shown, files, alike), note
+
+
+def _text_of(path):
+    """A unit file's text; "" for none, or one that is not to be read (the caller may not be root)."""
+    try:
+        with open(path, encoding="utf-8", errors="backslashreplace") as file:
+            return file.read(1 << 20)
+    except OSError:
+        return ""
+
+
+def _lines(call, settings, differ, note):
+    yield "%s: settings as systemd has them now, beside the shipped ones" % call.paint(call.unit, "strong")
+    shown = [one for one in settings if not one.same or one.name in RESTART]
+    for line, one in zip(table([(one.name, one.value) for one in shown]), shown):
+        yield "  " + line
+        if not one.same:
+            origin = "set in " + one.origin if one.origin else "no unit file sets it"
+            yield "      " + call.paint("differs: shipped %s; %s" % (one.shipped, origin), "uneasy")
+    yield "%s more as shipped, the sandbox among them; %s" % (
+        plural(len(settings) - len(shown), "setting"),
+        "none differs" if not differ else "1 differs" if len(differ) == 1 else "%d differ" % len(differ))
+    if note:
+        yield call.paint(note, "uneasy")
 
 
 def assignments(text):
@@ -130,7 +205,7 @@ def _same(key, values, shown, alike):
 
 
 def _readable(key, value):
-    """A value, systemd's or a unit file's, as a person reads it and the two can be compared by eye."""
+    """A value, systemd's or a unit file's, so that an operator can compare the two by eye."""
     if key == "CPUQuota":
         share = _time(key, value)
         return "%.0f%%" % (share * 100) if share not in (None, float("inf")) else "no limit"

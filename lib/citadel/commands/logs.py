@@ -5,23 +5,104 @@ application log is read here and not by tail(1): its directory may hold anything
 what it says goes to root's terminal, so links are not followed and control characters are shown, not obeyed.
 """
 
+import calendar
 import errno
 import os
+import time
 from stat import S_ISREG
 
-from citadel.core.errors import CannotLook, CitadelError, NotPermitted
+from citadel.commands.call import NAME
+from citadel.commands.command_line import LOG_LINES
+from citadel.core.errors import OK, CannotLook, CitadelError, NotPermitted, UsageError
 from citadel.core.run import ENVIRONMENT, find
-from citadel.core.text import printable
+from citadel.core.terminal import Interruption
+from citadel.core.text import printable, utc_time
+from citadel.observe import journalctl
 
+MOST_JSON_LINES = 10000     # a JSON document is built in memory
+FIELDS = "MESSAGE,PRIORITY,_PID,SYSLOG_IDENTIFIER"
+LARGEST_ANSWER = 64 << 20   # bytes
+PATIENCE = 60               # seconds for the journal
+BEFORE, AFTER = 60, 10      # seconds of context around an incident
 CHUNK = 64 * 1024
 LONGEST_LINE = 8192         # characters; a longer one is cut, so that a file without line ends needs no memory
 PAUSE = 0.25                # seconds between two looks at a followed file
 
 
-def journal_command(unit, lines, follow=False, since=None, until=None):
+def perform(call):
+    options = call.options
+    if options.app and options.incident:
+        raise UsageError("--app and --incident exclude each other: the lines of an incident come from the journal")
+    if options.follow and (options.json or options.incident):
+        raise UsageError("--follow never ends; it goes neither with --json nor with --incident")
+    if options.app:
+        return _application_log(call)
+    unit, since, until, lines = call.unit, None, None, options.lines or LOG_LINES
+    if options.incident:
+        document, lines = _incident(call, options.incident), options.lines
+        unit, (since, until) = document["unit"], span_of(document)
+    if options.json:
+        return _journal_as_json(call, unit, lines, since, until)
+    become(journal_command(unit, lines, options.follow, since, until))
+    return OK
+
+
+def _application_log(call):
+    path, lines = call.service.log, call.options.lines or LOG_LINES
+    if not path:
+        raise CitadelError("no application log is set for %s (`log` in its section of the settings)" % call.unit)
+    if call.options.json:
+        kept = []
+        show_file(path, min(lines, MOST_JSON_LINES), lambda text: kept.extend(text.splitlines()))
+        call.report(unit=call.unit, file=path, lines=kept)
+        return OK
+
+    def write(text):
+        call.out.write(text)
+        call.out.flush()
+
+    with Interruption() as interruption:
+        show_file(path, lines, write, call.options.follow, interruption.pause)
+    return OK
+
+
+def _incident(call, name):
+    """The document of an incident, of whichever service it is."""
+    document = call.store.incident(name)
+    if document is None:
+        raise CitadelError("there is no incident %s on record; `%s history` lists them" % (name, NAME))
+    if call.options.service and call.options.service != document["unit"]:
+        raise UsageError("--service %s: incident %s belongs to %s" % (call.options.service, name, document["unit"]))
+    return document
+
+
+def span_of(document):
+    """From when to when an incident's lines go, in seconds since 1970; None for the end of one that is open."""
+    start, end = (text and calendar.timegm(time.strptime(text, "%Y-%m-%dT%H:%M:%SZ"))
+                  for text in (document["start"], document["end"]))
+    return start - BEFORE, end and end + AFTER
+
+
+def _journal_as_json(call, unit, lines, since, until):
+    words = journal_command(unit, min(lines or MOST_JSON_LINES, MOST_JSON_LINES), False, since, until, form="json")
+    answer = call.run(words + ["--output-fields=" + FIELDS], PATIENCE, cap=LARGEST_ANSWER)
+    if not answer.ok:
+        raise CannotLook("the journal does not answer: " + printable(answer.complaint()))
+    rows = []
+    for entry in journalctl.parse_entries(answer.out):
+        stamp = journalctl.text(entry, "__REALTIME_TIMESTAMP")
+        rows.append({"time": utc_time(int(stamp) / 1e6) if stamp.isdecimal() else None,
+                     "priority": journalctl.priority(entry), "pid": journalctl.text(entry, "_PID"),
+                     "identifier": printable(journalctl.text(entry, "SYSLOG_IDENTIFIER")),
+                     "text": printable(journalctl.text(entry, "MESSAGE"), LONGEST_LINE)})
+    call.report(unit=unit, lines=rows, truncated=answer.truncated)
+    return OK
+
+
+def journal_command(unit, lines, follow=False, since=None, until=None, form="short-iso"):
     """The argv that shows a service's journal: its own lines and what PID 1 says about it. `since`, `until` are seconds
-    since 1970. journalctl escapes what is not printable by itself in this output format."""
-    words = ["journalctl", "--no-pager", "--quiet", "--output=short-iso", "--unit=" + unit]
+    since 1970. journalctl itself escapes what is not printable, in short-iso."""
+    words = ["journalctl", "--no-pager", "--quiet", "--output=" + form, "--unit=" + unit]
     if lines is not None:
         words.append("--lines=%d" % lines)
     if since is not None:
@@ -41,8 +122,8 @@ def become(argv, execute=os.execve):
 
 def show_file(path, lines, write, follow=False, pause=lambda seconds: True):
     """Writes the last `lines` lines of a log file, then, with `follow`, what is added to it, also after a rotation or a
-    truncation. `pause(seconds)` waits, and says False once a person has had enough, which ends all of it. Neither memory
-    nor time grows with the file or its lines: its owner may make it as large as he likes (it need only have holes)."""
+    truncation. `pause(seconds)` waits, and says False when the operator ends it. Neither memory nor time grows with
+    the file or its lines: its owner may make it as large as he likes (it need only have holes)."""
     descriptor = _open(path)
     try:
         os.lseek(descriptor, _start_of_last(descriptor, lines, pause), os.SEEK_SET)
@@ -67,14 +148,14 @@ def _open(path):
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
     except OSError as error:
         if error.errno == errno.ELOOP:
-            raise NotPermitted("%s is a symbolic link; citadel follows none" % path)
+            raise NotPermitted("%s is a symbolic link; Citadel follows none" % path)
         if error.errno in (errno.EACCES, errno.EPERM):
             raise NotPermitted("%s cannot be read: %s" % (path, error.strerror))
         raise CitadelError("%s cannot be read: %s" % (path, error.strerror))
     status = os.fstat(descriptor)
     if not S_ISREG(status.st_mode) or status.st_nlink > 1:
         os.close(descriptor)
-        raise NotPermitted("%s is not a regular file of one name" % path)
+        raise NotPermitted("%s is not a regular file with one name" % path)
     return descriptor
 
 

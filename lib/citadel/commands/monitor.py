@@ -10,10 +10,14 @@ own time. A long-running `journalctl -f` would say no more, and would need a sec
 Times are seconds of CLOCK_MONOTONIC, the clock of systemd's and the journal's stamps.
 """
 
+import shutil
 from collections import namedtuple
 
-from citadel.core.errors import CannotLook
-from citadel.core.text import plural, printable, span
+from citadel.core.errors import OK, STILL_WRONG, CannotLook
+from citadel.core.terminal import Interruption, LiveLine
+from citadel.core.text import local_time, plural, printable, span
+from citadel.observe import moments as journal_moments
+from citadel.observe import probes, systemctl
 from citadel.observe.moments import ENDED, EXITED, FAILED, OUT_OF_MEMORY, SCHEDULED, STARTED
 
 Look = namedtuple("Look", "time unit answering detail")
@@ -23,11 +27,65 @@ Event = namedtuple("Event", "time text tone")
 Event.__doc__ = """A change worth a line; `tone` is good | bad | uneasy | faint, a colour's meaning."""
 
 Summary = namedtuple("Summary", "watched availability restarts outages downtime longest up blind")
-Summary.__doc__ = """`availability` in percent of `watched`; `outages` counts the spells that add up to `downtime`;
+Summary.__doc__ = """`availability` in percent of `watched`; `outages` counts the times that add up to `downtime`;
 `up` is how it stood at the end; `blind` are the seconds in which systemd did not answer."""
 
 UP = ("active", "reloading", "refreshing")
 _TONES = {EXITED: "bad", FAILED: "bad", OUT_OF_MEMORY: "bad", SCHEDULED: "uneasy", STARTED: "good"}
+
+GLANCE = 2.0                    # seconds that the health probe may take, where the settings do not allow it less
+CLOSE, RELAXED = 0.2, 0.5       # seconds between looks: while something goes on, and else
+LINGER = 3.0                    # seconds for which the last change keeps us close, and the journal being read
+
+
+def perform(call):
+    """Watches until the time is over or somebody ends it, then adds it up."""
+    service, cursor = call.service, [journal_moments.end_of_journal(run=call.run)]
+    events, line = [], LiveLine(call.out, call.style.live and not call.options.json)
+
+    def look():
+        asked = call.monotonic()
+        unit = systemctl.units([service.unit], run=call.run)[service.unit]
+        if not service.health or unit.active not in UP:
+            return Look(asked, unit, False if service.health else None, "")
+        probe = probes.ask([service.health], min(GLANCE, call.settings.recovery.probe_timeout))[service.health]
+        return Look(call.monotonic(), unit, probe.outcome == "ok", probe.detail or probe.outcome)
+
+    def journal():
+        found, cursor[0] = journal_moments.after(cursor[0], service.unit, run=call.run)
+        return found
+
+    def tell(event):
+        events.append({"time": _wall_time(call, event.time), "text": event.text})
+        if not call.options.json:
+            line.print_above("%s  %s" % (events[-1]["time"], call.paint(event.text, event.tone)))
+
+    def show(timeline, left):
+        line.draw(lambda: _live(call, service.unit, timeline, left))
+
+    with Interruption() as interruption:
+        timeline = watch(call.options.seconds, look, journal, call.monotonic, interruption.pause, tell, show)
+    line.clear()
+    summary = timeline.summary(call.monotonic())
+    call.report("%s: %s" % (service.unit, sentence(summary)), unit=service.unit, summary=dict(summary._asdict()),
+                events=events)
+    return OK if summary.up else STILL_WRONG
+
+
+def _live(call, unit, timeline, left):
+    """The live line, short enough for the terminal."""
+    now = call.monotonic()
+    summary = timeline.summary(now)
+    how = "up" if timeline.up else "down for " + span(timeline.down_for(now))
+    text = "%s  %s  %s  %.2f %%  %s left" % (unit, how, plural(summary.restarts, "restart"), summary.availability,
+                                             span(left))
+    return call.paint(text[:shutil.get_terminal_size().columns - 1], "good" if timeline.up else "bad")
+
+
+def _wall_time(call, moment):
+    """The wall time of a moment of CLOCK_MONOTONIC."""
+    now = call.now()
+    return local_time(now.wall - (now.monotonic - moment), milliseconds=True)
 
 
 class Timeline:
@@ -57,7 +115,7 @@ class Timeline:
                   if moment.kind != STARTED or moment.invocation != look.unit.invocation]
         if _visible(before.unit) != _visible(look.unit):
             events.append(_state_event(before.unit, look))
-        events += self._spells(before, look, moments)
+        events += self._outages_between(before, look, moments)
         return sorted(events, key=lambda event: event.time)
 
     def blind(self, seconds):
@@ -105,7 +163,7 @@ class Timeline:
         if now.invocation:
             self._runs.add(now.invocation)
 
-    def _spells(self, before, look, moments):
+    def _outages_between(self, before, look, moments):
         """Ends and begins outages by what lay between two looks; the events that say so. What the journal tells too
         late for that is left to systemd's own stamps, which are of the last change only."""
         moments = [moment for moment in moments if moment.time > before.time]
@@ -165,10 +223,6 @@ def _state_event(before, look):
     return Event(happened, text, tone)
 
 
-CLOSE, RELAXED = 0.2, 0.5       # seconds between looks: while something goes on, and else
-LINGER = 3.0                    # seconds for which the last change keeps us close, and the journal being read
-
-
 def watch(seconds, look, journal, clock, pause, tell, show=lambda timeline, left: None):
     """Watches for `seconds`, or until `pause` says that we are to end; the Timeline with all that happened.
 
@@ -223,5 +277,5 @@ def sentence(summary):
     else:
         text += ", no outage"
     if summary.blind:
-        text += "; systemd did not answer for %s of it" % span(summary.blind)
+        text += "; systemd did not answer for %s of that time" % span(summary.blind)
     return text + ("" if summary.up else "; it is down now")

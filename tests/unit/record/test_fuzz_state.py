@@ -6,7 +6,8 @@ import random
 import pytest
 
 from citadel import recovery
-from citadel.commands import manager
+from citadel.commands import logs
+from citadel.commands.history import steps_of
 from citadel.core.clock import Now
 from citadel.model import Stop
 from citadel.record.store import LONGEST_MAINTENANCE, Store
@@ -92,8 +93,8 @@ def test_incident(store):
         recovery.first_cause(late, name)
         document = late.incident(name)
         if document:
-            manager.span_of(document)
-            manager.steps_of(document)
+            logs.span_of(document)
+            steps_of(document)
         if number % 10 == 0:
             with late.lock("check"):
                 late.append(name, STEP)

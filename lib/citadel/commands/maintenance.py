@@ -1,0 +1,68 @@
+"""`maintenance`: mutes actions, never alerts, for a time; it always ends by itself."""
+
+import os
+import pwd
+
+from citadel.core import log
+from citadel.core.errors import OK, CitadelError, NotPermitted, UsageError
+from citadel.core.text import local_time, printable
+
+
+def perform(call):
+    options = call.options
+    if options.word != "on" and (options.span is not None or options.reason):
+        raise UsageError("--for and --reason belong to `maintenance on`")
+    if options.word == "on":
+        text = _begin(call)
+    elif options.word == "off":
+        text = _end(call)
+    else:
+        text = "maintenance is " + ("on " + words(call) if call.store.maintenance() else "off")
+    active = call.store.maintenance()
+    call.report(text, on=active is not None, **(dict(active._asdict()) if active else {}))
+    return OK
+
+
+def words(call):
+    """The end and the reason of the maintenance that is on; "" when none is, or when only root may know."""
+    try:
+        found = call.store.maintenance()
+    except NotPermitted:
+        return ""
+    if found is None:
+        return ""
+    return printable("until %s, %s" % (local_time(call.now().wall + found.left), found.reason or "no reason given"))
+
+
+def _begin(call):
+    call.only_root("maintenance on")
+    if call.options.span is None or not call.options.reason:
+        raise UsageError("maintenance on needs --for (such as --for 2h) and --reason TEXT")
+    try:
+        call.store.begin_maintenance(call.options.span, call.options.reason, _who())
+    except OSError as error:
+        raise CitadelError("maintenance is not on: it could not be written to disk (%s)" % error.strerror)
+    text = "maintenance is on %s; actions are muted, alerts are not" % words(call)
+    log.journal("maintenance-on", text)
+    return text
+
+
+def _end(call):
+    call.only_root("maintenance off")
+    if not call.store.end_maintenance():
+        return "maintenance was off already"
+    log.journal("maintenance-off", "maintenance is off")
+    return "maintenance is off"
+
+
+def _who():
+    """The user who logged in, before sudo: the kernel's word (/proc/self/loginuid), else who we are; "" if unnamed."""
+    try:
+        with open("/proc/self/loginuid") as file:
+            text = file.read().strip()
+    except OSError:
+        text = ""
+    try:
+        return pwd.getpwuid(int(text) if text.isdecimal() and text != "4294967295" else os.getuid()).pw_name
+    except KeyError:
+        return ""
