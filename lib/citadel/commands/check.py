@@ -203,11 +203,7 @@ def code_of(finding, service):
         return UNKNOWN if service.probe.outcome in ("ok", "none") else CRITICAL
     if not finding.cause:
         return WARNING if finding.others or finding.condition != model.SERVING else OK
-    if finding.cause == "gateway.crash-loop":
-        return CRITICAL                         # "systemd is restarting it" is no comfort the fifth time
-    mild = (finding.manner == model.PASSING or finding.cause.endswith(".stopped-by-operator")
-            or (finding.condition == model.SERVING and finding.cause.startswith("gateway.")))
-    return WARNING if mild else CRITICAL
+    return WARNING if model.gravity_of(finding) == model.WARNING else CRITICAL
 
 
 def sentence(finding):

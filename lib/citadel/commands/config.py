@@ -15,14 +15,14 @@ from citadel.core.errors import OK, STILL_WRONG, CitadelError, SettingsError
 from citadel.core.terminal import table
 from citadel.core.text import plural, printable, size, span
 from citadel.observe import systemctl
-from citadel.observe.systemctl import seconds
 from citadel.settings import file as settings_file
+from citadel.settings.values import size as whole_size
 from citadel.tell import receivers
 
 SHIPPED_UNITS = os.path.join(TREE, "units")
 ABOUT = ("LoadState", "FragmentPath", "DropInPaths", "NeedDaemonReload")
 
-Assignment = namedtuple("Assignment", "section key value line")
+Assignment = namedtuple("Assignment", "key value line")
 
 Setting = namedtuple("Setting", "name value shipped same origin")
 Setting.__doc__ = """`value` is systemd's, `shipped` ours, both made readable; `origin` "file:line" or ""."""
@@ -47,7 +47,8 @@ AT_LEAST = ("After", "Before", "Wants", "Requires", "BindsTo", "OnFailure", "Wan
 LISTS = AT_LEAST + ("RestrictAddressFamilies", "CapabilityBoundingSet", "AmbientCapabilities", "Environment",
                     "UnsetEnvironment", "SystemCallArchitectures", "ReadWritePaths", "LogsDirectory", "StateDirectory",
                     "RuntimeDirectory")
-_SUFFIXES = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
+_FOR_EVER = float("inf")
+_BYTES = whole_size(0, _FOR_EVER)
 _TRUTH = {"yes": "yes", "true": "yes", "on": "yes", "1": "yes", "no": "no", "false": "no", "off": "no", "0": "no"}
 
 
@@ -118,7 +119,7 @@ def _lines(call, settings, differ, note):
 
 def assignments(text):
     """All settings of a unit file, in order, each with the line that it begins on (systemd.syntax(7))."""
-    found, section, started, pending = [], "", 0, ""
+    found, started, pending = [], 0, ""
     for number, line in enumerate(text.split("\n"), 1):
         line = line.strip()
         if not line or line[0] in "#;":
@@ -128,13 +129,10 @@ def assignments(text):
         if line.endswith("\\"):
             pending += line[:-1] + " "
             continue
-        line, pending = pending + line, ""
-        if line.startswith("[") and line.endswith("]"):
-            section = line[1:-1]
-            continue
-        key, equals, value = line.partition("=")
+        key, equals, value = (pending + line).partition("=")
+        pending = ""
         if equals:
-            found.append(Assignment(section, key.strip(), " ".join(value.split()), started))
+            found.append(Assignment(key.strip(), " ".join(value.split()), started))
     return found
 
 
@@ -146,21 +144,18 @@ def asked_for(shipped):
 def compare(unit, shipped, shown, files, alike=()):
     """Setting by setting. `shipped` is the text of our file for `unit`, `shown` the properties that systemd shows,
     `files` (path, text) of its unit file and drop-ins in systemd's order, `alike` groups of unit names of which any
-    will do.
-
-    A directive that this systemd does not show is one that it does not know (RestartMode= before 254): no difference.
-    """
+    will do. A directive that this systemd does not show, it does not know (RestartMode= before 254): no difference."""
     written = [(path, assignments(text)) for path, text in files]
     settings = []
     for key, values in _values(shipped).items():
         values = [value.replace("%n", unit).replace("%%", "%") for value in values]
-        name = PROPERTIES.get(key, key)
-        if name not in shown:
+        value = shown.get(PROPERTIES.get(key, key))
+        if value is None:
             continue
-        same = _same(key, values, shown[name], alike)
-        value = _ours_first(values, shown[name]) if key in AT_LEAST else shown[name]
-        settings.append(Setting(key, _readable(key, value), _readable(key, " ".join(values)), same,
-                                "" if same else origin(key, written)))
+        same = _same(key, values, value, alike)
+        settings.append(Setting(
+            key, _readable(key, _ours_first(values, value) if key in AT_LEAST else value),
+            _readable(key, " ".join(values)), same, "" if same else origin(key, written)))
     return tuple(sorted(settings, key=lambda setting: (
         RESTART.index(setting.name) if setting.name in RESTART else len(RESTART), setting.name)))
 
@@ -168,51 +163,55 @@ def compare(unit, shipped, shown, files, alike=()):
 def origin(key, written):
     """Where a directive was set last: "file:line", or "" when no file sets it."""
     spellings = (key,) + SPELLINGS.get(key, ())
-    for path, found in reversed(written):
-        for assignment in reversed(found):
-            if assignment.key in spellings:
-                return "%s:%d" % (path, assignment.line)
-    return ""
+    places = ["%s:%d" % (path, one.line) for path, found in written for one in found if one.key in spellings]
+    return places[-1] if places else ""
 
 
 def _values(text):
     """{directive: its values}: a list assigned again grows, an empty assignment clears it, else the last one counts."""
     values = {}
-    for _, key, value, _ in assignments(text):
-        if key in LEFT_OUT:
-            continue
-        grows = key in LISTS or key in COMMANDS
-        values[key] = (values.get(key, []) if grows and value else []) + [value]
+    for key, value, _ in assignments(text):
+        if key not in LEFT_OUT:
+            grows = value and (key in LISTS or key in COMMANDS)
+            values[key] = (values.get(key, []) if grows else []) + [value]
     return values
 
 
 def _same(key, values, shown, alike):
-    wanted = " ".join(values)
     if key in COMMANDS:
         return [_bare(value) for value in values if value] == [" ".join(words) for words in _commands(shown)]
-    if key in LISTS:
-        words = set(wanted.replace('"', "").split())
-        have = set(shown.replace('"', "").split())
-        for group in alike:
-            if have & set(group):
-                have |= set(group)
-        return words <= have if key in AT_LEAST else {word.lower() for word in words} == {w.lower() for w in have}
-    if key in TIMES:
-        return _time(key, wanted) == _time("", shown)
-    if key in SIZES:
-        return _bytes(wanted) == _bytes(shown)
-    return wanted == shown or _TRUTH.get(wanted.lower(), wanted) == _TRUTH.get(shown.lower(), shown)
+    if key not in LISTS:
+        return _meaning(key, " ".join(values)) == _meaning(key, shown)
+    wanted, have = (set(text.replace('"', "").split()) for text in (" ".join(values), shown))
+    for group in alike:
+        if have & set(group):
+            have |= set(group)
+    return wanted <= have if key in AT_LEAST else {word.lower() for word in wanted} == {word.lower() for word in have}
+
+
+def _meaning(key, text):
+    """What a value means, however it is spelled: seconds, bytes, yes or no; else, and where it cannot be read, itself.
+    CPUQuota= is a share of a processor, which systemd shows as CPU time in each second."""
+    if text == "infinity":
+        return _FOR_EVER
+    try:
+        if key == "CPUQuota" and text.endswith("%"):
+            return float(text[:-1]) / 100
+        if key in TIMES:
+            seconds = float(text) if text.isdecimal() else systemctl.seconds(text)
+            return text if seconds is None else seconds
+        return _BYTES(text) if key in SIZES else _TRUTH.get(text.lower(), text)
+    except ValueError:
+        return text
 
 
 def _readable(key, value):
     """A value, systemd's or a unit file's, so that an operator can compare the two by eye."""
-    if key == "CPUQuota":
-        share = _time(key, value)
-        return "%.0f%%" % (share * 100) if share not in (None, float("inf")) else "no limit"
-    if key in TIMES and _time(key, value) is not None:
-        return span(_time(key, value))
-    if key in SIZES and _bytes(value) is not None:
-        return size(_bytes(value)) if _bytes(value) != float("inf") else "no limit"
+    meaning = _meaning(key, value)
+    if key in TIMES + SIZES and not isinstance(meaning, str):
+        if key in SIZES + ("CPUQuota",) and meaning == _FOR_EVER:
+            return "no limit"
+        return "%.0f%%" % (meaning * 100) if key == "CPUQuota" else span(meaning) if key in TIMES else size(meaning)
     if key in COMMANDS:
         value = "; ".join(" ".join(words) for words in _commands(value)) if value.startswith("{") else _bare(value)
     return printable(value, 300) or "(none)"
@@ -220,26 +219,12 @@ def _readable(key, value):
 
 def _ours_first(values, shown):
     """Of a list that systemd adds to by itself: what we ship, and how much more there is."""
-    have = shown.split()
-    wanted = " ".join(values).split()
+    have, wanted = shown.split(), " ".join(values).split()
     ours = [word for word in wanted if word in have]
     if len(ours) < len(set(wanted)):
         return shown                            # one is missing, or bears its other name (redis.service) here
     more = len(have) - len(ours)
     return " ".join(ours) + (" and %d more" % more if more else "")
-
-
-def _time(key, text):
-    if key == "CPUQuota" and text.endswith("%"):
-        return float(text[:-1]) / 100           # systemd shows it as CPU time in each second
-    return float(text) if text.isdecimal() else seconds(text)
-
-
-def _bytes(text):
-    if text == "infinity":
-        return float("inf")
-    number, factor = (text[:-1], _SUFFIXES[text[-1]]) if text[-1:] in _SUFFIXES else (text, 1)
-    return int(number) * factor if number.isdecimal() else None
 
 
 def _bare(command):

@@ -4,16 +4,16 @@ The one command of ours that does harm on purpose, so it looks first and refuses
 one restart: `refusal` says why, and is pure. `Drill` does it, and says each step when it is done.
 """
 
-import os
 from collections import namedtuple
 
+from citadel.act.steps import kill_verified
 from citadel.commands import maintenance
 from citadel.commands.call import NAME
 from citadel.core.errors import OK, STILL_WRONG, CitadelError
 from citadel.core.run import run
 from citadel.core.text import plural, printable, span
 from citadel.model import Probe
-from citadel.observe import moments, probes, processes, systemctl
+from citadel.observe import moments, probes, systemctl
 from citadel.observe.moments import EXITED, FAILED, STARTED
 from citadel.record import intent
 
@@ -153,14 +153,9 @@ class Drill:
         pid = self.unit.main_pid
         self.killed = self.clock()
         answer = systemctl.kill(self.unit.name, run=self.run, whom="main")
-        if not answer.ok:
-            if not processes.is_process_of(pid, self.unit.control_group):
-                raise CitadelError("PID %d is not a process of %s any more: %s" % (
-                    pid, self.unit.name, printable(answer.complaint())))
-            try:
-                os.kill(pid, 9)
-            except OSError as error:
-                raise CitadelError("PID %d cannot be killed: %s" % (pid, error.strerror))
+        why = "" if answer.ok else kill_verified(pid, self.unit.control_group)
+        if why:
+            raise CitadelError("%s; %s" % (printable(answer.complaint()), why))
         self._say("killed the main process, PID %d (SIGKILL)" % pid)
 
     def _another(self, unit):
@@ -182,10 +177,9 @@ class Drill:
         end = self.clock() + self.patience
         while True:
             probe = self.ask()
-            if probe.outcome == "none":
-                return
             if probe.outcome == "ok":
                 self._say("the health probe answers (%s)" % printable(probe.target))
+            if probe.outcome in ("ok", "none"):
                 return
             if self.clock() > end:
                 raise CitadelError("the health probe did not answer within %s: %s" % (

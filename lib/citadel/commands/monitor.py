@@ -4,7 +4,7 @@ No restart is missed between two looks, without a second program running beside 
 state (StateChangeTimestampMonotonic), counts its own restarts (NRestarts) and gives each run an InvocationID, so a
 look that finds all three unchanged proves that nothing happened since the last one. When one did change, the journal
 of PID 1 is read from where we left off, and tells what lay in between: two quick restarts are two, each with its
-own time. A long-running `journalctl -f` would say no more, and would need a second way of starting programs.
+own time.
 
 `Timeline` is pure: looks and journal moments in, events and a summary out. `watch` is the loop around it.
 Times are seconds of CLOCK_MONOTONIC, the clock of systemd's and the journal's stamps.
@@ -97,12 +97,12 @@ class Timeline:
 
     def __init__(self):
         self._begin = self._last = None
-        self._up = False
+        self.up = False
+        self.blind = 0.0                        # seconds in which systemd did not answer: we know nothing of them
         self._outages = []                      # [begin, end or None]
         self._counted = 0
         self._announced = False                 # NRestarts has counted a restart whose run is still to begin
         self._runs = set()
-        self._blind = 0.0
 
     def feed(self, look, moments=()):
         """Takes a look and the journal's (moments.Moment) that are new since the last; the events in them."""
@@ -118,14 +118,6 @@ class Timeline:
         events += self._outages_between(before, look, moments)
         return sorted(events, key=lambda event: event.time)
 
-    def blind(self, seconds):
-        """Notes that systemd did not answer for so long: time in which we know nothing new."""
-        self._blind += seconds
-
-    @property
-    def up(self):
-        return self._up
-
     def restarts(self):
         """Runs that began while we watched. The looks and the journal each count what they see, and neither counts
         more than happened; so the larger number is right, also with journald stopped or late."""
@@ -133,7 +125,7 @@ class Timeline:
 
     def down_for(self, now):
         """Seconds that the present outage has lasted; 0 while the service is up."""
-        return 0.0 if self._up or not self._outages else max(0.0, now - self._outages[-1][0])
+        return 0.0 if self.up or not self._outages else max(0.0, now - self._outages[-1][0])
 
     def summary(self, now):
         """The watch added up at `now`."""
@@ -141,18 +133,18 @@ class Timeline:
         lengths = [max(0.0, (now if end is None else end) - begin) for begin, end in self._outages]
         downtime = min(sum(lengths), watched)
         return Summary(watched, 100.0 * (1 - downtime / watched), self.restarts(), len(lengths), downtime,
-                       max(lengths) if lengths else 0.0, self._up, self._blind)
+                       max(lengths) if lengths else 0.0, self.up, self.blind)
 
     def _first(self, look):
         self._begin, self._last = look.time, look
         self._runs = {look.unit.invocation}
-        self._up = _is_up(look)
-        if not self._up:
+        self.up = _is_up(look)
+        if not self.up:
             self._outages.append([look.time, None])
         text = _state(look.unit)
         if look.unit.active in UP and look.answering is False:
             text += ", but not answering" + _because(look.detail)
-        return [Event(look.time, text, "good" if self._up else "bad")]
+        return [Event(look.time, text, "good" if self.up else "bad")]
 
     def _count(self, before, now, moments):
         grown = max(0, now.restarts - before.restarts)
@@ -180,9 +172,9 @@ class Timeline:
         return [event for edge in edges for event in self._turn(max(edge[0], self._begin), *edge[1:])]
 
     def _turn(self, time, up, why):
-        if up == self._up:
+        if up == self.up:
             return []
-        self._up = up
+        self.up = up
         if not up:
             self._outages.append([time, None])
             return [Event(time, "down: " + why if why else "down", "bad")]
@@ -247,7 +239,7 @@ def watch(seconds, look, journal, clock, pause, tell, show=lambda timeline, left
         try:
             now = look()
         except CannotLook as error:
-            timeline.blind(clock() - asked)
+            timeline.blind += clock() - asked
             if not blind:
                 tell(Event(asked, printable(str(error)), "uneasy"))
             blind = True

@@ -67,10 +67,10 @@ def test_not_compared(shipped, shown):
 
 @pytest.mark.parametrize("text, found", [
     pytest.param("[Service]\nA=1\n# c\n;d\n\nB = two  words \n",
-                 [("Service", "A", "1", 2), ("Service", "B", "two words", 6)], id="plain"),
+                 [("A", "1", 2), ("B", "two words", 6)], id="plain"),
     pytest.param("[Unit]\nA=one \\\n  two \\\n# a comment within\n  three\nB=1", [
-        ("Unit", "A", "one two three", 2), ("Unit", "B", "1", 6)], id="continued lines"),
-    pytest.param("A=0\n[Unit]\nnonsense\nA=", [("", "A", "0", 1), ("Unit", "A", "", 4)], id="nonsense is passed over"),
+        ("A", "one two three", 2), ("B", "1", 6)], id="continued lines"),
+    pytest.param("A=0\n[Unit]\nnonsense\nA=", [("A", "0", 1), ("A", "", 4)], id="nonsense is passed over"),
     pytest.param("", [], id="nothing"),
 ])
 def test_assignments(text, found):
@@ -104,7 +104,7 @@ def test_an_assignment_that_clears_a_list_begins_it_anew():
     assert same("After=a.service\nAfter=\nAfter=b.service", {"After": "b.service"}) == [True]
 
 
-def test_the_mission_s_settings_are_in_the_shipped_unit():
+def test_what_is_always_shown_is_set_in_the_shipped_unit():
     path = os.path.join(UNITS, "citadel-gateway.service")
     with open(path, encoding="utf-8") as file:
         asked = config.asked_for(file.read())

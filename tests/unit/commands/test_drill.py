@@ -116,7 +116,7 @@ def test_a_drill_that_fails(script, answers_from, why):
     assert not systemd.told[-1].ok
 
 
-def test_a_kill_that_systemd_cannot_do_is_not_done_to_a_stranger():
+def test_a_kill_that_systemd_cannot_do_is_not_done_to_another_process():
     systemd = Systemd([], code=1)
     result = systemd.drill().perform()
-    assert "PID 10 is not a process of x.service any more" in result.why
+    assert "PID 10 is not in /system.slice/x.service any more" in result.why
