@@ -82,11 +82,12 @@ def check(path=settings.DEFAULT_PATH, must_exist=False, service="", look=None, s
         return UNKNOWN, line(UNKNOWN, (str(error),), ""), None, ()
     codes = [code_of(finding, seen) for finding, seen in zip(findings, facts.services)]
     worst = max(codes, key=GRAVITY.index)
-    order = sorted(range(len(codes)), key=lambda at: -GRAVITY.index(codes[at]))
-    texts = [sentence(findings[at]) for at in order if codes[at] or worst == OK]
+    graded = sorted(zip(codes, findings), key=lambda one: -GRAVITY.index(one[0]))
+    texts = [sentence(finding) for code, finding in graded if code or worst == OK]
     moment, left_open = now(), open_incidents(state)
     unguarded = unguarded_against(facts, left_open, state, moment, scheduled)
-    mild = to_be_closed(left_open, [finding.unit for finding, code in zip(findings, codes) if code == OK])
+    well = [finding.unit for finding, code in zip(findings, codes) if code == OK]
+    mild = ["%s is well again, incident %s is still open" % (unit, name) for name, unit in left_open if unit in well]
     if look is None and not service and not must_exist:         # else it was a question about something else
         mild += not_told(wanted, facts, findings, state, moment)
     if unguarded or mild:
@@ -119,13 +120,6 @@ def unguarded_against(facts, left_open, state, moment, scheduled):
     elif facts.host.installed.schedule in ("cron", "timer"):
         told += missed_checks(state, moment, facts.host.installed.since)
     return told
-
-
-def to_be_closed(left_open, units):
-    """A sentence for each incident that is on record as open though its service is well: it came back by itself, or by
-    a person's hand."""
-    return ["%s is well again, incident %s is still open" % (unit, name)
-            for name, unit in left_open if unit in units]
 
 
 def left_alone(left_open, state, moment):
@@ -165,13 +159,12 @@ def missed_checks(state, moment, installed_at):
     if os.geteuid():
         return []                               # the note is root's
     try:
-        age = moment.boottime - float(notes.read(state, HEARTBEAT))
+        noted = float(notes.read(state, HEARTBEAT))
     except ValueError:
-        age = moment.boottime
-    if age < 0:                                 # noted before this boot
-        age = moment.boottime
-    since_installed = moment.wall - installed_at
-    age = min(age, since_installed) if since_installed > 0 else age
+        noted = 0.0
+    age = moment.boottime - (noted if noted <= moment.boottime else 0.0)        # a later one is of another boot
+    if moment.wall > installed_at:
+        age = min(age, moment.wall - installed_at)
     if age <= MISSED:
         return []
     from citadel.core.text import span
@@ -224,18 +217,14 @@ def line(code, texts, measured):
 def perfdata(facts, wanted):
     """label=value[UOM];warn;crit;min for each probe that was answered: the first service's is `response`, a further
     one's bears its name, a dependency's its own."""
-    limit = "%g" % wanted.recovery.probe_timeout
-    rows, seen = [], set()
+    measured = {}
     for number, service in enumerate(facts.services):
-        label = "response" if not number else service.unit.name[:-len(".service")] + "_response"
-        if service.probe.outcome == "ok":
-            rows.append("%s=%.3fs;%s;%s;0" % (_label(label), service.probe.seconds,
-                                              "%g" % service.slow_after if service.slow_after else "", limit))
-        for dependency in service.dependencies:
-            if dependency.probe.outcome == "ok" and dependency.name not in seen:
-                seen.add(dependency.name)
-                rows.append("%s=%.3fs;;%s;0" % (_label(dependency.name + "_response"), dependency.probe.seconds, limit))
-    return " ".join(rows)
+        own = service.unit.name[:-len(".service")] + "_response" if number else "response"
+        measured[own] = service.probe, service.slow_after
+        measured.update((one.name + "_response", (one.probe, None)) for one in service.dependencies)
+    return " ".join("%s=%.3fs;%s;%g;0" % (
+        _label(name), probe.seconds, "%g" % slow_after if slow_after else "", wanted.recovery.probe_timeout)
+        for name, (probe, slow_after) in measured.items() if probe.outcome == "ok")
 
 
 def _label(text):

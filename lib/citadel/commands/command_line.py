@@ -59,7 +59,7 @@ VERBS = (
     Verb("logs", "logs", "the journal of the service, or its application log", (
         _word("lines", metavar="LINES", nargs="?", type=_reader(whole(1, MOST_LOG_LINES)),
               help="how many of the last lines (default: %d)" % LOG_LINES),
-        _word("-f", "--follow", action="store_true", help="go on with what is added"),
+        _word("-f", "--follow", action="store_true", help="show new lines as they are added"),
         _word("--app", action="store_true", help="the application log instead of the journal"),
         _word("--incident", metavar="ID", help="the lines of that incident only"))),
     Verb("reset", "reset", "clear systemd's failed state and counters, and Citadel's count of recovery attempts"),
@@ -79,13 +79,14 @@ VERBS = (
 
 def read(argv, out):
     """The options that `argv` means (`module` is the verb's), or None when help or the version was asked for and given
-    on `out`. Raises UsageError."""
-    parser = Parser(prog=NAME, allow_abbrev=False, description="Keeps a systemd service running. `%s ACTION --help` "
-                    "says more about one action." % NAME)
-    _add_global_options(parser, {"service": "", "config": None, "json": False})
+    on `out`. Global options stand before the verb or after it. Raises UsageError."""
+    everywhere = Parser(add_help=False, allow_abbrev=False, argument_default=argparse.SUPPRESS)
+    everywhere.add_argument("--service", metavar="UNIT", help="a service in the settings (default: the first)")
+    everywhere.add_argument("--config", metavar="FILE", help="another settings file (default: %s)" % DEFAULT_PATH)
+    everywhere.add_argument("--json", action="store_true", help="one JSON document")
+    parser = Parser(prog=NAME, allow_abbrev=False, parents=[everywhere], description="Keeps a systemd service running. "
+                    "`%s ACTION --help` says more about one action." % NAME)
     parser.add_argument("--version", action="version", version="%s %s" % (NAME, __version__))
-    everywhere = Parser(add_help=False, allow_abbrev=False)
-    _add_global_options(everywhere, dict.fromkeys(("service", "config", "json"), argparse.SUPPRESS))
     subparsers = parser.add_subparsers(metavar="ACTION", dest="action", parser_class=Parser, title="actions")
     for verb in VERBS:
         own = subparsers.add_parser(verb.name, parents=[everywhere], help=verb.about, allow_abbrev=False,
@@ -95,19 +96,9 @@ def read(argv, out):
             own.add_argument(*names, **how)
     try:
         with redirect_stdout(out):
-            options = parser.parse_args(argv)
+            options = parser.parse_args(argv, argparse.Namespace(service="", config=None, json=False))
     except SystemExit:                          # after --help and --version; an error is a UsageError
         return None
     if options.action is None:
-        raise UsageError("an action is missing: " + " ".join(verb.name for verb in VERBS))
+        raise UsageError("an action is missing; one of: " + " ".join(verb.name for verb in VERBS))
     return options
-
-
-def _add_global_options(parser, defaults):
-    """The options that may stand before the action and after it: after it without a default of their own, which would
-    undo what was said before it."""
-    parser.add_argument("--service", metavar="UNIT", default=defaults["service"],
-                        help="one of the services in the settings (default: the first)")
-    parser.add_argument("--config", metavar="FILE", default=defaults["config"],
-                        help="another settings file (default: %s)" % DEFAULT_PATH)
-    parser.add_argument("--json", action="store_true", default=defaults["json"], help="one JSON document")

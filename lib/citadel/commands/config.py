@@ -110,8 +110,8 @@ def _lines(call, settings, differ, note):
         if not one.same:
             origin = "set in " + one.origin if one.origin else "no unit file sets it"
             yield "      " + call.paint("differs: shipped %s; %s" % (one.shipped, origin), "uneasy")
-    yield "%s more as shipped, the sandbox among them; %s" % (
-        plural(len(settings) - len(shown), "setting"),
+    yield "%s as shipped, the sandbox among them; %s" % (
+        plural(len(settings) - len(shown), "more setting"),
         "none differs" if not differ else "1 differs" if len(differ) == 1 else "%d differ" % len(differ))
     if note:
         yield call.paint(note, "uneasy")

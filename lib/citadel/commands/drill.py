@@ -55,12 +55,15 @@ def perform(call):
         call.report(unit=unit.name, ok=False, refused=why)
         return STILL_WRONG
     if not as_json:
-        call.say("%s: PID %d, NRestarts %d; systemd counts %s, and gives up at %s" % (
-            call.paint(unit.name, "strong"), unit.main_pid, unit.restarts, plural(started, "start"),
-            unit.start_burst or "no number"))
+        call.say("%s: PID %d, NRestarts %d, %s" % (
+            call.paint(unit.name, "strong"), unit.main_pid, unit.restarts, "%d of at most %s in %s" % (
+                started, plural(unit.start_burst, "start"), span(unit.start_interval)) if _is_limited(unit) else
+            "no start limit"))
     result = Drill(unit, look, ask, call.monotonic, call.sleep, tell, service.start_timeout, call.run).perform()
-    call.report(*_lines(call, unit, result), unit=unit.name, **dict(
-        result._asdict(), steps=[dict(step._asdict()) for step in result.steps]))
+    call.report("systemd restarted %s: PID %d is now %d, down for %s" % (
+        unit.name, result.old_pid, result.new_pid, span(result.downtime)) if result.ok else
+        "%s. Its log: %s logs 20. What to do: %s explain" % (call.paint("test-restart failed", "bad"), NAME, NAME),
+        unit=unit.name, **dict(result._asdict(), steps=[dict(step._asdict()) for step in result.steps]))
     return OK if result.ok else STILL_WRONG
 
 
@@ -73,12 +76,8 @@ def _starts_that_count(call, unit):
                                  run=call.run))
 
 
-def _lines(call, unit, result):
-    if result.ok:
-        return ["systemd restarted %s: PID %d is now %d, down for %s" % (
-            unit.name, result.old_pid, result.new_pid, span(result.downtime))]
-    return [call.paint("the drill failed: ", "bad") + printable(result.why, 400),
-            "the service's own words: %s logs 20; what to do: %s explain" % (NAME, NAME)]
+def _is_limited(unit):
+    return bool(unit.start_burst and unit.start_interval)
 
 
 def refusal(unit, probe, maintenance, starts, force=False):
@@ -97,7 +96,7 @@ def refusal(unit, probe, maintenance, starts, force=False):
         return "%s has a job queued in systemd; wait until it is done" % unit.name
     if maintenance and not force:
         return "%s is in maintenance (%s); --force overrides this" % (unit.name, maintenance)
-    if unit.start_burst and unit.start_interval and starts + 1 >= unit.start_burst and not force:
+    if _is_limited(unit) and starts + 1 >= unit.start_burst and not force:
         return ("%s was started %s in the last %s; systemd gives up at %d, and one more restart would use that up; "
                 "--force overrides this" % (unit.name, _times(starts), span(unit.start_interval), unit.start_burst))
     return ""

@@ -49,6 +49,7 @@ def _giving_up(plan):
 
 def _beyond(known, because):
     """": " and a reason, as far as it says more than what was said already."""
+    because = because.replace("; found: " + known, "")
     if because.startswith(known):
         because = because[len(known):].lstrip("; ")
     return ": " + printable(because, 400) if because else ""

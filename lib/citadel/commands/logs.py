@@ -163,27 +163,21 @@ def _start_of_last(descriptor, lines, pause):
     """The offset at which the last `lines` lines begin, found backwards from the end; where they are longer than is
     shown of a line, as many bytes before the end as so many lines may have."""
     end = os.lseek(descriptor, 0, os.SEEK_END)
-    if not lines:
-        return end
-    position, wanted, first = end, lines, True
-    earliest = max(0, end - lines * LONGEST_LINE)
-    while position > earliest:
+    earliest, position, wanted = max(0, end - lines * LONGEST_LINE), end - 1, lines
+    while position > earliest:                  # the last byte is left out: the end of the last line begins no other
         if not pause(0):
             return end
         step = min(CHUNK, position - earliest)
         position -= step
         chunk = os.pread(descriptor, step, position)
-        if first and chunk.endswith(b"\n"):
-            wanted += 1                         # the end of the last line is not the beginning of another
-        first = False
+        found = chunk.count(b"\n")
+        if found < wanted:
+            wanted -= found
+            continue
         at = len(chunk)
-        while wanted:
+        for _ in range(wanted):
             at = chunk.rfind(b"\n", 0, at)
-            if at < 0:
-                break
-            wanted -= 1
-        if not wanted:
-            return position + at + 1
+        return position + at + 1
     return earliest
 
 
