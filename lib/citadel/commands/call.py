@@ -9,6 +9,8 @@ from citadel.core.errors import NotPermitted, UsageError
 from citadel.core.run import run
 from citadel.core.terminal import style_of
 from citadel.core.text import printable, to_json
+from citadel.model import Probe
+from citadel.observe import probes, systemctl
 from citadel.record.store import Store
 from citadel.settings import file as settings_file
 
@@ -46,6 +48,15 @@ class Call:
     def unit(self):
         return self.service.unit
 
+    def look(self):
+        """The service's unit as systemd has it now."""
+        return systemctl.units([self.unit], run=self.run)[self.unit]
+
+    def ask(self, patience=float("inf")):
+        """What its health probe answers within `patience` seconds and what the settings allow."""
+        health, limit = self.service.health, self.settings.recovery.probe_timeout
+        return probes.ask([health], min(patience, limit))[health] if health else Probe()
+
     @property
     def store(self):
         if self._store is None:
@@ -81,9 +92,12 @@ def the_service(settings, unit):
 
 
 def finding_as_data(finding):
-    return {"unit": finding.unit, "condition": finding.condition, "cause": finding.cause, "because": finding.because,
-            "target": finding.target, "others": [
-                {"cause": cause.cause, "because": cause.because, "target": cause.target} for cause in finding.others]}
+    return dict(_cause_as_data(finding), unit=finding.unit, condition=finding.condition,
+                others=[_cause_as_data(cause) for cause in finding.others])
+
+
+def _cause_as_data(cause):
+    return {"cause": cause.cause, "because": cause.because, "target": cause.target}
 
 
 def dependency_as_data(dependency):

@@ -14,11 +14,7 @@ from citadel.settings.file import DEFAULT_PATH
 from citadel.settings.values import duration, whole
 
 LOG_LINES = 50
-MOST_LOG_LINES = 1000000
-WATCH = 60                              # seconds
-LONGEST_WATCH = 30 * 86400
-LONGEST_MAINTENANCE = 7 * 86400
-HISTORY = 20
+DAY = 86400                             # seconds
 
 
 class Parser(argparse.ArgumentParser):
@@ -54,10 +50,10 @@ VERBS = (
         _word("--check", metavar="FILE", help="only validate this citadel.conf"),)),
     Verb("status", "status", "the service, its settings, its dependencies and what Citadel has on record"),
     Verb("monitor", "monitor", "watch live, then say availability, restarts, downtime", (
-        _word("seconds", metavar="SECONDS", nargs="?", default=WATCH, type=_reader(duration(1, LONGEST_WATCH)),
-              help="how long (default: %d; also 10min, 2h); Ctrl-C ends it with the same summary" % WATCH),)),
+        _word("seconds", metavar="SECONDS", nargs="?", default=60, type=_reader(duration(1, 30 * DAY)),
+              help="how long (default: %(default)s; also 10min, 2h); Ctrl-C ends it with the same summary"),)),
     Verb("logs", "logs", "the journal of the service, or its application log", (
-        _word("lines", metavar="LINES", nargs="?", type=_reader(whole(1, MOST_LOG_LINES)),
+        _word("lines", metavar="LINES", nargs="?", type=_reader(whole(1, 1000000)),
               help="how many of the last lines (default: %d)" % LOG_LINES),
         _word("-f", "--follow", action="store_true", help="show new lines as they are added"),
         _word("--app", action="store_true", help="the application log instead of the journal"),
@@ -68,12 +64,12 @@ VERBS = (
     Verb("explain", "explain", "what a recovery pass would do now, and why"),
     Verb("maintenance", "maintenance", "mute actions (never alerts) for a time", (
         _word("word", metavar="on|off|status", choices=("on", "off", "status")),
-        _word("--for", metavar="TIME", dest="span", type=_reader(duration(1, LONGEST_MAINTENANCE)),
+        _word("--for", metavar="TIME", dest="span", type=_reader(duration(1, 7 * DAY)),
               help="how long: 30min, 2h, 1d"),
         _word("--reason", metavar="TEXT", help="why, for whoever finds it"))),
     Verb("history", "history", "past incidents, MTTR and MTBF", (
-        _word("count", metavar="N", nargs="?", default=HISTORY, type=_reader(whole(1, 100000)),
-              help="how many of the newest (default: %d)" % HISTORY),)),
+        _word("count", metavar="N", nargs="?", default=20, type=_reader(whole(1, 100000)),
+              help="how many of the newest (default: %(default)s)"),)),
 )
 
 

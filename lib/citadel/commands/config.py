@@ -31,15 +31,15 @@ Setting.__doc__ = """`value` is systemd's, `shipped` ours, both made readable; `
 RESTART = ("Restart", "RestartSec", "RestartMode", "StartLimitIntervalSec", "StartLimitBurst", "TimeoutStartSec",
            "TimeoutStopSec", "OnFailure", "Requires", "BindsTo", "After", "Wants", "WantedBy", "MemoryMax", "CPUQuota")
 
+# The properties in which `systemctl show` tells these directives, all of them times.
 PROPERTIES = {"RestartSec": "RestartUSec", "TimeoutStartSec": "TimeoutStartUSec", "TimeoutStopSec": "TimeoutStopUSec",
               "StartLimitIntervalSec": "StartLimitIntervalUSec", "CPUQuota": "CPUQuotaPerSecUSec"}
 # Older or wider spellings of the same directive, which a drop-in may use.
 SPELLINGS = {"StartLimitIntervalSec": ("StartLimitInterval",), "TimeoutStartSec": ("TimeoutSec",),
-             "TimeoutStopSec": ("TimeoutSec",), "MemoryMax": ("MemoryLimit",), "OnFailure": ()}
+             "TimeoutStopSec": ("TimeoutSec",), "MemoryMax": ("MemoryLimit",)}
 # show expands or merges these beyond comparing, or (the last two) they say nothing about how it runs.
 LEFT_OUT = ("SystemCallFilter", "SystemCallErrorNumber", "StandardOutput", "StandardError", "Description",
             "Documentation")
-TIMES = ("RestartSec", "TimeoutStartSec", "TimeoutStopSec", "StartLimitIntervalSec", "CPUQuota")
 SIZES = ("MemoryMax", "MemoryHigh")
 COMMANDS = ("ExecStartPre", "ExecStart", "ExecStartPost", "ExecStop", "ExecStopPost", "ExecReload", "ExecCondition")
 # systemd adds to these by itself (sysinit.target, the slice), and so may an administrator: only what is missing counts.
@@ -192,26 +192,26 @@ def _same(key, values, shown, alike):
 def _meaning(key, text):
     """What a value means, however it is spelled: seconds, bytes, yes or no; else, and where it cannot be read, itself.
     CPUQuota= is a share of a processor, which systemd shows as CPU time in each second."""
-    if text == "infinity":
-        return _FOR_EVER
     try:
         if key == "CPUQuota" and text.endswith("%"):
             return float(text[:-1]) / 100
-        if key in TIMES:
+        if key in PROPERTIES:
             seconds = float(text) if text.isdecimal() else systemctl.seconds(text)
             return text if seconds is None else seconds
-        return _BYTES(text) if key in SIZES else _TRUTH.get(text.lower(), text)
+        if key in SIZES:
+            return _FOR_EVER if text == "infinity" else _BYTES(text)
     except ValueError:
         return text
+    return _TRUTH.get(text.lower(), text)
 
 
 def _readable(key, value):
     """A value, systemd's or a unit file's, so that an operator can compare the two by eye."""
     meaning = _meaning(key, value)
-    if key in TIMES + SIZES and not isinstance(meaning, str):
-        if key in SIZES + ("CPUQuota",) and meaning == _FOR_EVER:
-            return "no limit"
-        return "%.0f%%" % (meaning * 100) if key == "CPUQuota" else span(meaning) if key in TIMES else size(meaning)
+    if not isinstance(meaning, str):
+        if key in SIZES + ("CPUQuota",):
+            return "no limit" if meaning == _FOR_EVER else size(meaning) if key in SIZES else "%.0f%%" % (meaning * 100)
+        return span(meaning)
     if key in COMMANDS:
         value = "; ".join(" ".join(words) for words in _commands(value)) if value.startswith("{") else _bare(value)
     return printable(value, 300) or "(none)"

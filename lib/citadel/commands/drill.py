@@ -12,8 +12,7 @@ from citadel.commands.call import NAME
 from citadel.core.errors import OK, STILL_WRONG, CitadelError
 from citadel.core.run import run
 from citadel.core.text import plural, printable, span
-from citadel.model import Probe
-from citadel.observe import moments, probes, systemctl
+from citadel.observe import moments, systemctl
 from citadel.observe.moments import EXITED, FAILED, STARTED
 from citadel.record import intent
 
@@ -32,23 +31,16 @@ good answer of the health probe (without a probe: to active), None when that nev
 
 def perform(call):
     call.only_root("test-restart")
-    service, as_json = call.service, call.options.json
-
-    def look():
-        return systemctl.units([service.unit], run=call.run)[service.unit]
-
-    def ask():
-        patience = call.settings.recovery.probe_timeout
-        return probes.ask([service.health], patience)[service.health] if service.health else Probe()
+    as_json = call.options.json
 
     def tell(step):
         if not as_json:
             mark = call.paint("ok  ", "good") if step.ok else call.paint("FAIL", "bad")
             call.say("%s %7.2f s  %s" % (mark, step.seconds, step.text))
 
-    unit = look()
+    unit = call.look()
     started = _starts_that_count(call, unit)
-    why = printable(refusal(unit, ask(), maintenance.words(call), started, call.options.force), 400)
+    why = printable(refusal(unit, call.ask(), maintenance.words(call), started, call.options.force), 400)
     if why and not as_json:
         raise CitadelError("test-restart refused: " + why)
     if why:
@@ -59,7 +51,8 @@ def perform(call):
             call.paint(unit.name, "strong"), unit.main_pid, unit.restarts, "%d of at most %s in %s" % (
                 started, plural(unit.start_burst, "start"), span(unit.start_interval)) if _is_limited(unit) else
             "no start limit"))
-    result = Drill(unit, look, ask, call.monotonic, call.sleep, tell, service.start_timeout, call.run).perform()
+    result = Drill(unit, call.look, call.ask, call.monotonic, call.sleep, tell, call.service.start_timeout,
+                   call.run).perform()
     call.report("systemd restarted %s: PID %d is now %d, down for %s" % (
         unit.name, result.old_pid, result.new_pid, span(result.downtime)) if result.ok else
         "%s. Its log: %s logs 20. What to do: %s explain" % (call.paint("test-restart failed", "bad"), NAME, NAME),
@@ -88,8 +81,7 @@ def refusal(unit, probe, maintenance, starts, force=False):
     if unit.active != "active" or not unit.main_pid:
         return "%s is down (%s, %s); test-restart needs a running service" % (unit.name, unit.active, unit.sub)
     if probe.outcome not in ("ok", "none"):
-        return "%s does not answer (%s); a restart would prove nothing" % (
-            unit.name, probe.detail or probe.outcome)
+        return "%s does not answer (%s); a restart would prove nothing" % (unit.name, probe.detail or probe.outcome)
     if unit.restart not in BACK_AFTER_KILL:
         return "%s has Restart=%s; systemd would not restart it after a kill" % (unit.name, unit.restart or "no")
     if unit.job:
@@ -97,8 +89,8 @@ def refusal(unit, probe, maintenance, starts, force=False):
     if maintenance and not force:
         return "%s is in maintenance (%s); --force overrides this" % (unit.name, maintenance)
     if _is_limited(unit) and starts + 1 >= unit.start_burst and not force:
-        return ("%s was started %s in the last %s; systemd gives up at %d, and one more restart would use that up; "
-                "--force overrides this" % (unit.name, _times(starts), span(unit.start_interval), unit.start_burst))
+        return "%s had %s in the last %s; one more would reach the limit, where systemd gives up at %d; --force " \
+               "overrides this" % (unit.name, plural(starts, "start"), span(unit.start_interval), unit.start_burst)
     return ""
 
 
@@ -190,6 +182,3 @@ class Drill:
         self.steps.append(step)
         self.tell(step)
 
-
-def _times(count):
-    return {1: "once", 2: "twice"}.get(count, plural(count, "time"))

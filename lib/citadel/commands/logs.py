@@ -53,16 +53,11 @@ def _application_log(call):
         raise CitadelError("no application log is set for %s (`log` in its section of the settings)" % call.unit)
     if call.options.json:
         kept = []
-        show_file(path, min(lines, MOST_JSON_LINES), lambda text: kept.extend(text.splitlines()))
+        show_file(path, min(lines, MOST_JSON_LINES), lambda text: kept.extend(text.split("\n")))
         call.report(unit=call.unit, file=path, lines=kept)
         return OK
-
-    def write(text):
-        call.out.write(text)
-        call.out.flush()
-
     with Interruption() as interruption:
-        show_file(path, lines, write, call.options.follow, interruption.pause)
+        show_file(path, lines, call.say, call.options.follow, interruption.pause)
     return OK
 
 
@@ -121,9 +116,9 @@ def become(argv, execute=os.execve):
 
 
 def show_file(path, lines, write, follow=False, pause=lambda seconds: True):
-    """Writes the last `lines` lines of a log file, then, with `follow`, what is added to it, also after a rotation or a
-    truncation. `pause(seconds)` waits, and says False when the operator ends it. Neither memory nor time grows with
-    the file or its lines: its owner may make it as large as he likes (it need only have holes)."""
+    """Hands `write` the last `lines` lines of a log file, then, with `follow`, what is added to it, also after a
+    rotation or a truncation. `pause(seconds)` waits, and says False when the operator ends it. Neither memory nor time
+    grows with the file or its lines: its owner may make it as large as he likes (it need only have holes)."""
     descriptor = _open(path)
     try:
         os.lseek(descriptor, _start_of_last(descriptor, lines, pause), os.SEEK_SET)
@@ -136,7 +131,7 @@ def show_file(path, lines, write, follow=False, pause=lambda seconds: True):
                 os.close(descriptor)
                 descriptor, rest = replaced, b""
             elif os.fstat(descriptor).st_size < os.lseek(descriptor, 0, os.SEEK_CUR):
-                write("--- the file was truncated ---\n")
+                write("--- the file was truncated ---")
                 os.lseek(descriptor, 0, os.SEEK_SET)
     finally:
         os.close(descriptor)
@@ -191,7 +186,7 @@ def _copy(descriptor, rest, write, pause, last=False):
             break
         *whole, rest = (rest + chunk).split(b"\n")
         if whole:
-            write("".join(_shown(line) for line in whole))
+            write("\n".join(_shown(line) for line in whole))
         rest = rest[:4 * LONGEST_LINE]          # a character is at most four bytes
     if last and rest:
         write(_shown(rest))
@@ -200,7 +195,7 @@ def _copy(descriptor, rest, write, pause, last=False):
 
 
 def _shown(line):
-    return printable(line.decode("utf-8", "backslashreplace"), LONGEST_LINE) + "\n"
+    return printable(line.decode("utf-8", "backslashreplace"), LONGEST_LINE)
 
 
 def _replaced(path, descriptor):

@@ -4,7 +4,7 @@ import os
 import pwd
 
 from citadel.core import log
-from citadel.core.errors import OK, CitadelError, NotPermitted, UsageError
+from citadel.core.errors import OK, CitadelError, UsageError
 from citadel.core.text import local_time, printable
 
 
@@ -12,26 +12,22 @@ def perform(call):
     options = call.options
     if options.word != "on" and (options.span is not None or options.reason):
         raise UsageError("--for and --reason belong to `maintenance on`")
-    if options.word == "on":
-        text = _begin(call)
-    elif options.word == "off":
-        text = _end(call)
-    else:
-        text = "maintenance is " + ("on " + words(call) if call.store.maintenance() else "off")
+    text = _begin(call) if options.word == "on" else _end(call) if options.word == "off" else _status(call)
     active = call.store.maintenance()
     call.report(text, on=active is not None, **(dict(active._asdict()) if active else {}))
     return OK
 
 
 def words(call):
-    """The end and the reason of the maintenance that is on; "" when none is, or when only root may know."""
-    try:
-        found = call.store.maintenance()
-    except NotPermitted:
-        return ""
-    if found is None:
-        return ""
-    return printable("until %s, %s" % (local_time(call.now().wall + found.left), found.reason or "no reason given"))
+    """The end and the reason of the maintenance that is on; "" when none is."""
+    found = call.store.maintenance()
+    return "" if found is None else printable("until %s, %s" % (
+        local_time(call.now().wall + found.left), found.reason or "no reason given"))
+
+
+def _status(call):
+    found = words(call)
+    return "maintenance is on " + found if found else "maintenance is off"
 
 
 def _begin(call):
@@ -42,7 +38,7 @@ def _begin(call):
         call.store.begin_maintenance(call.options.span, call.options.reason, _who())
     except OSError as error:
         raise CitadelError("maintenance is not on: it could not be written to disk (%s)" % error.strerror)
-    text = "maintenance is on %s; actions are muted, alerts are not" % words(call)
+    text = _status(call) + "; actions are muted, alerts are not"
     log.journal("maintenance-on", text)
     return text
 

@@ -17,7 +17,6 @@ from citadel.core.errors import OK, STILL_WRONG, CannotLook
 from citadel.core.terminal import Interruption, LiveLine
 from citadel.core.text import local_time, plural, printable, span
 from citadel.observe import moments as journal_moments
-from citadel.observe import probes, systemctl
 from citadel.observe.moments import ENDED, EXITED, FAILED, OUT_OF_MEMORY, SCHEDULED, STARTED
 
 Look = namedtuple("Look", "time unit answering detail")
@@ -33,7 +32,7 @@ Summary.__doc__ = """`availability` in percent of `watched`; `outages` counts th
 UP = ("active", "reloading", "refreshing")
 _TONES = {EXITED: "bad", FAILED: "bad", OUT_OF_MEMORY: "bad", SCHEDULED: "uneasy", STARTED: "good"}
 
-GLANCE = 2.0                    # seconds that the health probe may take, where the settings do not allow it less
+GLANCE = 2.0                    # seconds that the health probe may take
 CLOSE, RELAXED = 0.2, 0.5       # seconds between looks: while something goes on, and else
 LINGER = 3.0                    # seconds for which the last change keeps us close, and the journal being read
 
@@ -45,10 +44,10 @@ def perform(call):
 
     def look():
         asked = call.monotonic()
-        unit = systemctl.units([service.unit], run=call.run)[service.unit]
+        unit = call.look()
         if not service.health or unit.active not in UP:
             return Look(asked, unit, False if service.health else None, "")
-        probe = probes.ask([service.health], min(GLANCE, call.settings.recovery.probe_timeout))[service.health]
+        probe = call.ask(GLANCE)
         return Look(call.monotonic(), unit, probe.outcome == "ok", probe.detail or probe.outcome)
 
     def journal():

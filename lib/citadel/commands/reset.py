@@ -12,7 +12,7 @@ from citadel.record import intent
 
 def perform(call):
     call.only_root("reset")
-    unit = systemctl.units([call.unit], run=call.run)[call.unit]
+    unit = call.look()
     with call.store.lock("manual"):
         answer = systemctl.reset_failed(unit.name, run=call.run)
         complaint = "" if answer.ok else printable(answer.complaint())

@@ -28,7 +28,7 @@ SILENT = OK._replace(outcome="refused", detail="nothing listens")
     pytest.param(WELL._replace(job="77"), OK, "", 0, "a job queued", "a job queued", id="something is under way"),
     pytest.param(WELL, OK, "until 18:00, upgrade", 0, "in maintenance (until 18:00, upgrade)", "", id="maintenance"),
     pytest.param(WELL, OK, "", 8, "", "", id="two starts are left"),
-    pytest.param(WELL, OK, "", 9, "started 9 times in the last 30 min", "", id="one start is left"),
+    pytest.param(WELL, OK, "", 9, "had 9 starts in the last 30 min", "", id="one start is left"),
     pytest.param(WELL._replace(start_interval=0.0), OK, "", 99, "", "", id="no start limit"),
     pytest.param(WELL._replace(start_burst=None, start_interval=None), OK, "", 99, "", "", id="an unknown one"),
 ])

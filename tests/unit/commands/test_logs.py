@@ -11,7 +11,7 @@ from citadel.core.errors import CannotLook, CitadelError, NotPermitted
 def shown(path, lines, **how):
     out = []
     logs.show_file(str(path), lines, out.append, **how)
-    return "".join(out)
+    return "".join(text + "\n" for text in out)
 
 
 @pytest.mark.parametrize("content, lines, expected", [
