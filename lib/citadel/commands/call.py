@@ -19,14 +19,14 @@ NAME = "citadel-restart-manager"
 
 class Call:
     """One call of the command: its options, where to print, the world outside, and, read when first asked for, the
-    settings and the record on disk."""
+    record on disk and the settings."""
 
     def __init__(self, options, out):
         self.options, self.out = options, out
         self.style = style_of(out, os.environ)
         self.run, self.now, self.monotonic, self.sleep = run, clock.now, time.monotonic, time.sleep
         self.is_root = os.geteuid() == 0
-        self._settings = self._store = None
+        self.store, self._settings = Store(), None
 
     def perform(self):
         """Has the verb's file do it; the exit code."""
@@ -56,12 +56,6 @@ class Call:
         """What its health probe answers within `patience` seconds and what the settings allow."""
         health, limit = self.service.health, self.settings.recovery.probe_timeout
         return probes.ask([health], min(patience, limit))[health] if health else Probe()
-
-    @property
-    def store(self):
-        if self._store is None:
-            self._store = Store()
-        return self._store
 
     def only_root(self, what):
         if not self.is_root:

@@ -141,17 +141,12 @@ def open_incidents(state):
 
 def note_heartbeat(state, moment):
     """Notes that a scheduled check ran. Best effort, and without fsync: a minute later it is noted anew."""
+    flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
     try:
-        descriptor = os.open(os.path.join(state, HEARTBEAT),
-                             os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o600)
+        with open(os.open(os.path.join(state, HEARTBEAT), flags, 0o600), "wb", 0) as file:
+            file.write(b"%-20.1f\n" % moment.boottime)
     except OSError:
-        return                                  # no root, no disk: who looks will find the note too old, and say so
-    try:
-        os.write(descriptor, b"%-20.1f\n" % moment.boottime)
-    except OSError:
-        pass
-    finally:
-        os.close(descriptor)
+        pass                                    # no root, no disk: who looks will find the note too old, and say so
 
 
 def missed_checks(state, moment, installed_at):
@@ -181,13 +176,12 @@ def not_told(wanted, facts, findings, state, moment):
         if wanted.alertmanager.credentials or wanted.hook.command:
             from citadel.tell import receivers
             told += receivers.complaints(wanted)
-    told = [why for why in told if why]
     waiting = notes.spooled(state)
-    if not waiting:
-        return told
-    refused = printable(notes.read(state, "spool/refused"), 300)             # alerts.py
-    return told + ["%d alert%s to be sent%s" % (
-        waiting, " waits" if waiting == 1 else "s wait", " (%s)" % refused if refused else "")]
+    if waiting:
+        refused = printable(notes.read(state, "spool/refused"), 300)         # alerts.py
+        told.append("%d alert%s to be sent%s" % (
+            waiting, " waits" if waiting == 1 else "s wait", " (%s)" % refused if refused else ""))
+    return [why for why in told if why]
 
 
 def code_of(finding, service):

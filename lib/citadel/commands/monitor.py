@@ -94,20 +94,18 @@ class Timeline:
     outage begins when systemd says that the run ended (not when we noticed), and ends at the first good answer.
     """
 
-    def __init__(self):
-        self._begin = self._last = None
-        self.up = False
+    def __init__(self, look):
+        self._begin, self._last = look.time, look
+        self.up = _is_up(look)
         self.blind = 0.0                        # seconds in which systemd did not answer: we know nothing of them
-        self._outages = []                      # [begin, end or None]
+        self._outages = [] if self.up else [[look.time, None]]      # [begin, end or None]
         self._counted = 0
         self._announced = False                 # NRestarts has counted a restart whose run is still to begin
-        self._runs = set()
+        self._runs = {look.unit.invocation}
 
     def feed(self, look, moments=()):
         """Takes a look and the journal's (moments.Moment) that are new since the last; the events in them."""
         moments = sorted(moments, key=lambda moment: moment.time)
-        if self._last is None:
-            return self._first(look)
         before, self._last = self._last, look
         self._count(before.unit, look.unit, moments)
         events = [Event(moment.time, moment.text, _TONES.get(moment.kind, "faint")) for moment in moments
@@ -124,7 +122,7 @@ class Timeline:
 
     def down_for(self, now):
         """Seconds that the present outage has lasted; 0 while the service is up."""
-        return 0.0 if self.up or not self._outages else max(0.0, now - self._outages[-1][0])
+        return 0.0 if self.up else max(0.0, now - self._outages[-1][0])
 
     def summary(self, now):
         """The watch added up at `now`."""
@@ -133,17 +131,6 @@ class Timeline:
         downtime = min(sum(lengths), watched)
         return Summary(watched, 100.0 * (1 - downtime / watched), self.restarts(), len(lengths), downtime,
                        max(lengths) if lengths else 0.0, self.up, self.blind)
-
-    def _first(self, look):
-        self._begin, self._last = look.time, look
-        self._runs = {look.unit.invocation}
-        self.up = _is_up(look)
-        if not self.up:
-            self._outages.append([look.time, None])
-        text = _state(look.unit)
-        if look.unit.active in UP and look.answering is False:
-            text += ", but not answering" + _because(look.detail)
-        return [Event(look.time, text, "good" if self.up else "bad")]
 
     def _count(self, before, now, moments):
         grown = max(0, now.restarts - before.restarts)
@@ -202,6 +189,12 @@ def _state(unit):
     return printable(text)
 
 
+def _opening(look):
+    silent = look.unit.active in UP and look.answering is False
+    return Event(look.time, _state(look.unit) + (", but not answering" + _because(look.detail) if silent else ""),
+                 "good" if _is_up(look) else "bad")
+
+
 def _state_event(before, look):
     unit = look.unit
     text = _state(unit)
@@ -221,11 +214,10 @@ def watch(seconds, look, journal, clock, pause, tell, show=lambda timeline, left
     since its last call; `pause(seconds)` waits and says False to go on no longer; `tell(event)` is called for each
     change, `show(timeline, seconds left)` after each look.
     """
-    timeline = Timeline()
     end = clock() + seconds
     last = look()
-    for event in timeline.feed(last):
-        tell(event)
+    timeline = Timeline(last)
+    tell(_opening(last))
     changed = clock()
     blind = False
     while True:

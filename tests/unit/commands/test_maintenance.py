@@ -23,7 +23,7 @@ class Maintenance:
 def test_maintenance_on_status_off():
     store, said = Maintenance(), []
     for words in (["status"], ["on", "--for", "2h", "--reason", "new disk"], ["status"], ["off"], ["off"]):
-        made, out = call(["maintenance"] + words, is_root=True, _store=store)
+        made, out = call(["maintenance"] + words, is_root=True, store=store)
         assert made.perform() == 0
         said.append(out.getvalue())
     assert said[0] == "maintenance is off\n"

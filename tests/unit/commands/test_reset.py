@@ -27,7 +27,7 @@ def reset(store, tmp_path, answer=0, **unit):
     settings = tmp_path / "citadel.conf"
     settings.write_text("")
     settings.chmod(0o644)
-    return call(["--config", str(settings), "reset"], is_root=True, run=run, _store=store)
+    return call(["--config", str(settings), "reset"], is_root=True, run=run, store=store)
 
 
 def test_it_says_what_it_cleared(store, tmp_path):
