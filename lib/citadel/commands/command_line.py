@@ -9,29 +9,13 @@ from contextlib import redirect_stdout
 
 from citadel import __version__
 from citadel.commands.call import NAME
+from citadel.core.arguments import Parser, reader
 from citadel.core.errors import UsageError
 from citadel.settings.file import DEFAULT_PATH
 from citadel.settings.values import duration, whole
 
 LOG_LINES = 50
 DAY = 86400                             # seconds
-
-
-class Parser(argparse.ArgumentParser):
-    """argparse's, except that a wrong word is an error of ours: one line that names it, and no help."""
-
-    def error(self, message):
-        raise UsageError(message.replace("\n", " "))
-
-
-def _reader(convert):
-    """A reader of settings.values for argparse, which shows the words of no other error than its own."""
-    def read_word(text):
-        try:
-            return convert(text)
-        except ValueError as error:
-            raise argparse.ArgumentTypeError(str(error))
-    return read_word
 
 
 def _word(*names, **how):
@@ -50,10 +34,10 @@ VERBS = (
         _word("--check", metavar="FILE", help="only validate this citadel.conf"),)),
     Verb("status", "status", "the service, its settings, its dependencies and what Citadel has on record"),
     Verb("monitor", "monitor", "watch live, then say availability, restarts, downtime", (
-        _word("seconds", metavar="SECONDS", nargs="?", default=60, type=_reader(duration(1, 30 * DAY)),
+        _word("seconds", metavar="SECONDS", nargs="?", default=60, type=reader(duration(1, 30 * DAY)),
               help="how long (default: %(default)s; also 10min, 2h); Ctrl-C ends it with the same summary"),)),
     Verb("logs", "logs", "the journal of the service, or its application log", (
-        _word("lines", metavar="LINES", nargs="?", type=_reader(whole(1, 1000000)),
+        _word("lines", metavar="LINES", nargs="?", type=reader(whole(1, 1000000)),
               help="how many of the last lines (default: %d)" % LOG_LINES),
         _word("-f", "--follow", action="store_true", help="show new lines as they are added"),
         _word("--app", action="store_true", help="the application log instead of the journal"),
@@ -64,11 +48,11 @@ VERBS = (
     Verb("explain", "explain", "what a recovery pass would do now, and why"),
     Verb("maintenance", "maintenance", "mute actions (never alerts) for a time", (
         _word("word", metavar="on|off|status", choices=("on", "off", "status")),
-        _word("--for", metavar="TIME", dest="span", type=_reader(duration(1, 7 * DAY)),
+        _word("--for", metavar="TIME", dest="span", type=reader(duration(1, 7 * DAY)),
               help="how long: 30min, 2h, 1d"),
         _word("--reason", metavar="TEXT", help="why, for whoever finds it"))),
     Verb("history", "history", "past incidents, MTTR and MTBF", (
-        _word("count", metavar="N", nargs="?", default=20, type=_reader(whole(1, 100000)),
+        _word("count", metavar="N", nargs="?", default=20, type=reader(whole(1, 100000)),
               help="how many of the newest (default: %(default)s)"),)),
 )
 
@@ -76,16 +60,16 @@ VERBS = (
 def read(argv, out):
     """The options that `argv` means (`module` is the verb's), or None when help or the version was asked for and given
     on `out`. Global options stand before the verb or after it. Raises UsageError."""
-    everywhere = Parser(add_help=False, allow_abbrev=False, argument_default=argparse.SUPPRESS)
+    everywhere = Parser(add_help=False, argument_default=argparse.SUPPRESS)
     everywhere.add_argument("--service", metavar="UNIT", help="a service in the settings (default: the first)")
     everywhere.add_argument("--config", metavar="FILE", help="another settings file (default: %s)" % DEFAULT_PATH)
     everywhere.add_argument("--json", action="store_true", help="one JSON document")
-    parser = Parser(prog=NAME, allow_abbrev=False, parents=[everywhere], description="Keeps a systemd service running. "
+    parser = Parser(prog=NAME, parents=[everywhere], description="Keeps a systemd service running. "
                     "`%s ACTION --help` says more about one action." % NAME)
     parser.add_argument("--version", action="version", version="%s %s" % (NAME, __version__))
     subparsers = parser.add_subparsers(metavar="ACTION", dest="action", parser_class=Parser, title="actions")
     for verb in VERBS:
-        own = subparsers.add_parser(verb.name, parents=[everywhere], help=verb.about, allow_abbrev=False,
+        own = subparsers.add_parser(verb.name, parents=[everywhere], help=verb.about,
                                     description=verb.about[0].upper() + verb.about[1:] + ".")
         own.set_defaults(module=verb.module)
         for names, how in verb.words:

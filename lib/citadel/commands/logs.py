@@ -5,18 +5,17 @@ application log is read here and not by tail(1): its directory may hold anything
 what it says goes to root's terminal, so links are not followed and control characters are shown, not obeyed.
 """
 
-import calendar
 import errno
 import os
-import time
-from stat import S_ISREG
 
 from citadel.commands.call import NAME
 from citadel.commands.command_line import LOG_LINES
+from citadel.core import clock
 from citadel.core.errors import OK, CannotLook, CitadelError, NotPermitted, UsageError
 from citadel.core.run import ENVIRONMENT, find
 from citadel.core.terminal import Interruption
-from citadel.core.text import printable, utc_time
+from citadel.core.text import printable
+from citadel.core.trust import open_file
 from citadel.observe import journalctl
 
 MOST_JSON_LINES = 10000     # a JSON document is built in memory
@@ -73,9 +72,8 @@ def _incident(call, name):
 
 def span_of(document):
     """From when to when an incident's lines go, in seconds since 1970; None for the end of one that is open."""
-    start, end = (text and calendar.timegm(time.strptime(text, "%Y-%m-%dT%H:%M:%SZ"))
-                  for text in (document["start"], document["end"]))
-    return start - BEFORE, end and end + AFTER
+    end = document["end"]
+    return clock.parse_stamp(document["start"]) - BEFORE, clock.parse_stamp(end) + AFTER if end else None
 
 
 def _journal_as_json(call, unit, lines, since, until):
@@ -86,7 +84,7 @@ def _journal_as_json(call, unit, lines, since, until):
     rows = []
     for entry in journalctl.parse_entries(answer.out):
         stamp = journalctl.text(entry, "__REALTIME_TIMESTAMP")
-        rows.append({"time": utc_time(int(stamp) / 1e6) if stamp.isdecimal() else None,
+        rows.append({"time": clock.stamp(int(stamp) / 1e6) if stamp.isdecimal() else None,
                      "priority": journalctl.priority(entry), "pid": journalctl.text(entry, "_PID"),
                      "identifier": printable(journalctl.text(entry, "SYSLOG_IDENTIFIER")),
                      "text": printable(journalctl.text(entry, "MESSAGE"), LONGEST_LINE)})
@@ -138,19 +136,17 @@ def show_file(path, lines, write, follow=False, pause=lambda seconds: True):
 
 
 def _open(path):
-    """A regular file, no link, opened without waiting (a FIFO's reader would wait for its writer)."""
+    """A regular file of one name, opened without waiting (a FIFO's reader would wait for its writer)."""
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
+        descriptor = open_file(path)
     except OSError as error:
         if error.errno == errno.ELOOP:
             raise NotPermitted("%s is a symbolic link; Citadel follows none" % path)
-        if error.errno in (errno.EACCES, errno.EPERM):
-            raise NotPermitted("%s cannot be read: %s" % (path, error.strerror))
-        raise CitadelError("%s cannot be read: %s" % (path, error.strerror))
-    status = os.fstat(descriptor)
-    if not S_ISREG(status.st_mode) or status.st_nlink > 1:
+        kind = NotPermitted if error.errno in (errno.EACCES, errno.EPERM, errno.EINVAL) else CitadelError
+        raise kind("%s cannot be read: %s" % (path, error.strerror))
+    if os.fstat(descriptor).st_nlink > 1:
         os.close(descriptor)
-        raise NotPermitted("%s is not a regular file with one name" % path)
+        raise NotPermitted("%s has more than one name (hard links); only a file with one is trusted" % path)
     return descriptor
 
 

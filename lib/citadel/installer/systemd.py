@@ -3,6 +3,7 @@
 Looking for unit files is done in the directories themselves: the same for a host and for a root that is not running.
 """
 
+from citadel.core import accounts
 from citadel.core.errors import CannotLook
 from citadel.core.run import run as run_program
 from citadel.installer.layout import ACCOUNT, CONFIG, REDIS_ALIAS, TMPFILES
@@ -87,7 +88,8 @@ def account_exists(tree, root):
         except KeyError:
             return False
         return True
-    return any(line.startswith(ACCOUNT.encode() + b":") for line in (tree.read("/etc/passwd") or b"").splitlines())
+    passwd = (tree.read(accounts.PASSWD) or b"").decode("utf-8", "replace")
+    return any(one.name == ACCOUNT for one in accounts.parse(passwd))
 
 
 def create_account(root, run=run_program):

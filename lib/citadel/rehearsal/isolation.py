@@ -19,6 +19,7 @@ import time
 
 from citadel import LIBRARY
 from citadel.core.errors import CannotLook, CitadelError, NotPermitted
+from citadel.core.mounts import mounts
 from citadel.core.run import find, run
 
 DIRECTORY = "/run/citadel-rehearsal"            # inside: ours, on a tmpfs that covers /run for us alone
@@ -101,7 +102,7 @@ def _settle(read_only):
     if read_only:
         for mount in mounts():
             # One that another mount hides cannot be reached by its path, nor written to.
-            if mount.is_for_files() and os.path.exists(mount.point):
+            if is_for_files(mount) and os.path.exists(mount.point):
                 _mount(["-o", "remount,bind,ro", mount.point], must=mount.point == "/")
     _mount(["-t", "tmpfs", "-o", "mode=0755", SOURCE_NAME, "/run"])
     os.mkdir(DIRECTORY, 0o700)
@@ -261,8 +262,8 @@ def own_cgroup_directory():
     with open("/proc/self/cgroup") as file:
         paths = [line.rstrip("\n")[3:] for line in file if line.startswith("0::")]
     for mount in mounts():
-        if mount.kind == "cgroup2" and paths:
-            below = os.path.relpath(paths[0], mount.base) if mount.base != "/" else paths[0].lstrip("/")
+        if mount.type == "cgroup2" and paths:
+            below = os.path.relpath(paths[0], mount.root) if mount.root != "/" else paths[0].lstrip("/")
             return os.path.normpath(os.path.join(mount.point, below))
     return ""
 
@@ -286,28 +287,6 @@ def remove_cgroup(group, seconds=5):
         time.sleep(0.01)
 
 
-class Mount:
-    """One line of /proc/self/mountinfo (proc_pid_mountinfo(5))."""
-
-    def __init__(self, line):
-        left, _, right = line.partition(" - ")
-        fields, kind = left.split(), right.split()
-        self.base, self.point = _plain(fields[3]), _plain(fields[4])
-        self.kind, self.source = kind[0], kind[1]
-
-    def is_for_files(self):
-        """Whether somebody keeps files there: no kernel interface, and none of the system's own mounts in /dev."""
-        return self.kind not in PSEUDO and not self.point.startswith(("/dev/", "/proc/", "/sys/"))
-
-
-def _plain(path):
-    r"""mountinfo writes space, tab, newline and backslash as \040 and the like."""
-    for escape, character in (("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")):
-        path = path.replace(escape, character)
-    return path
-
-
-def mounts():
-    """This process' mounts, in the order in which they were made."""
-    with open("/proc/self/mountinfo", errors="surrogateescape") as file:
-        return [Mount(line) for line in file]
+def is_for_files(mount):
+    """Whether somebody keeps files there: no kernel interface, and none of the system's own mounts in /dev."""
+    return mount.type not in PSEUDO and not mount.point.startswith(("/dev/", "/proc/", "/sys/"))

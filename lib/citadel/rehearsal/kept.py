@@ -3,6 +3,7 @@
 import os
 
 from citadel.core.errors import CitadelError
+from citadel.core.mounts import mounts
 from citadel.core.run import find
 from citadel.rehearsal.machine import entry_command
 
@@ -24,9 +25,8 @@ def _is_leader(pid):
             numbers = next((line.split()[1:] for line in file if line.startswith("NSpid:")), [])
         with open("/proc/%s/comm" % pid) as file:
             name = file.read().strip()
-        with open("/proc/%s/mountinfo" % pid, errors="surrogateescape") as file:
-            root = [line for line in file if line.split()[4] == "/"]
+        roots = [mount for mount in mounts(pid) if mount.point == "/"]
     except OSError:
         return False
-    return (len(numbers) > 1 and numbers[-1] == "1" and name in ("systemd", "init") and bool(root)
-            and "/citadel-rehearsal/layers/" in root[-1])
+    return (len(numbers) > 1 and numbers[-1] == "1" and name in ("systemd", "init") and bool(roots)
+            and any("/citadel-rehearsal/layers/" in option for option in roots[-1].super_options))

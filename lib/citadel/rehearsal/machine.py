@@ -16,6 +16,7 @@ import sys
 import time
 
 from citadel.core.errors import CannotLook, CitadelError
+from citadel.core.mounts import mounts
 from citadel.core.run import find, run
 from citadel.rehearsal import isolation
 from citadel.rehearsal.isolation import isolate
@@ -75,9 +76,9 @@ class Machine:
         self._overlay(self.lower, self.root)
         if self.lower != "/":
             return
-        for mount in isolation.mounts():
+        for mount in mounts():
             below_a_part = any((mount.point + "/").startswith(part + "/") for part in PARTS)
-            if below_a_part and mount.is_for_files():
+            if below_a_part and isolation.is_for_files(mount):
                 self._overlay(mount.point, self.root + mount.point)
 
     def _overlay(self, lower, point):
@@ -203,9 +204,9 @@ class Machine:
 
     def _be_sure_it_is_the_copy(self):
         """The three signs that we are about to boot a throwaway overlay and not a real root."""
-        point = [mount for mount in isolation.mounts() if mount.point == self.root][-1:]
+        point = [mount for mount in mounts() if mount.point == self.root][-1:]
         host, copy = os.stat("/"), os.stat(self.root)
-        if not point or point[0].kind != "overlay":
+        if not point or point[0].type != "overlay":
             raise CitadelError("%s is not an overlay: refusing to boot it" % self.root)
         if (host.st_dev, host.st_ino) == (copy.st_dev, copy.st_ino):
             raise CitadelError("%s is this host's own root: refusing to boot it" % self.root)
@@ -273,7 +274,7 @@ class Machine:
             self._nspawn.wait()
             self._nspawn, self.leader = None, 0
         isolation.remove_cgroup(self._group)
-        for mount in reversed(isolation.mounts()):
+        for mount in reversed(mounts()):
             if (mount.point + "/").startswith(self.root + "/"):
                 run(["umount", "--lazy", mount.point], 10)
         shutil.rmtree(self.directory, ignore_errors=True)

@@ -8,13 +8,13 @@ Citadel into it with install.py, starts, checks and restarts the gateway, then b
 Exit 0 only if all was survived, 1 otherwise.
 """
 
-import argparse
 import os
 import signal
 import sys
 import time
 
 from citadel.core import terminal
+from citadel.core.arguments import Parser
 from citadel.core.entry import enter
 from citadel.core.errors import OK, STILL_WRONG, CannotLook, CitadelError, NotPermitted, UsageError
 from citadel.core.run import find, run
@@ -58,13 +58,8 @@ def isolated(words):
     enter(main, NAME, trusted_tree=False)
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message):
-        raise UsageError(message)
-
-
 def _read(argv):
-    parser = _Parser(prog=NAME, description="Proves recovery in a throwaway copy of this host, which is not touched.")
+    parser = Parser(prog=NAME, description="Proves recovery in a throwaway copy of this host, which is not touched.")
     parser.add_argument("--list", action="store_true", help="say which faults there are, and end")
     parser.add_argument("--only", metavar="FAULT", action="append", default=[], help="only this fault (repeatable)")
     parser.add_argument("--json", action="store_true", help="one JSON document instead of the story")

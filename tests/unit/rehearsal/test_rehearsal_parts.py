@@ -12,6 +12,7 @@ import time
 
 import pytest
 
+from citadel.core import mounts
 from citadel.core.errors import CitadelError, UsageError
 from citadel.rehearsal import faults, isolation, main, stage
 from citadel.rehearsal.machine import Machine
@@ -136,8 +137,8 @@ def test_json_is_one_document_and_nothing_else():
     pytest.param("40 27 0:30 / /var rw - tmpfs tmpfs rw", "/var", "tmpfs", True, id="a tmpfs that holds files"),
     pytest.param("99 27 0:50 / /opt rw - overlay overlay rw,lowerdir=/a", "/opt", "overlay", True, id="an overlay")])
 def test_a_mount_is_read_as_the_kernel_writes_it(line, point, kind, files):
-    mount = isolation.Mount(line)
-    assert (mount.point, mount.kind, mount.is_for_files()) == (point, kind, files)
+    mount, = mounts.parse(line + "\n")
+    assert (mount.point, mount.type, isolation.is_for_files(mount)) == (point, kind, files)
 
 
 @pytest.mark.parametrize("path, expected", [
