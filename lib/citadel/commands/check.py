@@ -4,17 +4,17 @@ One line in the convention of the Monitoring Plugins: OK 0, WARNING 1, CRITICAL 
 
     OK        every service runs and answers, and so does what it needs
     WARNING   starting, or systemd is restarting it; a remark (slow, a disk that fills up); stopped by an operator;
-              well again, while its incident is still open: the recovery pass that this calls for closes it; an
-              alert that waits to be sent, or could not be; metrics that cannot be written
+              well again, while its incident is still open (the next recovery pass closes it); an alert that waits to
+              be sent, or could not be; metrics that cannot be written
     CRITICAL  down, hung, in a crash loop, or a dependency is; also while maintenance is on, which mutes actions only;
-              or all is well, but a recovery pass would not come when it is needed (`unguarded`)
+              or all is well, but a recovery pass would not come when it is needed
     UNKNOWN   we could not look: systemd does not answer, our settings are wrong
 
-`--quiet` says nothing when all is well, and a problem once: cron mails what it hears. The exit code is given each time,
-since cron's `check --quiet || systemctl start citadel-recovery.service` lives on it. Ends within LIMIT seconds,
-whatever hangs. Works for any user; what only root may read is left out.
+`--quiet` prints nothing when all is well, and a problem once: cron mails what is printed. The exit code is given each
+time, since cron's `check --quiet || systemctl start citadel-recovery.service` needs it. Ends within LIMIT seconds,
+whatever hangs. Works for any user; without root, `check` cannot see our record, and leaves it out.
 
-This path is measured in milliseconds: nothing heavy is imported before something is wrong.
+Runs each minute, for years: nothing heavy is imported before something is wrong.
 """
 
 import os
@@ -41,7 +41,7 @@ LONGEST_CALL = 4.0          # of which one program may take: systemd answers in 
 STATE = "/var/lib/citadel-recovery"
 SAID = "check-said"         # what cron was told since all was well; in STATE
 HEARTBEAT = "last-check"    # when cron or the timer last ran this; in STATE
-MISSED = 300                # seconds without a scheduled check that are no hiccup of a busy host any more
+MISSED = 300                # seconds without a scheduled check that are more than a busy host's delay
 LEFT_ALONE = 900            # seconds for which an incident may be open without a pass; one takes up to 9 min
 
 
@@ -59,7 +59,7 @@ def perform(call):
 
 
 def tell(out, quiet, config=None, service=""):
-    """The line on `out`; its code. With `quiet`, only what cron has not heard yet."""
+    """The line on `out`; its code. With `quiet`, only what cron was not told yet."""
     code, text, _, findings = check(config or settings.DEFAULT_PATH, bool(config), service, scheduled=quiet)
     if not quiet or news(code, findings, text):
         out.write(text + "\n")
@@ -70,7 +70,7 @@ def tell(out, quiet, config=None, service=""):
 def check(path=settings.DEFAULT_PATH, must_exist=False, service="", look=None, state=STATE, scheduled=False,
           now=clock.now):
     """The code, the line, and what was found: (code, line, facts, findings). `look(settings)` gives the facts;
-    `service` narrows it to one of the settings' services; `scheduled`: cron or the timer asks, nobody else."""
+    `service` narrows it to one of the settings' services; `scheduled`: cron or the timer asks."""
     try:
         wanted = settings.read(path, must_exist=must_exist)
         if service:
@@ -113,7 +113,7 @@ def stop_note(unit, state):
 
 
 def unguarded_against(facts, left_open, state, moment, scheduled):
-    """A sentence for each reason why recovery might not come: it is not armed, nobody asks for it, or it hangs."""
+    """A sentence for each reason why recovery might not come: not installed whole, not scheduled, or hanging."""
     told = list(diagnose.unguarded(facts)) + left_alone(left_open, state, moment)
     if scheduled:
         note_heartbeat(state, moment)
@@ -167,8 +167,8 @@ def missed_checks(state, moment, installed_at):
 
 
 def not_told(wanted, facts, findings, state, moment):
-    """Writes the metrics, as root; a sentence where that is not possible, one for each receiver that would not hear a
-    call, and one for alerts that wait: the recovery pass that a warning calls for sends them."""
+    """Writes the metrics, as root; a sentence where that is not possible, one for each receiver that an alert would not
+    reach, and one for alerts that wait: the recovery pass that a warning brings about sends them."""
     if os.geteuid():
         told = [metrics.complaint(wanted.metrics.directory)]
     else:
@@ -195,11 +195,8 @@ def code_of(finding, service):
 
 def sentence(finding):
     """A finding in one sentence, its cause in brackets."""
-    if finding.cause:
-        return "%s (%s)" % (finding.because, finding.cause)
-    if finding.others:
-        return "; ".join("%s (%s)" % (cause.because, cause.cause) for cause in finding.others)
-    return finding.because
+    causes = (finding,) if finding.cause else finding.others
+    return "; ".join("%s (%s)" % (one.because, one.cause) for one in causes) or finding.because
 
 
 def line(code, texts, measured):
@@ -217,17 +214,13 @@ def perfdata(facts, wanted):
         measured[own] = service.probe, service.slow_after
         measured.update((one.name + "_response", (one.probe, None)) for one in service.dependencies)
     return " ".join("%s=%.3fs;%s;%g;0" % (
-        _label(name), probe.seconds, "%g" % slow_after if slow_after else "", wanted.recovery.probe_timeout)
-        for name, (probe, slow_after) in measured.items() if probe.outcome == "ok")
-
-
-def _label(text):
-    return "'%s'" % text if set(text) & set(" ='") else text
+        "'%s'" % name if set(name) & set(" ='") else name, probe.seconds, "%g" % slow_after if slow_after else "",
+        wanted.recovery.probe_timeout) for name, (probe, slow_after) in measured.items() if probe.outcome == "ok")
 
 
 def news(code, findings, text, state=STATE):
-    """Whether cron must hear of it: all is not well, and some cause is new since it last was. Best effort: who cannot
-    keep a note (no root) hears of it each time."""
+    """Whether cron is to be told: all is not well, and some cause is new since it last was. Without a note of what it
+    was told (no root, no disk) it is told each time."""
     if findings and all(finding.well and not finding.others for finding in findings):
         try:
             os.unlink(os.path.join(state, SAID))

@@ -50,7 +50,7 @@ VERBS = (
         _word("word", metavar="on|off|status", choices=("on", "off", "status")),
         _word("--for", metavar="TIME", dest="span", type=reader(duration(1, 7 * DAY)),
               help="how long: 30min, 2h, 1d"),
-        _word("--reason", metavar="TEXT", help="why, for whoever finds it"))),
+        _word("--reason", metavar="TEXT", help="why, for the next operator"))),
     Verb("history", "history", "past incidents, MTTR and MTBF", (
         _word("count", metavar="N", nargs="?", default=20, type=reader(whole(1, 100000)),
               help="how many of the newest (default: %(default)s)"),)),

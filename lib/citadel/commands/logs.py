@@ -116,7 +116,7 @@ def become(argv, execute=os.execve):
 def show_file(path, lines, write, follow=False, pause=lambda seconds: True):
     """Hands `write` the last `lines` lines of a log file, then, with `follow`, what is added to it, also after a
     rotation or a truncation. `pause(seconds)` waits, and says False when the operator ends it. Neither memory nor time
-    grows with the file or its lines: its owner may make it as large as he likes (it need only have holes)."""
+    grows with the file or its lines: its owner may make it as large as they like (it may have holes)."""
     descriptor = _open(path)
     try:
         os.lseek(descriptor, _start_of_last(descriptor, lines, pause), os.SEEK_SET)

@@ -38,7 +38,7 @@ LINGER = 3.0                    # seconds for which the last change keeps us clo
 
 
 def perform(call):
-    """Watches until the time is over or somebody ends it, then adds it up."""
+    """Watches until the time is over or the operator ends it, then adds it up."""
     service, cursor = call.service, [journal_moments.end_of_journal(run=call.run)]
     events, line = [], LiveLine(call.out, call.style.live and not call.options.json)
 

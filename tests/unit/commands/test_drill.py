@@ -103,7 +103,7 @@ def test_a_drill_that_succeeds():
     pytest.param([(0, DEAD), (1, DEAD._replace(active="failed", sub="failed", result="start-limit-hit"))], 0,
                  "systemd did not restart it: it is failed, result start-limit-hit", id="systemd gives up"),
     pytest.param([(0, DEAD), (5, BACK._replace(restarts=0))], 0, "systemd did not count this restart as its own",
-                 id="somebody else started it"),
+                 id="something else started it"),
     pytest.param([(0, DEAD), (5, BACK)], 1e9, "the health probe did not answer within 30 s: nothing listens",
                  id="it runs and does not answer"),
     pytest.param([(0, DEAD), (5, BACK), (5.8, DEAD), (11, BACK._replace(invocation="c", main_pid=30))], 6,
