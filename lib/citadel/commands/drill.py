@@ -47,10 +47,8 @@ def perform(call):
         call.report(unit=unit.name, ok=False, refused=why)
         return STILL_WRONG
     if not as_json:
-        call.say("%s: PID %d, NRestarts %d, %s" % (
-            call.paint(unit.name, "strong"), unit.main_pid, unit.restarts, "%d of at most %s in %s" % (
-                started, plural(unit.start_burst, "start"), span(unit.start_interval)) if _is_limited(unit) else
-            "no start limit"))
+        call.say("%s: PID %d, NRestarts %d, %s in its start-limit interval" % (
+            call.paint(unit.name, "strong"), unit.main_pid, unit.restarts, plural(started, "start")))
     result = Drill(unit, call.look, call.ask, call.monotonic, call.sleep, tell, call.service.start_timeout,
                    call.run).perform()
     call.report("systemd restarted %s: PID %d is now %d, down for %s" % (
@@ -62,15 +60,10 @@ def perform(call):
 
 def _starts_that_count(call, unit):
     """How many starts of the unit systemd holds against its limit now."""
-    now = call.now()
+    now, seconds = call.now(), [unit.start_interval or 0]
     since_reset = intent.since_reset(call.store.files, unit.name, now)
-    seconds = unit.start_interval or 0
-    return starts(moments.within(seconds if since_reset is None else min(seconds, since_reset), unit.name, now,
-                                 run=call.run))
-
-
-def _is_limited(unit):
-    return bool(unit.start_burst and unit.start_interval)
+    seconds += [] if since_reset is None else [since_reset]
+    return starts(moments.within(min(seconds), unit.name, now, run=call.run))
 
 
 def refusal(unit, probe, maintenance, starts, force=False):
@@ -88,7 +81,7 @@ def refusal(unit, probe, maintenance, starts, force=False):
         return "%s has a job queued in systemd; wait until it is done" % unit.name
     if maintenance and not force:
         return "%s is in maintenance (%s); --force overrides this" % (unit.name, maintenance)
-    if _is_limited(unit) and starts + 1 >= unit.start_burst and not force:
+    if unit.start_burst and unit.start_interval and starts + 1 >= unit.start_burst and not force:
         return "%s had %s in the last %s; one more would reach the limit, where systemd gives up at %d; --force " \
                "overrides this" % (unit.name, plural(starts, "start"), span(unit.start_interval), unit.start_burst)
     return ""

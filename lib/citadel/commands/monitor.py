@@ -152,9 +152,7 @@ class Timeline:
             edges += [(moment.time, True, "") for moment in moments if moment.kind == STARTED]
             if look.unit.active_enter > before.unit.active_enter:
                 edges.append((look.unit.active_enter, True, ""))
-        edges.sort()
-        silent = look.unit.active in UP and look.answering is False
-        edges.append((look.time, _is_up(look), "not answering" + _because(look.detail) if silent else ""))
+        edges = sorted(edges) + [(look.time, _is_up(look), _silence(look))]
         return [event for edge in edges for event in self._turn(max(edge[0], self._begin), *edge[1:])]
 
     def _turn(self, time, up, why):
@@ -172,8 +170,11 @@ def _is_up(look):
     return look.unit.active in UP and look.answering is not False
 
 
-def _because(detail):
-    return " (%s)" % printable(detail) if detail else ""
+def _silence(look):
+    """Why it is down though systemd has it up; "" when it is not so."""
+    if look.unit.active not in UP or look.answering is not False:
+        return ""
+    return "not answering" + (" (%s)" % printable(look.detail) if look.detail else "")
 
 
 def _visible(unit):
@@ -190,9 +191,8 @@ def _state(unit):
 
 
 def _opening(look):
-    silent = look.unit.active in UP and look.answering is False
-    return Event(look.time, _state(look.unit) + (", but not answering" + _because(look.detail) if silent else ""),
-                 "good" if _is_up(look) else "bad")
+    silence = _silence(look)
+    return Event(look.time, _state(look.unit) + (silence and ", but " + silence), "good" if _is_up(look) else "bad")
 
 
 def _state_event(before, look):
