@@ -32,7 +32,7 @@ def found(cause="", condition=model.SERVING, others=(), manner="", because="it i
                  id="systemd is restarting it again and again"),
     pytest.param(found("gateway.crashed", model.DOWN), SILENT, 2, id="down"),
     pytest.param(found("gateway.hung", model.RUNNING), SILENT, 2, id="hung"),
-    pytest.param(found("gateway.stopped-by-operator", model.DOWN), SILENT, 1, id="a person stopped it"),
+    pytest.param(found("gateway.stopped-by-operator", model.DOWN), SILENT, 1, id="an operator stopped it"),
     pytest.param(found("dependency.redis.down"), GOOD, 2, id="it answers, and a dependency is down"),
     pytest.param(found("dependency.redis.loading", manner=model.PASSING), GOOD, 1, id="a dependency is loading"),
     pytest.param(found("disk.full"), GOOD, 2, id="it answers, and the disk is about to stop it"),

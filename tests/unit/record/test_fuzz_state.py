@@ -5,7 +5,8 @@ import random
 
 import pytest
 
-from citadel.commands import manager
+from citadel.commands.history import steps_of
+from citadel.commands.logs import span_of
 from citadel.core.clock import Now
 from citadel.model import Stop
 from citadel.record.intent import LONGEST_MAINTENANCE
@@ -92,8 +93,8 @@ def test_incident(store):
         late.incidents.first_cause(name)
         document = late.incidents.read(name)
         if document:
-            manager.span_of(document)
-            manager.steps_of(document)
+            span_of(document)
+            steps_of(document)
         if number % 10 == 0:
             with late.lock("check"):
                 late.incidents.append(name, STEP)
