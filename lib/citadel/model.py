@@ -270,6 +270,45 @@ Escalation.__doc__ = """A person was called in the incident that is open: `age` 
 newest attempt after it; `count` goes on from incident to incident until the service was well for long enough; `cause`
 is what was found then."""
 
+_History = namedtuple("History", "attempts level incident escalation healthy_for seen last_pass lost open_for "
+                                 "spell_for relapsed maintenance treated")
+_History.__new__.__defaults__ = ((), 0, "", None, None, {}, None, None, None, None, False, "", {})
+
+
+class History(_History):
+    """What is on record of one service; ages in seconds, None for never.
+
+    `attempts`: newest first, of any cause and incident. `level`: the highest level tried for this fault; a fault ends when 
+    the service was well for `healthy_forgets`, and may have several incidents. `spell_for`: since it began. `relapsed`: the open incident is not its first. `seen`: passes in a row, by cause (0: not by the last one).
+    `open_for`: since the incident began. `lost`: since the state was lost; until that is a window ago, the attempts
+    that it held must be taken as made. What recovery adds: the reason of a `maintenance`, and `treated`, the attempts
+    in the window on each dependency's unit, for whichever service.
+    """
+
+    __slots__ = ()
+
+    @property
+    def escalated(self):
+        """Whether an alert was sent in the open incident."""
+        return bool(self.escalation and self.open_for is not None and self.escalation.age <= self.open_for)
+
+    @property
+    def escalated_for(self):
+        """The cause that was found when the alert was sent, or at the newest attempt after that."""
+        return self.escalation.cause if self.escalated else ""
+
+    @property
+    def retries(self):
+        """Attempts made since an alert was sent."""
+        return max(0, self.escalation.count - 1) if self.escalation else 0
+
+    @property
+    def tries(self):
+        """Attempts on `level` for this fault."""
+        return sum(1 for one in self.attempts
+                   if one.level == self.level and self.spell_for is not None and one.age <= self.spell_for)
+
+
 Alert = namedtuple("Alert", "kind unit cause because advice incident host started ended severity")
 Alert.__doc__ = """What a person is told: `kind` firing|resolved; `started` and `ended` in seconds since 1970, `ended`
 None while it lasts. The identity is (incident, kind); nothing that changes from one look to the next is part of it."""

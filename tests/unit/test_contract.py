@@ -40,7 +40,7 @@ from citadel.commands.manager import main as manager
 from citadel.core import run as programs  # it has PATH, where programs are
 from citadel.core.entry import enter
 from citadel.core.log import EVENTS, journal
-from citadel.diagnose.causes import diagnose, marks_of
+from citadel.diagnose.causes import diagnose
 from citadel.model import Facts, Probe, Service, Stop, Unit
 from citadel.model import Host as HostFacts
 from citadel.rehearsal.faults import Result as FaultResult
@@ -562,7 +562,7 @@ def causes_found():
         judge(facts)
 
     def judge(facts):
-        for finding in diagnose(facts, marks_of(settings)):
+        for finding in diagnose(facts, settings):
             found.update([finding.cause] if finding.cause else [], (one.cause for one in finding.others))
 
     for happens in [lambda world, fault=fault: world.breaks(fault) for fault in FAULTS] + [

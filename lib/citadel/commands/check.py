@@ -24,7 +24,8 @@ from citadel.core import clock
 from citadel.core.errors import CitadelError
 from citadel.core.run import Deadline, run
 from citadel.core.text import printable
-from citadel.diagnose import causes as diagnose
+from citadel.diagnose.causes import diagnose
+from citadel.diagnose.healer import unguarded
 from citadel.model import Stop
 from citadel.observe import look as observe
 from citadel.observe import probes
@@ -77,7 +78,7 @@ def check(path=settings.DEFAULT_PATH, must_exist=False, service="", look=None, s
             from citadel.commands.call import the_service
             wanted = wanted._replace(services=(the_service(wanted, service),))
         facts = (look or look_within(LIMIT, state))(wanted)
-        findings = diagnose.diagnose(facts, diagnose.marks_of(wanted))
+        findings = diagnose(facts, wanted)
     except CitadelError as error:
         return UNKNOWN, line(UNKNOWN, (str(error),), ""), None, ()
     codes = [code_of(finding, seen) for finding, seen in zip(findings, facts.services)]
@@ -85,14 +86,14 @@ def check(path=settings.DEFAULT_PATH, must_exist=False, service="", look=None, s
     graded = sorted(zip(codes, findings), key=lambda one: -GRAVITY.index(one[0]))
     texts = [sentence(finding) for code, finding in graded if code or worst == OK]
     moment, left_open = now(), open_incidents(state)
-    unguarded = unguarded_against(facts, left_open, state, moment, scheduled)
+    grave = unguarded_against(facts, left_open, state, moment, scheduled)
     well = [finding.unit for finding, code in zip(findings, codes) if code == OK]
     mild = ["%s is well again, incident %s is still open" % (unit, name) for name, unit in left_open if unit in well]
     if look is None and not service and not must_exist:         # else it was a question about something else
         mild += not_told(wanted, facts, findings, state, moment)
-    if unguarded or mild:
-        texts = (texts if worst else []) + unguarded + mild
-        worst = max(worst, CRITICAL if unguarded else WARNING, key=GRAVITY.index)
+    if grave or mild:
+        texts = (texts if worst else []) + grave + mild
+        worst = max(worst, CRITICAL if grave else WARNING, key=GRAVITY.index)
     return worst, line(worst, list(dict.fromkeys(texts)), perfdata(facts, wanted)), facts, findings
 
 
@@ -107,14 +108,14 @@ def stop_note(unit, state):
     """What our ExecStopPost= noted when the unit last stopped; nothing for a user who may not read our state."""
     from citadel.record.store import Store
     try:
-        return Store(state).stop_note(unit)
+        return Store(state).intent.stop_note(unit)
     except (CitadelError, OSError):
         return Stop()
 
 
 def unguarded_against(facts, left_open, state, moment, scheduled):
     """A sentence for each reason why recovery might not come: not installed whole, not scheduled, or hanging."""
-    told = list(diagnose.unguarded(facts)) + left_alone(left_open, state, moment)
+    told = list(unguarded(facts)) + left_alone(left_open, state, moment)
     if scheduled:
         note_heartbeat(state, moment)
     elif facts.host.installed.schedule in ("cron", "timer"):
@@ -129,7 +130,7 @@ def left_alone(left_open, state, moment):
     from citadel.core.text import span
     from citadel.record.store import Store
     store = Store(state, now=lambda: moment)
-    ages = [(min(store.history(unit).last_pass or 0.0, moment.boottime), name, unit) for name, unit in left_open]
+    ages = [(min(store.of(unit).history().last_pass or 0.0, moment.boottime), name, unit) for name, unit in left_open]
     return ["incident %s of %s is open, and no recovery pass has looked at it for %s" % (name, unit, span(age))
             for age, name, unit in ages if age > LEFT_ALONE]
 

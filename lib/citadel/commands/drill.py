@@ -6,15 +6,14 @@ one restart: `refusal` says why, and is pure. `Drill` does it, and says each ste
 
 from collections import namedtuple
 
-from citadel.act.steps import kill_verified
+from citadel.act.kill import kill_unit
 from citadel.commands import maintenance
 from citadel.commands.call import NAME
 from citadel.core.errors import OK, STILL_WRONG, CitadelError
 from citadel.core.run import run
 from citadel.core.text import plural, printable, span
-from citadel.observe import moments, systemctl
+from citadel.observe import moments
 from citadel.observe.moments import EXITED, FAILED, STARTED
-from citadel.record import intent
 
 POLL = 0.05                 # seconds between two looks; the downtime is measured this finely, the systemctl call apart
 NOTICE = 10.0               # within which systemd must notice the death: it has a SIGCHLD, so milliseconds
@@ -60,10 +59,9 @@ def perform(call):
 
 def _starts_that_count(call, unit):
     """How many starts of the unit systemd holds against its limit now."""
-    now, seconds = call.now(), [unit.start_interval or 0]
-    since_reset = intent.since_reset(call.store.files, unit.name, now)
-    seconds += [] if since_reset is None else [since_reset]
-    return starts(moments.within(min(seconds), unit.name, now, run=call.run))
+    counted = [seconds for seconds in (unit.start_interval or 0, call.store.intent.since_reset(unit.name))
+               if seconds is not None]
+    return starts(moments.within(min(counted), unit.name, call.now(), run=call.run))
 
 
 def refusal(unit, probe, maintenance, starts, force=False):
@@ -132,15 +130,12 @@ class Drill:
                       now.restarts, downtime if not why else None, tuple(self.steps))
 
     def _kill(self):
-        """SIGKILL to the main process. By systemd, who knows it; where that fails (EIO is seen in containers), by its
-        number, but only while that number still is a process of the unit's own cgroup."""
-        pid = self.unit.main_pid
+        """SIGKILL to the main process."""
         self.killed = self.clock()
-        answer = systemctl.kill(self.unit.name, run=self.run, whom="main")
-        why = "" if answer.ok else kill_verified(pid, self.unit.control_group)
+        why = kill_unit(self.unit, self.run, whom="main")[1]
         if why:
-            raise CitadelError("%s; %s" % (printable(answer.complaint()), why))
-        self._say("killed the main process, PID %d (SIGKILL)" % pid)
+            raise CitadelError(why)
+        self._say("killed the main process, PID %d (SIGKILL)" % self.unit.main_pid)
 
     def _another(self, unit):
         return unit.main_pid not in (0, self.unit.main_pid) and unit.invocation != self.unit.invocation

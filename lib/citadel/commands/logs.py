@@ -62,7 +62,7 @@ def _application_log(call):
 
 def _incident(call, name):
     """The document of an incident, of whichever service it is."""
-    document = call.store.incident(name)
+    document = call.store.incidents.read(name)
     if document is None:
         raise CitadelError("there is no incident %s on record; `%s history` lists them" % (name, NAME))
     if call.options.service and call.options.service != document["unit"]:

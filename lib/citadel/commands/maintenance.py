@@ -13,14 +13,14 @@ def perform(call):
     if options.word != "on" and (options.span is not None or options.reason):
         raise UsageError("--for and --reason belong to `maintenance on`")
     text = _begin(call) if options.word == "on" else _end(call) if options.word == "off" else _status(call)
-    active = call.store.maintenance()
+    active = call.store.intent.maintenance()
     call.report(text, on=active is not None, **(dict(active._asdict()) if active else {}))
     return OK
 
 
 def words(call):
     """The end and the reason of the maintenance that is on; "" when none is."""
-    found = call.store.maintenance()
+    found = call.store.intent.maintenance()
     return "" if found is None else printable("until %s, %s" % (
         local_time(call.now().wall + found.left), found.reason or "no reason given"))
 
@@ -35,7 +35,7 @@ def _begin(call):
     if call.options.span is None or not call.options.reason:
         raise UsageError("maintenance on needs --for (such as --for 2h) and --reason TEXT")
     try:
-        call.store.begin_maintenance(call.options.span, call.options.reason, _who())
+        call.store.intent.begin_maintenance(call.options.span, call.options.reason, _who())
     except OSError as error:
         raise CitadelError("maintenance is not on: it could not be written to disk (%s)" % error.strerror)
     text = _status(call) + "; actions are muted, alerts are not"
@@ -45,7 +45,7 @@ def _begin(call):
 
 def _end(call):
     call.only_root("maintenance off")
-    if not call.store.end_maintenance():
+    if not call.store.intent.end_maintenance():
         return "maintenance was off already"
     log.journal("maintenance-off", "maintenance is off")
     return "maintenance is off"

@@ -7,7 +7,6 @@ from citadel.core import log
 from citadel.core.errors import OK, CannotLook, CitadelError
 from citadel.core.text import plural, printable
 from citadel.observe import systemctl
-from citadel.record import intent
 
 
 def perform(call):
@@ -20,10 +19,10 @@ def perform(call):
             raise CannotLook("systemd does not answer: " + complaint)
         if answer.ok:
             _note(call, unit.name)
-        held = call.store.forget(unit.name)
+        held = call.store.of(unit.name).forget()
         for name in call.service.depends:           # what was tried with them, for whichever service
             for one in call.settings.dependencies[name].units:
-                call.store.forget(one)
+                call.store.of(one).forget()
         call.store.forget_loss()
         trouble = call.store.trouble
     cleared = [text for wanted, text in (
@@ -45,6 +44,6 @@ def perform(call):
 
 def _note(call, unit):
     try:
-        intent.note_reset(call.store.files, unit, call.now())
+        call.store.intent.note_reset(unit)
     except OSError as error:
         sys.stderr.write("%s: test-restart will not know of this reset (%s), ignoring\n" % (NAME, error.strerror))

@@ -4,7 +4,7 @@ from citadel.commands import check, maintenance
 from citadel.commands.call import dependency_as_data, finding_as_data
 from citadel.core.errors import OK, STILL_WRONG, CannotLook, NotPermitted
 from citadel.core.text import plural, printable, size, span
-from citadel.diagnose import causes as diagnose
+from citadel.diagnose.causes import diagnose
 from citadel.observe import gateway_settings, systemctl
 
 ASKED = ("ExecStart", "Environment", "TimeoutStartUSec", "TimeoutStopUSec", "OnFailure", "StateChangeTimestamp")
@@ -12,7 +12,7 @@ ASKED = ("ExecStart", "Environment", "TimeoutStartUSec", "TimeoutStopUSec", "OnF
 
 def perform(call):
     facts = check.look_within(check.LIMIT, check.STATE)(call.settings._replace(services=(call.service,)))
-    finding = diagnose.diagnose(facts, diagnose.marks_of(call.settings))[0]
+    finding = diagnose(facts, call.settings)[0]
     if facts.host.unanswered:
         raise CannotLook(facts.host.unanswered)
     service, = facts.services
@@ -29,9 +29,9 @@ def _more(call, unit):
     says = gateway_settings.expected_from_exec(shown.get("ExecStart", ""), shown.get("Environment", ""))
     record = {"incident": None, "last": None, "maintenance": None, "readable": True}
     try:
-        history = call.store.history(unit.name)
-        record["incident"] = call.store.incident(history.incident) if history.incident else None
-        record["last"] = next((one for one in call.store.incidents(most=20, unit=unit.name) if one["end"]), None)
+        history, incidents = call.store.of(unit.name).history(), call.store.incidents
+        record["incident"] = incidents.read(history.incident) if history.incident else None
+        record["last"] = next((one for one in incidents.newest_first(most=20, unit=unit.name) if one["end"]), None)
         record["maintenance"] = maintenance.words(call)
     except NotPermitted:
         record["readable"] = False

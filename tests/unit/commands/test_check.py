@@ -165,8 +165,8 @@ def test_an_incident_that_no_pass_looks_at(tmp_path):
     state, moments = str(tmp_path / "state"), [NOW]
     store = Store(state, now=lambda: moments[0], fallback=str(tmp_path / "run"))
     with store.lock("check"):
-        name = store.open_incident(UNIT, "gateway.hung", "it hangs")
-        store.mark_pass(UNIT, "gateway.hung")
+        name = store.of(UNIT).open_incident("gateway.hung", "it hangs")
+        store.of(UNIT).mark_pass("gateway.hung", 600)
     soon = NOW._replace(wall=NOW.wall + 800, boottime=5800.0)
     assert check.left_alone(check.open_incidents(state), state, soon) == []
     told = check.left_alone(check.open_incidents(state), state, NOW._replace(wall=NOW.wall + 1200, boottime=6200.0))

@@ -1,13 +1,13 @@
 from calls import call
 
-from citadel.record.store import Maintenance as Active
+from citadel.record.intent import Maintenance as Active
 
 
-class Maintenance:
+class Record:
     """The part of the record that `maintenance` uses, in memory."""
 
     def __init__(self):
-        self.begun = None
+        self.begun, self.intent = None, self
 
     def begin_maintenance(self, seconds, reason, who):
         self.begun = (seconds, reason)
@@ -21,7 +21,7 @@ class Maintenance:
 
 
 def test_maintenance_on_status_off():
-    store, said = Maintenance(), []
+    store, said = Record(), []
     for words in (["status"], ["on", "--for", "2h", "--reason", "new disk"], ["status"], ["off"], ["off"]):
         made, out = call(["maintenance"] + words, is_root=True, store=store)
         assert made.perform() == 0

@@ -3,7 +3,6 @@ from calls import call
 
 from citadel.core.errors import CannotLook, CitadelError
 from citadel.core.run import TIMED_OUT, Answer
-from citadel.record import intent
 from citadel.record.store import Store
 
 UNIT = "citadel-gateway.service"
@@ -32,18 +31,17 @@ def reset(store, tmp_path, answer=0, **unit):
 
 def test_it_says_what_it_cleared(store, tmp_path):
     with store.lock("check"):
-        store.count_attempt(UNIT, "start")
-        store.count_attempt(UNIT, "start")
-        store.count_attempt("redis.service", "restart")
-        store.open_incident(UNIT, "gateway.crashed", "it exited 3")
-        store.mark_escalated(UNIT, "gateway.crashed")
+        for unit in (UNIT, UNIT, "redis.service"):
+            store.of(unit).count_attempt("start", window=300)
+        store.of(UNIT).open_incident("gateway.crashed", "it exited 3")
+        store.of(UNIT).mark_escalated("gateway.crashed")
     made, out = reset(store, tmp_path, ActiveState="failed", Result="exit-code", NRestarts="3")
     assert made.perform() == 0
     assert out.getvalue() == (
         UNIT + ": cleared the failed state (result exit-code), NRestarts, which was 3, systemd's start counter, "
         "2 counted recovery attempts, the wait after the last alert\n")
-    assert not store.history(UNIT).attempts and not store.history("redis.service").attempts
-    assert intent.since_reset(store.files, UNIT, made.now()) is not None
+    assert not store.of(UNIT).history().attempts and not store.of("redis.service").history().attempts
+    assert store.intent.since_reset(UNIT) is not None
 
 
 @pytest.mark.parametrize("answer, error, says", [
@@ -57,7 +55,7 @@ def test_what_systemd_did_not_clear(store, tmp_path, answer, error, says):
     with pytest.raises(error) as caught:
         made.perform()
     assert str(caught.value) == says
-    assert intent.since_reset(store.files, UNIT, made.now()) is None, "its start counter stands as it was"
+    assert store.intent.since_reset(UNIT) is None, "its start counter stands as it was"
 
 
 def test_a_unit_that_is_not_loaded_has_no_counters(store, tmp_path):
