@@ -14,7 +14,7 @@ from citadel.commands.call import NAME
 from citadel.core.errors import OK, STILL_WRONG, CitadelError, SettingsError
 from citadel.core.terminal import table
 from citadel.core.text import plural, printable, size, span
-from citadel.observe import systemctl
+from citadel.observe import gateway_settings, systemctl
 from citadel.settings import file as settings_file
 from citadel.settings.values import size as whole_size
 from citadel.tell import receivers
@@ -63,9 +63,11 @@ def perform(call):
 
 
 def _check_file(call, path):
-    """Says all that is wrong with a citadel.conf, a line each; to root also who could not be told on this host."""
-    problems = settings_file.check_file(path)
-    warnings = receivers.complaints(settings_file.read(path)) if call.is_root and not problems else []
+    """Says all that is wrong with a citadel.conf, a line each; to root also what would not work here."""
+    problems, warnings = settings_file.check_file(path), []
+    if call.is_root and not problems:
+        settings = settings_file.read(path)
+        warnings = receivers.complaints(settings) + gateway_settings.unchecked(settings.services)
     if not call.options.json:
         beside = ["warning: " + one for one in warnings] + [str(SettingsError(*one)) for one in problems[1:]]
         for text in beside:

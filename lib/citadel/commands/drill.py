@@ -59,10 +59,9 @@ def perform(call):
 
 def _starts_that_count(call, unit):
     """How many starts of the unit systemd holds against its limit now."""
-    now, seconds = call.now(), [unit.start_interval or 0]
-    since_reset = call.store.intent.since_reset(unit.name)
-    seconds += [] if since_reset is None else [since_reset]
-    return starts(moments.within(min(seconds), unit.name, now, run=call.run))
+    counted = [seconds for seconds in (unit.start_interval or 0, call.store.intent.since_reset(unit.name))
+               if seconds is not None]
+    return starts(moments.within(min(counted), unit.name, call.now(), run=call.run))
 
 
 def refusal(unit, probe, maintenance, starts, force=False):

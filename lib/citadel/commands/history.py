@@ -7,7 +7,8 @@ from citadel.core.text import plural, printable, span
 
 def perform(call):
     unit = call.unit if call.options.service else None
-    documents, summary = call.store.incidents.newest_first(most=call.options.count, unit=unit), call.store.incidents.summary(unit)
+    documents = call.store.incidents.newest_first(most=call.options.count, unit=unit)
+    summary = call.store.incidents.summary(unit)
     call.report(*_lines(documents, summary), incidents=documents, on_record=summary.incidents,
                 resolved=summary.resolved, mttr=summary.mttr, mtbf=summary.mtbf)
     return OK

@@ -29,9 +29,9 @@ def _more(call, unit):
     says = gateway_settings.expected_from_exec(shown.get("ExecStart", ""), shown.get("Environment", ""))
     record = {"incident": None, "last": None, "maintenance": None, "readable": True}
     try:
-        history = call.store.of(unit.name).history()
-        record["incident"] = call.store.incidents.read(history.incident) if history.incident else None
-        record["last"] = next((one for one in call.store.incidents.newest_first(most=20, unit=unit.name) if one["end"]), None)
+        history, incidents = call.store.of(unit.name).history(), call.store.incidents
+        record["incident"] = incidents.read(history.incident) if history.incident else None
+        record["last"] = next((one for one in incidents.newest_first(most=20, unit=unit.name) if one["end"]), None)
         record["maintenance"] = maintenance.words(call)
     except NotPermitted:
         record["readable"] = False

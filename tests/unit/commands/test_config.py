@@ -3,6 +3,7 @@ import json
 import os
 
 import pytest
+from calls import call
 from places import UNITS
 
 from citadel.commands import config, manager
@@ -136,6 +137,17 @@ def test_config_check(tmp_path, text, code, ok):
     document = json.loads(out.getvalue())
     assert (document["ok"], document["schema"], document["action"]) == (ok, 1, "config")
     assert len(document["problems"]) == (0 if ok else 2)
+
+
+def test_config_check_warns_root_of_settings_that_it_cannot_compare(tmp_path):
+    path, yaml = tmp_path / "citadel.conf", tmp_path / "production.yaml"
+    path.write_text("[service a.service]\nsettings = %s\ndepends =\n" % yaml)
+    path.chmod(0o644)
+    yaml.write_text("server: &s\n  port: 1\n")
+    made, out = call(["config", "--check", str(path), "--json"], is_root=True)
+    assert made.perform() == 0
+    warning, = json.loads(out.getvalue())["warnings"]
+    assert warning.startswith("%s:1: server: an anchor" % yaml)
 
 
 def test_config_check_names_every_line(tmp_path, capsys):

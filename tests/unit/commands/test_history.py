@@ -5,7 +5,9 @@ from calls import call
 from citadel.record.incidents import Summary
 
 
-class Incidents:
+class Record:
+    """The part of the record that `history` uses, in memory."""
+
     def __init__(self, documents):
         self.documents, self.incidents = documents, self
 
@@ -25,7 +27,7 @@ INCIDENT = {"id": "20261123T180000-1", "start": "2026-11-23T18:00:00Z", "end": "
 
 def test_history():
     still_open = dict(INCIDENT, end=None, duration=None, outcome=None, causes=[], steps=[])
-    made, out = call(["history"], store=Incidents([INCIDENT, still_open]))
+    made, out = call(["history"], store=Record([INCIDENT, still_open]))
     assert made.perform() == 0
     rows = out.getvalue().splitlines()
     for wanted in ("31 s", "gateway.hung", "restart redis.service, kill, restart (failed)"):
@@ -35,9 +37,9 @@ def test_history():
 
 
 def test_history_as_json_and_of_nothing():
-    made, out = call(["history", "--json"], store=Incidents([INCIDENT]))
+    made, out = call(["history", "--json"], store=Record([INCIDENT]))
     assert made.perform() == 0
     document = json.loads(out.getvalue())
     assert document["incidents"][0]["id"] == INCIDENT["id"] and document["on_record"] == 1 and document["mttr"] == 31.0
-    made, out = call(["history"], store=Incidents([]))
+    made, out = call(["history"], store=Record([]))
     assert made.perform() == 0 and out.getvalue() == "no incidents on record\n"

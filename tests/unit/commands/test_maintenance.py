@@ -1,10 +1,27 @@
 from calls import call
 
-from citadel.record.store import Store
+from citadel.record.intent import Maintenance as Active
 
 
-def test_maintenance_on_status_off(tmp_path):
-    store, said = Store(str(tmp_path / "state")), []
+class Record:
+    """The part of the record that `maintenance` uses, in memory."""
+
+    def __init__(self):
+        self.begun, self.intent = None, self
+
+    def begin_maintenance(self, seconds, reason, who):
+        self.begun = (seconds, reason)
+
+    def end_maintenance(self):
+        was, self.begun = self.begun is not None, None
+        return was
+
+    def maintenance(self):
+        return Active(self.begun[1], self.begun[0], "root", 0.0) if self.begun else None
+
+
+def test_maintenance_on_status_off():
+    store, said = Record(), []
     for words in (["status"], ["on", "--for", "2h", "--reason", "new disk"], ["status"], ["off"], ["off"]):
         made, out = call(["maintenance"] + words, is_root=True, store=store)
         assert made.perform() == 0

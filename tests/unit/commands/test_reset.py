@@ -31,9 +31,8 @@ def reset(store, tmp_path, answer=0, **unit):
 
 def test_it_says_what_it_cleared(store, tmp_path):
     with store.lock("check"):
-        store.of(UNIT).count_attempt("start", window=1800)
-        store.of(UNIT).count_attempt("start", window=1800)
-        store.of("redis.service").count_attempt("restart", window=1800)
+        for unit in (UNIT, UNIT, "redis.service"):
+            store.of(unit).count_attempt("start", window=300)
         store.of(UNIT).open_incident("gateway.crashed", "it exited 3")
         store.of(UNIT).mark_escalated("gateway.crashed")
     made, out = reset(store, tmp_path, ActiveState="failed", Result="exit-code", NRestarts="3")
