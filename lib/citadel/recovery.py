@@ -18,7 +18,7 @@ from collections import namedtuple
 from citadel import model
 from citadel.act import steps as act
 from citadel.core import clock, log
-from citadel.core.entry import write_defect
+from citadel.core.entry import write_internal_error
 from citadel.core.errors import CitadelError
 from citadel.core.run import Deadline, run
 from citadel.core.text import span
@@ -127,13 +127,13 @@ def foresee(settings, store, world=None):
 
 def treat(finding, before, settings, store, trigger, world, deadline):
     """One decision about one service, and what it asks for: (Result, Plan). `before` is the Result of the rounds before
-    this one. A defect of ours in here must not be what keeps a person from hearing, nor the other services waiting."""
+    this one. An internal error here must not keep an operator from hearing, nor the other services waiting."""
     try:
         planned, incident, outcomes = decide_and_do(finding, settings, store, trigger, world, deadline)
     except CitadelError:
         raise
     except Exception as error:
-        finding = finding._replace(cause="unknown", because=write_defect(NAME, error), others=())
+        finding = finding._replace(cause="unknown", because=write_internal_error(NAME, error), others=())
         planned, incident, outcomes = own_up(finding, settings, store, trigger, world, deadline)
     acted = planned.verdict == ACT or bool(before and before.acted)
     verdict = {HEALTHY: RECOVERED if acted else HEALTHY, ACT: WAITING}.get(planned.verdict, planned.verdict)
