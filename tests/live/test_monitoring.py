@@ -16,7 +16,8 @@ import urllib.parse
 import provision
 import pytest
 from host import GATEWAY, RECOVERY, TREE, install
-from test_recovery import CONF, SETTINGS
+from injections import CONF
+from shortened import SETTINGS
 
 from citadel.core import log
 from citadel.core.run import run
@@ -445,7 +446,7 @@ def test_an_incident_that_one_pass_begins_and_ends_is_in_prometheus_with_its_cau
 TELL = """\
 import sys, time
 sys.path.insert(0, "/opt/citadel/lib")
-from citadel import alertmanager, alerts
+from citadel.tell import alertmanager, alerts
 now = time.time() + 3600
 end = {"firing": None, "resolved": now}[sys.argv[1]]
 said = [alerts.Alert(sys.argv[1], unit, "port.taken", "x", "", "i", "h", now - ago, end, "critical")
