@@ -446,10 +446,11 @@ def test_an_incident_that_one_pass_begins_and_ends_is_in_prometheus_with_its_cau
 TELL = """\
 import sys, time
 sys.path.insert(0, "/opt/citadel/lib")
-from citadel.tell import alertmanager, alerts
+from citadel.model import Alert
+from citadel.tell import alertmanager
 now = time.time() + 3600
 end = {"firing": None, "resolved": now}[sys.argv[1]]
-said = [alerts.Alert(sys.argv[1], unit, "port.taken", "x", "", "i", "h", now - ago, end, "critical")
+said = [Alert(sys.argv[1], unit, "port.taken", "x", "", "i", "h", now - ago, end, "critical")
         for unit, ago in (("ahead.service", 5), ("older.service", 86400))]
 print(alertmanager.tell(["http://127.0.0.1:9093"], said, now, 5).taken)
 """

@@ -430,7 +430,8 @@ def our_settings_mended(world):
 def our_code_broken(world):
     """As after an upgrade that ran out of room."""
     world.broken_library = True
-    world.do("sh", "-c", "cd /opt/citadel/lib/citadel/plan && rm -rf __pycache__ && echo 'def (' >>decisions.py")
+    world.do("sh", "-c", "rm -rf /opt/citadel/lib/citadel/plan/__pycache__; "
+             "echo 'def (' >>/opt/citadel/lib/citadel/plan/decisions.py")
     world.kill(GATEWAY)
 
 
