@@ -1,4 +1,4 @@
-"""One host's story: a real record on disk, real passes over a made-up world, and the checks that hold for every history."""
+"""One host's story: a real record on disk, real passes over a made-up world, and what holds for every history."""
 
 import errno
 import hashlib

@@ -144,7 +144,8 @@ class World(Host):
             systemctl stop 'stranger*.service' 'fault*.service' 'fault*.timer'
             systemctl start dbus.socket dbus.service
             rm -f /usr/local/sbin/systemctl /run/fault-hold-*
-            grep -q '^journal /var/log/journal tmpfs' /proc/mounts && { journalctl --relinquish-var; umount -l /var/log/journal
+            grep -q '^journal /var/log/journal tmpfs' /proc/mounts && {
+                journalctl --relinquish-var; umount -l /var/log/journal
                 systemctl restart systemd-journald.service; journalctl --flush; }
             for place in 'logs %s' 'state /var/lib/citadel-recovery'; do
                 grep -q "^$place tmpfs" /proc/mounts && umount -l ${place#* }
