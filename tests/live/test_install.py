@@ -237,7 +237,7 @@ def test_a_running_gateway_is_not_restarted_by_an_upgrade(bare):
         pid = bare.pid()
         bare.do("sh", "-c", "echo '# newer' >>%s/units/%s" % (NEWER, GATEWAY))
         said = put(bare, source=NEWER)
-        assert "%s has changed and runs on with its old settings until: systemctl restart " % GATEWAY in said
+        assert "%s has changed and keeps its old settings until you restart it." % GATEWAY in said
         assert bare.pid() == pid
         assert bare.show(GATEWAY, "NeedDaemonReload") == "no"
         said = put(bare, "--uninstall", "--purge")

@@ -8,7 +8,8 @@ from citadel import __version__
 from citadel.core.errors import CitadelError, NotPermitted, UsageError
 from citadel.core.run import run as run_program
 from citadel.installer import archive, layout
-from citadel.installer.installation import Host, install
+from citadel.installer.host import Host
+from citadel.installer.installation import install
 from citadel.installer.removal import uninstall
 from citadel.installer.tree import Tree
 
@@ -26,8 +27,8 @@ def main(arguments, source, directory, run=run_program, uid=None):
         return _on_host(options, source, os.path.join(directory, options.root), uid, run)
     except OSError as error:
         what = "%s: %s" % (error.filename, error.strerror) if error.filename else error.strerror
-        raise (NotPermitted if isinstance(error, PermissionError) else CitadelError)("%s; run it again when that is "
-                                                                                     "mended" % what)
+        raise (NotPermitted if isinstance(error, PermissionError) else CitadelError)(
+            "%s; correct that and run install.py again" % what)
 
 
 def _on_host(options, source, root, uid, run):
@@ -42,8 +43,7 @@ def _on_host(options, source, root, uid, run):
             return uninstall(host, source, options.purge, options.dry_run)
         return install(host, source, options.schedule, options.dry_run)
     finally:
-        if host.lock is not None:
-            os.close(host.lock)
+        host.release()
 
 
 def read_arguments(arguments):

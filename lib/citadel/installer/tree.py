@@ -14,6 +14,8 @@ from citadel.core.errors import CitadelError, NotPermitted
 
 LEFTOVER = ".citadel-new"
 LINKS_AT_MOST = 40              # as the kernel's own limit, path_resolution(7)
+DEEPEST = 64                    # directories in directories that `remove_whole` enters
+DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 
 
 class Tree:
@@ -188,6 +190,17 @@ class Tree:
         _unlink(leftover_of(final))
         return _unlink(final)
 
+    def remove_whole(self, path, last=()):
+        """Removes `path` with all that is in it, the names `last` at the end; sentences for what would not go."""
+        try:
+            parent = os.open(os.path.dirname(self.locate(path)), DIRECTORY)
+        except FileNotFoundError:
+            return []
+        try:
+            return _remove_at(parent, os.path.basename(path), self.locate(path), last)
+        finally:
+            os.close(parent)
+
     def remove_directory(self, path):
         """Removes an empty directory; True if it went."""
         try:
@@ -224,9 +237,47 @@ def _unlink(path):
     return True
 
 
+def _remove_at(parent, name, path, last, mount=None, depth=0):
+    """Removes `name` and all below it; a list of sentences about what would not go.
+
+    By descriptors, one component at a time, no link followed, no other mount entered (a bind mount shares st_dev;
+    only mnt_id tells it apart): nothing that is swapped meanwhile can lead it elsewhere."""
+    try:
+        if not stat.S_ISDIR(os.lstat(name, dir_fd=parent).st_mode):
+            os.unlink(name, dir_fd=parent)
+            return []
+        descriptor = os.open(name, DIRECTORY | os.O_NOFOLLOW, dir_fd=parent)
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        return ["%s stays: %s" % (path, error.strerror)]
+    failures = []
+    try:
+        here = _mount_id(descriptor)
+        if here != (here if mount is None else mount):
+            return ["%s stays: another file system is mounted there" % path]
+        if depth >= DEEPEST:
+            return ["%s stays: it is too deep" % path]
+        for child in sorted(os.listdir(descriptor), key=last.__contains__):
+            failures += _remove_at(descriptor, child, path + "/" + child, last, here, depth + 1)
+    finally:
+        os.close(descriptor)
+    try:
+        if not failures:
+            os.rmdir(name, dir_fd=parent)
+    except OSError as error:
+        failures = ["%s stays: %s" % (path, error.strerror)]
+    return failures
+
+
+def _mount_id(descriptor):
+    with open("/proc/self/fdinfo/%d" % descriptor) as file:
+        return next((int(line.split()[1]) for line in file if line.startswith("mnt_id:")), -1)
+
+
 def _sync_directories(directories):
     for directory in sorted(directories):
-        descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        descriptor = os.open(directory, DIRECTORY)
         try:
             os.fsync(descriptor)
         finally:

@@ -16,9 +16,11 @@ from places import TREE
 
 from citadel.core.errors import CannotLook, CitadelError, LockHeld, NotPermitted, UsageError
 from citadel.core.run import Answer
-from citadel.installer import archive, bytecode, layout, manifest, preflight, removal, systemd
-from citadel.installer.installation import Host, decide_schedule, label, require_lock
+from citadel.installer import archive, interpreter, layout, manifest, preflight, systemd
+from citadel.installer.host import Host, require_lock
+from citadel.installer.installation import label
 from citadel.installer.main import main, read_arguments
+from citadel.installer.plan import decide_schedule
 from citadel.installer.tree import Tree, leftover_of
 
 ME = os.geteuid()
@@ -504,7 +506,7 @@ def test_a_link_to_elsewhere_is_removed_and_not_followed(tmp_path):
     (tmp_path / "kept" / "file").write_text("kept")
     (tmp_path / "gone" / "deep").mkdir(parents=True)
     (tmp_path / "gone" / "deep" / "link").symlink_to(tmp_path / "kept")
-    assert removal.remove_tree(str(tmp_path / "gone")) == []
+    assert Tree(str(tmp_path), ME).remove_whole("/gone") == []
     assert not (tmp_path / "gone").exists()
     assert (tmp_path / "kept" / "file").read_text() == "kept"
 
@@ -577,7 +579,7 @@ def test_two_at_once(product, root):
     install(product, root)
     holder = require_lock(Tree(root, ME))
     try:
-        with pytest.raises(LockHeld, match="another install.py is at work"):
+        with pytest.raises(LockHeld, match="another install.py is running"):
             install(product, root, "--uninstall")
     finally:
         os.close(holder)
@@ -697,19 +699,49 @@ def test_platform_python_is_written_where_there_is_no_other(product, root):
 
 # --- byte code
 
-def test_byte_code_is_written_once_and_nothing_else_stays_beside_it(tmp_path):
-    (tmp_path / "a.py").write_text("x = 1\n")
-    assert bytecode.refresh(str(tmp_path)) == 1
-    assert bytecode.refresh(str(tmp_path)) == 0
-    cache = tmp_path / "__pycache__"
-    (cache / "planted.pyc").write_text("")
-    (tmp_path / "a.py").write_text("x = 22\n")
-    assert bytecode.refresh(str(tmp_path)) == 2
-    assert [path.name for path in cache.iterdir()] == ["a.cpython-%d%d.pyc" % sys.version_info[:2]]
-    assert stat.S_IMODE(next(cache.iterdir()).stat().st_mode) == 0o644
-    (tmp_path / "a.py").unlink()
-    bytecode.refresh(str(tmp_path))
-    assert not cache.exists()
+@pytest.fixture
+def renew(root):
+    """Byte code as an installation makes it, under the umask that every command of ours has."""
+    def renew(*sources):
+        before = os.umask(0o077)
+        try:
+            interpreter.remove_byte_code(Tree(root, ME), sources)
+            interpreter.write_byte_code(sys.executable, root + "/opt/citadel/lib")
+        finally:
+            os.umask(before)
+    return renew
+
+
+def test_there_is_the_byte_code_of_each_source_and_nothing_else(root, renew):
+    one, other = "/opt/citadel/lib/citadel/one.py", "/opt/citadel/lib/citadel/room/other.py"
+    write(root, one, "x = 1\n")
+    write(root, other, "x = 1\n")
+    renew(one, other)
+    cache = root + "/opt/citadel/lib/citadel/__pycache__"
+    write(cache, "/planted.pyc", "")
+    os.unlink(root + other)
+    write(root, one, "x = 22\n")
+    renew(one, other)
+    assert os.listdir(cache) == ["one.cpython-%d%d.pyc" % sys.version_info[:2]]
+    assert stat.S_IMODE(os.stat(os.path.join(cache, os.listdir(cache)[0])).st_mode) == 0o644
+    assert os.listdir(root + "/opt/citadel/lib/citadel/room") == []
+
+
+def test_a_source_changed_by_hand_takes_effect_at_its_next_use(root, renew):
+    write(root, "/opt/citadel/lib/one.py", "x = 1\n")
+    renew("/opt/citadel/lib/one.py")
+    words = [sys.executable, "-IS", "-c", "import sys; sys.path.insert(0, sys.argv[1]); import one; print(one.x)"]
+    written = os.listdir(root + "/opt/citadel/lib/__pycache__")
+    assert subprocess.check_output(words + [root + "/opt/citadel/lib"]) == b"1\n"
+    write(root, "/opt/citadel/lib/one.py", "x = 22\n")
+    assert subprocess.check_output(words[:2] + ["-B"] + words[2:] + [root + "/opt/citadel/lib"]) == b"22\n"
+    assert os.listdir(root + "/opt/citadel/lib/__pycache__") == written
+
+
+def test_a_source_that_cannot_be_compiled_is_a_complaint(root, renew):
+    write(root, "/opt/citadel/lib/one.py", "def (\n")
+    with pytest.raises(CannotLook, match="byte code could not be written"):
+        renew("/opt/citadel/lib/one.py")
 
 
 # --- one file
