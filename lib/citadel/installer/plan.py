@@ -28,8 +28,9 @@ def plan(tree, wanted, shipped, known, alias, schedule):
     writes = [item for item in wanted + settings if not tree.holds(item)]
     after = manifest.Manifest(files, {REDIS_ALIAS: alias} if alias else {}, manifest.digest(shipped),
                               known.directories, known.account, schedule, __version__)
-    return Plan([("new" if tree.status(item.path) is None else "changed", item) for item in writes], removals,
-                alias if alias and tree.link_target(REDIS_ALIAS) != alias else None, _shadows(tree, files) + note, after)
+    return Plan(writes=[("new" if tree.status(item.path) is None else "changed", item) for item in writes],
+                removals=removals, link=alias if alias and tree.link_target(REDIS_ALIAS) != alias else None,
+                notes=_shadows(tree, files) + note, manifest=after)
 
 
 def _plan_settings(tree, shipped, last_shipped):

@@ -4,6 +4,7 @@ A step is (what it does, in words; a function of the Host that does it and retur
 """
 
 from citadel.installer import layout, systemd
+from citadel.installer.host import SECONDS
 from citadel.installer.layout import ACCOUNT, CATALOG, CONFIG, GATEWAY, HOME, SYSUSERS, TIMER, TMPFILES
 
 START_SECONDS = 150             # the gateway's TimeoutStartSec, and the dependencies' own start before it
@@ -48,7 +49,7 @@ def _schedule_steps(running, schedule, before, timer_changed):
     return []
 
 
-def _order(what_failed, *words, unit="", seconds=systemd.SECONDS):
+def _order(what_failed, *words, unit="", seconds=SECONDS):
     """The step that is one call of systemctl."""
     orders = words + (("--", unit) if unit else ())
     return (" ".join(("systemctl",) + words + (unit,)).strip(),

@@ -5,7 +5,6 @@ Unit files are looked for in the directories themselves: the same for a host and
 
 from citadel.core.errors import CannotLook
 from citadel.core.run import run as run_program
-from citadel.installer.host import SECONDS
 from citadel.installer.layout import ACCOUNT, REDIS_ALIAS, TMPFILES
 from citadel.observe.systemctl import show, system_state, version
 
