@@ -44,7 +44,7 @@ from citadel.diagnose.causes import diagnose, marks_of
 from citadel.model import Facts, Probe, Service, Stop, Unit
 from citadel.model import Host as HostFacts
 from citadel.rehearsal.faults import Result as FaultResult
-from citadel.rehearsal.main import Narrator
+from citadel.rehearsal.narrator import Narrator
 from citadel.settings.file import SETTINGS, as_data, parse
 
 GOLDEN = os.path.join(SAMPLES, "contract.json")

@@ -1,9 +1,9 @@
-"""Files below a root directory, written so that nobody but root can steer or break the writing.
+"""Files below a root directory, written so that root alone can redirect or break the writing.
 
-Every directory on the way must belong to the trusted owner and be closed to others; then no symlink in it can have
-been planted, and none can be planted while we look. Links are followed as a process inside the root would see them,
-so with `--root DIR` nothing outside DIR is ever touched. Each file is old or new, never half: it is written beside its
-place, synced, renamed. A file left over by a kill has a fixed name (`.NAME.citadel-new`) and is replaced next time.
+Every directory on the way must belong to the trusted owner and be closed to others; then no symlink in it was planted,
+and none can be planted meanwhile. Links are followed as a process inside the root would see them, so with `--root DIR`
+nothing outside DIR is touched. Each file is old or new, never half: it is written beside its place, synced, renamed.
+A file that a kill left has a fixed name (`.NAME.citadel-new`) and is replaced next time.
 """
 
 import grp
@@ -26,12 +26,12 @@ class Tree:
     def __init__(self, root="/", owner=0):
         self.root, self.owner = os.path.realpath(root), owner
 
-    def locate(self, path):
-        """The host's path of `path`, its last component not followed. Raises NotPermitted when the way there is open
-        to others. What does not exist yet is taken as it stands."""
+    def locate(self, path, follow=False):
+        """The host's path of `path`, its last component followed only on request. Raises NotPermitted when the way
+        there is open to others. What does not exist yet is taken as it stands."""
         self._trust(self.root, os.lstat(self.root))
         pending, done, links = _parts(path), [], 0
-        while len(pending) > 1:
+        while len(pending) > (0 if follow else 1):
             name = pending.pop(0)
             if name == "..":
                 done = done[:-1]
@@ -49,26 +49,17 @@ class Tree:
                 pending = _parts(target) + pending
                 done = [] if target.startswith("/") else done
                 continue
-            self._trust(here, status)
-            if not stat.S_ISDIR(status.st_mode):
-                raise CitadelError("%s is not a directory" % here)
+            if pending:
+                self._trust(here, status)
+                if not stat.S_ISDIR(status.st_mode):
+                    raise CitadelError("%s is not a directory" % here)
             done.append(name)
         return os.path.join(self.root, *(done + pending))
 
     def resolve(self, path):
         """The path inside the root that `path` ends up at when all its links are followed; None if it is not there."""
-        for _ in range(LINKS_AT_MOST):
-            place = self.locate(path)
-            try:
-                target = os.readlink(place)
-            except FileNotFoundError:
-                return None
-            except OSError:
-                inside = os.path.relpath(place, self.root)
-                return "/" + ("" if inside == "." else inside)
-            path = target if target.startswith("/") else os.path.join(
-                "/", os.path.relpath(os.path.dirname(place), self.root), target)
-        return None
+        place = self.locate(path, follow=True)
+        return os.path.normpath("/" + os.path.relpath(place, self.root)) if os.path.lexists(place) else None
 
     def _trust(self, path, status):
         if status.st_uid not in (0, self.owner):

@@ -4,7 +4,7 @@ Only in a rehearsal's throwaway machine, on a host without Ollama. GET /, /api/v
 /api/generate, where `"keep_alive": 0` without a prompt unloads the model, as in Ollama's API description.
 
 /run/citadel-rehearsal/ollama switches it: `crash` (exits 1 at start), `hang` (accepts and never answers); anything
-else, or no such file, is well.
+else, or no such file, is healthy.
 """
 
 import json
@@ -62,7 +62,7 @@ class Request(BaseHTTPRequestHandler):
                                 "done_reason": "unload" if unload else "stop"})
 
     def log_message(self, *_):
-        """Silent: in the journal, what it said last shall be why it ended."""
+        """Logs no requests: the last line in the journal must be why it ended."""
 
     def reply_json(self, data, status=200):
         self.reply(status, json.dumps(data).encode(), "application/json; charset=utf-8")
