@@ -4,6 +4,7 @@ import argparse
 from contextlib import redirect_stdout
 
 from citadel import __version__
+from citadel.core.arguments import Parser, reader
 from citadel.core.errors import UsageError
 from citadel.settings import file as settings
 from citadel.settings.values import duration, whole
@@ -17,27 +18,20 @@ LONGEST_MAINTENANCE = 7 * 86400
 HISTORY = 20
 
 
-class Parser(argparse.ArgumentParser):
-    """argparse's, except that a wrong word is an error of ours: one line that names it, and no help."""
-
-    def error(self, message):
-        raise UsageError(message.replace("\n", " "))
-
-
 def read(argv, actions, out):
     """The options that `argv` means, or None when help or the version was asked for and given on `out`.
 
     `actions` are rows of name, function (it becomes `options.act`) and description. Raises UsageError.
     """
-    parser = Parser(prog=NAME, allow_abbrev=False, description="Looks after a systemd service. `%s ACTION --help` says "
+    parser = Parser(prog=NAME, description="Looks after a systemd service. `%s ACTION --help` says "
                     "more about one action." % NAME)
     _add_global_options(parser, {"service": "", "config": None, "json": False})
     parser.add_argument("--version", action="version", version="%s %s" % (NAME, __version__))
-    everywhere = Parser(add_help=False, allow_abbrev=False)
+    everywhere = Parser(add_help=False)
     _add_global_options(everywhere, dict.fromkeys(("service", "config", "json"), argparse.SUPPRESS))
     subparsers = parser.add_subparsers(metavar="ACTION", dest="action", parser_class=Parser, title="actions")
     for name, act, about in actions:
-        words = subparsers.add_parser(name, parents=[everywhere], help=about, allow_abbrev=False,
+        words = subparsers.add_parser(name, parents=[everywhere], help=about,
                                       description=about[0].upper() + about[1:] + ".")
         words.set_defaults(act=act)
         _add_words(words, name)
@@ -61,16 +55,6 @@ def _add_global_options(parser, defaults):
     parser.add_argument("--json", action="store_true", default=defaults["json"], help="one JSON document")
 
 
-def _reader(convert):
-    """A reader of setting_values.py for argparse, which shows the words of no other error than its own."""
-    def read_word(text):
-        try:
-            return convert(text)
-        except ValueError as error:
-            raise argparse.ArgumentTypeError(str(error))
-    return read_word
-
-
 def _add_words(words, action):
     """What may follow that action."""
     if action == "test-restart":
@@ -79,10 +63,10 @@ def _add_words(words, action):
         words.add_argument("--check", metavar="FILE", help="only validate this citadel.conf")
     elif action == "monitor":
         words.add_argument("seconds", metavar="SECONDS", nargs="?", default=WATCH,
-                           type=_reader(duration(1, LONGEST_WATCH)),
+                           type=reader(duration(1, LONGEST_WATCH)),
                            help="how long (default: %d; also 10min, 2h); Ctrl-C ends it with the same summary" % WATCH)
     elif action == "logs":
-        words.add_argument("lines", metavar="LINES", nargs="?", type=_reader(whole(1, MOST_LOG_LINES)),
+        words.add_argument("lines", metavar="LINES", nargs="?", type=reader(whole(1, MOST_LOG_LINES)),
                            help="the last so many lines (default: %d)" % LOG_LINES)
         words.add_argument("-f", "--follow", action="store_true", help="go on with what is added")
         words.add_argument("--app", action="store_true", help="the application log instead of the journal")
@@ -92,8 +76,8 @@ def _add_words(words, action):
     elif action == "maintenance":
         words.add_argument("word", metavar="on|off|status", choices=("on", "off", "status"))
         words.add_argument("--for", metavar="TIME", dest="span",
-                           type=_reader(duration(1, LONGEST_MAINTENANCE)), help="how long: 30min, 2h, 1d")
+                           type=reader(duration(1, LONGEST_MAINTENANCE)), help="how long: 30min, 2h, 1d")
         words.add_argument("--reason", metavar="TEXT", help="why, for whoever finds it")
     elif action == "history":
-        words.add_argument("count", metavar="N", nargs="?", default=HISTORY, type=_reader(whole(1, 100000)),
+        words.add_argument("count", metavar="N", nargs="?", default=HISTORY, type=reader(whole(1, 100000)),
                            help="the newest so many (default: %d)" % HISTORY)

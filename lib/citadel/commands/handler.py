@@ -1,12 +1,12 @@
 """citadel-recovery-handler: reads the command line, and asks recovery for one pass."""
 
-import argparse
 import os
 import sys
 
 from citadel import __version__
 from citadel.commands import gate
 from citadel.core import clock, log
+from citadel.core.arguments import Parser
 from citadel.core.errors import CANNOT_LOOK, OK, STILL_WRONG, UsageError
 from citadel.core.text import printable, to_json
 from citadel.diagnose import stopped
@@ -102,13 +102,8 @@ def note_stop(options, world):
     return OK
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message):
-        raise UsageError(message)
-
-
 def read_arguments(arguments):
-    parser = _Parser(prog=NAME, allow_abbrev=False, description="One recovery pass over every service in the settings.")
+    parser = Parser(prog=NAME, description="One recovery pass over every service in the settings.")
     parser.add_argument("--dry-run", action="store_true", help="say what a pass would do and why, and do nothing")
     parser.add_argument("--trigger", choices=TRIGGERS, default=None, help="who asked (default: manual, or as systemd "
                         "tells it); gate: wait for the dependencies before a start")

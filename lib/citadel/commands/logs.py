@@ -7,11 +7,11 @@ what it says goes to root's terminal, so links are not followed and control char
 
 import errno
 import os
-from stat import S_ISREG
 
 from citadel.core.errors import CannotLook, CitadelError, NotPermitted
 from citadel.core.run import ENVIRONMENT, find
 from citadel.core.text import printable
+from citadel.core.trust import open_file
 
 CHUNK = 64 * 1024
 LONGEST_LINE = 8192         # characters; a longer one is cut, so that a file without line ends needs no memory
@@ -62,19 +62,17 @@ def show_file(path, lines, write, follow=False, pause=lambda seconds: True):
 
 
 def _open(path):
-    """A regular file, no link, opened without waiting (a FIFO's reader would wait for its writer)."""
+    """A regular file of one name, opened without waiting (a FIFO's reader would wait for its writer)."""
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
+        descriptor = open_file(path)
     except OSError as error:
         if error.errno == errno.ELOOP:
             raise NotPermitted("%s is a symbolic link; citadel follows none" % path)
-        if error.errno in (errno.EACCES, errno.EPERM):
-            raise NotPermitted("%s cannot be read: %s" % (path, error.strerror))
-        raise CitadelError("%s cannot be read: %s" % (path, error.strerror))
-    status = os.fstat(descriptor)
-    if not S_ISREG(status.st_mode) or status.st_nlink > 1:
+        kind = NotPermitted if error.errno in (errno.EACCES, errno.EPERM, errno.EINVAL) else CitadelError
+        raise kind("%s cannot be read: %s" % (path, error.strerror))
+    if os.fstat(descriptor).st_nlink > 1:
         os.close(descriptor)
-        raise NotPermitted("%s is not a regular file of one name" % path)
+        raise NotPermitted("%s has more than one name (hard links); only a file with one is trusted" % path)
     return descriptor
 
 

@@ -453,18 +453,14 @@ def _incident(call, name):
 
 def span_of(document):
     """From when to when an incident's lines go, in seconds since 1970: with some context before and after it."""
-    import calendar
-    import time
-
-    def seconds(text):
-        return calendar.timegm(time.strptime(text, "%Y-%m-%dT%H:%M:%SZ"))
-
-    return seconds(document["start"]) - 60, seconds(document["end"]) + 10 if document["end"] else None
+    from citadel.core.clock import parse_stamp
+    return parse_stamp(document["start"]) - 60, parse_stamp(document["end"]) + 10 if document["end"] else None
 
 
 def _journal_as_json(call, unit, lines, since, until):
     from citadel.commands.logs import journal_command
-    from citadel.core.text import printable, utc_time
+    from citadel.core import clock
+    from citadel.core.text import printable
     from citadel.observe import journalctl
     words = [word for word in journal_command(unit, min(lines or MOST_JSON_LINES, MOST_JSON_LINES), False, since,
                                               until) if not word.startswith("--output=")]
@@ -475,7 +471,7 @@ def _journal_as_json(call, unit, lines, since, until):
     rows = []
     for entry in journalctl.parse_entries(answer.out):
         stamp = journalctl.text(entry, "__REALTIME_TIMESTAMP")
-        rows.append({"time": utc_time(int(stamp) / 1e6) if stamp.isdecimal() else None,
+        rows.append({"time": clock.stamp(int(stamp) / 1e6) if stamp.isdecimal() else None,
                      "priority": journalctl.priority(entry), "pid": journalctl.text(entry, "_PID"),
                      "identifier": printable(journalctl.text(entry, "SYSLOG_IDENTIFIER")),
                      "text": printable(journalctl.text(entry, "MESSAGE"), 8192)})

@@ -13,6 +13,7 @@ import time
 
 from citadel import PACKAGE
 from citadel.core.errors import DEFECT, CitadelError, NotPermitted
+from citadel.core.trust import objection, objection_above
 
 STATE = "/var/lib/citadel-recovery"
 MOST_DEFECTS = 20                       # files about them that are kept, the newest
@@ -46,28 +47,16 @@ def enter(main, name, trusted_tree=True):
 
 def refuse_untrusted_tree(directory):
     """NotPermitted when anybody but root could change the code in `directory` or swap one of its parents."""
-    for top, directories, files in os.walk(directory):
+    _refuse(objection_above(directory))
+    for top, _, files in os.walk(directory):
         for path in [top] + [os.path.join(top, name) for name in files]:
-            _refuse_writable(path)
-    parent = os.path.dirname(directory)
-    while True:
-        _refuse_writable(parent, sticky_will_do=True)
-        if parent == "/":
-            return
-        parent = os.path.dirname(parent)
+            why = objection(os.lstat(path))
+            _refuse(why and "%s %s" % (path, why))
 
 
-def _refuse_writable(path, sticky_will_do=False):
-    status = os.lstat(path)
-    if status.st_uid != 0:
-        raise NotPermitted("%s belongs to uid %d: root runs only what root alone can change (install it with "
-                           "install.py)" % (path, status.st_uid))
-    if status.st_mode & 0o022 and not (sticky_will_do and status.st_mode & 0o1000) and not _is_link(status):
-        raise NotPermitted("%s is writable for others: root runs only what root alone can change" % path)
-
-
-def _is_link(status):
-    return status.st_mode & 0o170000 == 0o120000
+def _refuse(why):
+    if why:
+        raise NotPermitted("%s: root runs only what root alone can change (install it with install.py)" % why)
 
 
 def _clean_surroundings():

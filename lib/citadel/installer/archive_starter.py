@@ -50,7 +50,7 @@ def run(argv):
             os.kill(pid, number)
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, pass_on)
-    # A terminal sends Ctrl-C to the child as well. Not SIG_IGN: the child would inherit that, and a handler it does not.
+    # A terminal sends Ctrl-C to the child as well. No SIG_IGN: the child would inherit that, but not a handler.
     signal.signal(signal.SIGINT, lambda number, frame: None)
     child.append(os.spawnv(os.P_NOWAIT, argv[0], argv))
     status = os.waitpid(child[0], 0)[1]

@@ -10,6 +10,7 @@ import sys
 
 from citadel.core.errors import CannotLook, NotPermitted
 from citadel.core.run import run as run_program
+from citadel.core.trust import objection
 from citadel.installer.layout import HOME
 from citadel.installer.preflight import CANDIDATES, LONGEST_INTERPRETER, OLDEST
 
@@ -45,8 +46,9 @@ def _objection(tree, path, run):
         status = real and tree.status(real)
     except NotPermitted as error:
         return "%s is not for root to run: %s" % (path, error)
-    if not status or status.st_uid != tree.owner or status.st_mode & 0o022:
-        return "%s is not for root to run: others may change it" % path
+    why = objection(status, (tree.owner,)) if status else "is missing"
+    if why:
+        return "%s is not for root to run: it %s" % (path, why)
     answer = run([path, "-IS", "-c", "import sys; print('%d %d' % sys.version_info[:2])"], SECONDS)
     if not answer.ok:
         return "%s does not work: %s" % (path, answer.complaint())

@@ -1,10 +1,10 @@
 """install.py's command line."""
 
-import argparse
 import os
 import sys
 
 from citadel import __version__
+from citadel.core.arguments import Parser
 from citadel.core.errors import CitadelError, NotPermitted, UsageError
 from citadel.core.run import run as run_program
 from citadel.installer import archive, layout
@@ -48,7 +48,7 @@ def _on_host(options, source, root, uid, run):
 
 def read_arguments(arguments):
     """The options; raises UsageError, which names the word."""
-    parser = _Parser(prog="install.py", description=DESCRIPTION, allow_abbrev=False)
+    parser = Parser(prog="install.py", description=DESCRIPTION)
     parser.add_argument("--root", default="/", metavar="DIR", help="install below DIR, and leave this host alone")
     parser.add_argument("--schedule", choices=("cron", "timer", "none"), help="who runs the health check each minute "
                         "(default: as installed before, else cron where it runs, else a timer)")
@@ -68,11 +68,6 @@ def read_arguments(arguments):
     if options.uninstall and options.schedule:
         raise UsageError("--uninstall has no --schedule")
     return options
-
-
-class _Parser(argparse.ArgumentParser):
-    def error(self, message):
-        raise UsageError(message)
 
 
 def _pack(source, path):

@@ -3,6 +3,7 @@
 Unit files are looked for in the directories themselves: the same for a host and for a root that is not running.
 """
 
+from citadel.core import accounts
 from citadel.core.errors import CannotLook
 from citadel.core.run import run as run_program
 from citadel.installer.layout import ACCOUNT, REDIS_ALIAS, TMPFILES
@@ -80,8 +81,8 @@ def account_exists(host):
         except KeyError:
             return False
         return True
-    passwd = host.tree.read("/etc/passwd") or b""
-    return any(line.startswith(ACCOUNT.encode() + b":") for line in passwd.splitlines())
+    passwd = (host.tree.read(accounts.PASSWD) or b"").decode("utf-8", "replace")
+    return any(one.name == ACCOUNT for one in accounts.parse(passwd))
 
 
 def declared_paths(tree):

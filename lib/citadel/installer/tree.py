@@ -10,7 +10,9 @@ import grp
 import os
 import stat
 
+from citadel.core import atomic
 from citadel.core.errors import CitadelError, NotPermitted
+from citadel.core.trust import objection, open_file
 
 LEFTOVER = ".citadel-new"
 LINKS_AT_MOST = 40              # as the kernel's own limit, path_resolution(7)
@@ -62,14 +64,10 @@ class Tree:
         return os.path.normpath("/" + os.path.relpath(place, self.root)) if os.path.lexists(place) else None
 
     def _trust(self, path, status):
-        if status.st_uid not in (0, self.owner):
-            raise NotPermitted("%s belongs to uid %d, who could redirect what is written below it" % (
-                path, status.st_uid))
-        if status.st_mode & stat.S_IWOTH and not stat.S_ISLNK(status.st_mode):
-            raise NotPermitted("%s is writable for everybody, who could redirect what is written below it" % path)
-        if status.st_mode & stat.S_IWGRP and self.owner == 0 and not _is_roots_group(status.st_gid):
-            raise NotPermitted("%s is writable for group %d, who could redirect what is written below it" % (
-                path, status.st_gid))
+        roots = self.owner != 0 or _is_roots_group(status.st_gid)
+        why = objection(status, (0, self.owner), forbidden=0o002 if roots else 0o022)
+        if why:
+            raise NotPermitted("%s %s: what is written below it could be redirected" % (path, why))
 
     def status(self, path):
         """lstat of `path`, or None."""
@@ -81,11 +79,10 @@ class Tree:
     def read(self, path):
         """The bytes of the regular file `path`; None when nothing, or something else, is there."""
         try:
-            descriptor = os.open(self.locate(path), os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+            with open(open_file(self.locate(path)), "rb") as file:
+                return file.read()
         except OSError:
             return None
-        with open(descriptor, "rb") as file:
-            return file.read() if stat.S_ISREG(os.fstat(file.fileno()).st_mode) else None
 
     def names(self, path):
         """The names in the directory `path`, sorted; none when it is not there."""
@@ -149,17 +146,7 @@ class Tree:
             raise CitadelError("cannot write %s: a directory is in its place; nothing was changed" % final)
         temporary = leftover_of(final)
         _unlink(temporary)
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-        try:
-            with open(descriptor, "wb") as file:
-                file.write(item.data)
-                file.flush()
-                self._own(descriptor)
-                os.fchmod(descriptor, item.mode)
-                os.fsync(descriptor)
-        except OSError:
-            os.unlink(temporary)
-            raise
+        atomic.stage(temporary, item.data, item.mode, owner=(self.owner, 0) if os.geteuid() == 0 else None)
         return temporary
 
     def _own(self, place):
@@ -268,8 +255,4 @@ def _mount_id(descriptor):
 
 def _sync_directories(directories):
     for directory in sorted(directories):
-        descriptor = os.open(directory, DIRECTORY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+        atomic.sync_directory(directory)

@@ -8,11 +8,12 @@ while it is looked at is normal, and simply not seen.
 import _socket
 import errno
 import os
-import stat
 import sys
 import time
 
+from citadel.core import accounts
 from citadel.core.text import printable
+from citadel.core.trust import open_file
 from citadel.model import Holder, PidFile
 
 PROC = "/proc"
@@ -135,13 +136,10 @@ def _socket_holders(inodes, proc):
                 break
 
 
-def user_name(uid, passwd="/etc/passwd"):
+def user_name(uid, passwd=accounts.PASSWD):
     """The account's name, from the file alone: the C library would ask a directory server that may hang."""
-    for line in _read(passwd, 1 << 20).split("\n"):
-        words = line.split(":")
-        if len(words) > 2 and words[2] == str(uid):
-            return printable(words[0], 64)
-    return ""
+    account = accounts.by_uid(uid, passwd)
+    return printable(account.name, 64) if account else ""
 
 
 def unit_of(control_group):
@@ -206,7 +204,7 @@ def pid_file(path, control_group, proc=PROC):
     except FileNotFoundError:
         return PidFile(path=path)
     except OSError as error:
-        return PidFile(path=path, state="unreadable", detail=os.strerror(error.errno))
+        return PidFile(path=path, state="unreadable", detail=error.strerror)
     except ValueError as error:
         return PidFile(path=path, state="unreadable", detail=str(error))
     return _named_process(path, pid, control_group, proc)
@@ -218,10 +216,8 @@ def read_pid(path, folder=None):
     OSError when there is nothing to read, ValueError when no process is meant: the file is written by an account that
     root does not trust, so it may be a FIFO, a link, huge, or name process 1 or one that no kernel can have.
     """
-    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY, dir_fd=folder)
+    descriptor = open_file(path, folder)
     try:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise ValueError("it is not a regular file")
         content = os.read(descriptor, 65)
     finally:
         os.close(descriptor)

@@ -8,11 +8,11 @@ that time is named in it. Nothing that goes wrong here keeps a recovery waiting.
 import hashlib
 import io
 import os
-import stat
 import tarfile
 import time
 
 from citadel.core.redaction import redact
+from citadel.core.trust import open_file
 
 LARGEST = 1 << 20
 LARGEST_PART = 256 * 1024
@@ -92,11 +92,9 @@ def _newest(text):
 def _read(path):
     """The beginning of a file that somebody else may have made: no link, no FIFO, one name only."""
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
-        with os.fdopen(descriptor, "rb") as file:
-            status = os.fstat(descriptor)
-            if not stat.S_ISREG(status.st_mode) or status.st_nlink != 1:
-                return "not read: not a regular file with one name\n"
+        with open(open_file(path), "rb") as file:
+            if os.fstat(file.fileno()).st_nlink != 1:
+                return "not read: it has more than one name\n"
             return file.read(LARGEST_PART).decode("utf-8", "backslashreplace")
     except OSError as error:
         return "could not be read: %s\n" % error.strerror

@@ -640,7 +640,7 @@ def _understood_incident(data, name):
             raise ValueError("%s are not of their kind" % field)
     for field in ("start", "end"):
         if document[field] is not None:
-            time.strptime(document[field], "%Y-%m-%dT%H:%M:%SZ")
+            clock.parse_stamp(document[field])
     for field, kind in (("duration", (int, float)), ("end", str), ("outcome", str), ("escalated", str)):
         if document[field] is not None and not isinstance(document[field], kind):
             raise ValueError("%s is not of its kind" % field)

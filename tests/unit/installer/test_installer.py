@@ -551,7 +551,7 @@ def test_a_directory_of_somebody_else_on_the_way_is_refused(product, root):
 def test_a_directory_that_everybody_may_write_is_refused(product, root):
     os.mkdir(root + "/opt")
     os.chmod(root + "/opt", 0o777)
-    with pytest.raises(NotPermitted, match="/opt is writable for everybody"):
+    with pytest.raises(NotPermitted, match="/opt is writable by everybody"):
         install(product, root)
     assert not os.path.exists(root + "/opt/citadel")
 

@@ -168,13 +168,6 @@ def test_the_disks_of_this_host():
     assert 0 <= found.free <= found.total and not found.read_only
 
 
-@pytest.mark.parametrize("word,text", [("/a\\040b", "/a b"), ("\\011\\012\\134", "\t\n\\"), ("/a", "/a"),
-                                       ("/\\x", "/\\x"),
-                                       ("/\\04", "/\\04"), ("/\\089", "/\\089"), ("\\", "\\")])
-def test_octal_escapes_of_mountinfo(word, text):
-    assert disks._unescaped(word) == text
-
-
 # --- memory
 
 def test_memory_of_a_recorded_host(proc):
@@ -519,7 +512,7 @@ def test_a_pid_file_that_is_no_file(proc, tmp_path):
     assert states == {"fifo": "unreadable", "link": "unreadable", "socket": "unreadable", ".": "unreadable",
                       "absent": "absent", "file/below": "unreadable"}
     assert processes.pid_file("/dev/zero", GATEWAY, proc.path) == PidFile(
-        path="/dev/zero", state="unreadable", detail="it is not a regular file")
+        path="/dev/zero", state="unreadable", detail="not a regular file")
 
 
 def test_while_the_unit_has_no_group_every_process_is_a_stranger(proc, tmp_path):
