@@ -208,7 +208,7 @@ def test_a_mask_is_respected_and_outlives_us(bare):
     said = put(bare)
     assert GATEWAY + " is masked" in said
     said = put(bare, "--uninstall", "--purge")
-    assert "/etc/systemd/system/%s stays: it is not ours." % GATEWAY in said
+    assert "/etc/systemd/system/%s stays: it is the operator's." % GATEWAY in said
     left = bare.do("find", "/etc/systemd", "-name", "citadel-*", "!", "-name", "*.target").out
     assert left == "/etc/systemd/system/%s\n" % GATEWAY
     bare.do("systemctl", "unmask", GATEWAY)

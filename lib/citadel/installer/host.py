@@ -23,6 +23,10 @@ class Host:
         """Whether this is the running system, and not a root that is being prepared."""
         return self.root == "/"
 
+    @property
+    def where(self):
+        return "" if self.is_running else " in " + self.root
+
     def call(self, program, words, seconds=SECONDS, stdin=b""):
         """Runs one of systemd's programs, with --root=DIR where the root is not the running system's; its Answer."""
         return self.run([program] + ([] if self.is_running else ["--root=" + self.root]) + words, seconds, stdin=stdin)

@@ -24,7 +24,7 @@ def install(host, source, schedule=None, dry_run=False):
     if host.is_running:
         systemd.refuse_unfit(host.run)
     old, interrupted = manifest.read(host.tree), manifest.read(host.tree, manifest.INTENT)
-    known = old.merged(interrupted) if old and interrupted else old or interrupted or manifest.Manifest()
+    known = manifest.merge(old, interrupted) or manifest.Manifest()
     decided = decide_schedule(schedule, known.schedule, lambda: systemd.cron_runs(host))
     wanted = layout.items(files, python, decided)
     planned = plan(host.tree, wanted, files["units/citadel.conf"][0], known, systemd.redis_alias(host.tree), decided)
@@ -151,7 +151,7 @@ def _say_what_is_left(host, planned, old):
         _say_restarts(host, [item.path for _, item in planned.writes])
     if planned.manifest.schedule == "cron" and not systemd.cron_runs(host):
         host.say("No cron daemon runs here, so nothing reads %s: run `install.py --schedule timer`." % CRON)
-    host.say("Citadel %s is installed%s." % (__version__, "" if host.is_running else " in " + host.root))
+    host.say("Citadel %s is installed%s." % (__version__, host.where))
 
 
 def _say_restarts(host, written):

@@ -1,7 +1,7 @@
 """Uninstalls: removes what the manifest says was installed, and with `purge` settings, logs and state as well.
 
-The gateway's own directories, /opt/citadel/venv and /opt/citadel/config, are never emptied. Interrupted, it is simply
-run again: the manifest goes last.
+The gateway's own directories, /opt/citadel/venv and /opt/citadel/config, are never emptied. The manifest is removed
+last, so after an interruption the next run completes it.
 """
 
 import os
@@ -26,12 +26,12 @@ LAST_OF_ALL = (os.path.basename(manifest.PATH), os.path.basename(manifest.INTENT
 def uninstall(host, source, purge=False, dry_run=False):
     """Removes what install.py installed; 0, or 1 when something would not go and was named."""
     tree = host.tree
-    recorded = _recorded(tree)
+    recorded = manifest.merge(manifest.read(tree), manifest.read(tree, manifest.INTENT))
     installed = recorded or _by_source(tree, source)
     present = [path for path in sorted(set(installed.files) | set(installed.links)) if tree.status(path) is not None]
     purged = [path for path in PURGED_FILES + PURGED_TREES + (STATE,) if purge and tree.status(path) is not None]
     if not present and not purged and not (recorded and recorded.files):
-        host.say("Citadel is not installed%s: nothing to remove." % ("" if host.is_running else " in " + host.root))
+        host.say("Citadel is not installed%s: nothing to remove." % host.where)
         return 0
     if dry_run:
         for path in present + purged:
@@ -46,7 +46,7 @@ def uninstall(host, source, purge=False, dry_run=False):
     if host.is_running:
         _withdraw_metrics(host)
     interpreter.remove_byte_code(tree, installed.files)
-    _remove_empty_directories(tree, installed, present)
+    _remove_empty(tree, _directories(installed, present))
     if layout.CATALOG in present:
         steps.update_catalog(host)
     if host.is_running:
@@ -59,7 +59,7 @@ def uninstall(host, source, purge=False, dry_run=False):
         failures += _purge(host, installed)
     else:
         tree.remove(STATE + "/install.lock")
-        tree.write([Item(manifest.PATH, installed.without_files().render(), 0o600)])    # last: from here on it is done
+        tree.write([Item(manifest.PATH, installed.without_files().render(), 0o600)])    # last: then all is removed
         tree.remove(manifest.INTENT)
         host.say("Settings, logs and state stay: %s/etc, %s/logs, %s. `--uninstall --purge` removes them." % (
             HOME, HOME, STATE))
@@ -68,14 +68,8 @@ def uninstall(host, source, purge=False, dry_run=False):
     return 1 if failures else 0
 
 
-def _recorded(tree):
-    """What the manifest says is installed, or was about to be; None when there is none."""
-    found = [read for read in (manifest.read(tree), manifest.read(tree, manifest.INTENT)) if read]
-    return found[0].merged(found[-1]) if found else None
-
-
 def _by_source(tree, source):
-    """Where the manifest was lost: whatever this source would have installed."""
+    """Where the manifest was lost: what this source would have installed."""
     try:
         wanted = layout.items(layout.source_files(source), layout.SHIPPED_INTERPRETER[2:].decode(), "cron")
     except CitadelError:
@@ -95,7 +89,7 @@ def _withdraw_metrics(host):
 
 
 def _stop(host, installed, present):
-    """Ends and disables our units, the caller of repairs first."""
+    """Stops and disables our units, those that start a recovery pass first; complaints."""
     if CRON in installed.files:
         host.tree.remove(CRON)
     units = {name for name in map(layout.unit_name, present) if name.startswith("citadel-")}
@@ -117,7 +111,7 @@ def _stop(host, installed, present):
     for name in ordered:
         for path in ("/etc/systemd/system/" + name, "/etc/systemd/system/%s.d" % name):
             if host.tree.status(path) is not None:
-                host.say("%s stays: it is not ours." % path)
+                host.say("%s stays: it is the operator's." % path)
     return failures
 
 
@@ -133,16 +127,20 @@ def _remove_wants(tree, names):
                     tree.remove_directory(top + "/" + directory)
 
 
-def _remove_empty_directories(tree, installed, present):
-    """Our directories in /opt/citadel, and those elsewhere that we had to make; only if nothing is left in them."""
-    inside = set()
+def _directories(installed, present):
+    """Our directories in /opt/citadel, and those elsewhere that an installation had to make."""
+    found = {path for path in installed.directories if not (STATE + "/").startswith(path + "/")}
     for path in list(installed.files) + present:
         directory = os.path.dirname(path)
         while directory.startswith(HOME + "/"):
-            inside.add(directory)
+            found.add(directory)
             directory = os.path.dirname(directory)
-    outside = {path for path in installed.directories if not (STATE + "/").startswith(path + "/")}
-    for directory in sorted(inside | outside, key=len, reverse=True):
+    return found
+
+
+def _remove_empty(tree, directories):
+    """Those of `directories` in which nothing is left, the innermost first."""
+    for directory in sorted(directories, key=len, reverse=True):
         tree.remove_directory(directory)
 
 
@@ -157,22 +155,17 @@ def _purge(host, installed):
     if left:
         host.say("%s stay%s: the gateway's own." % (" and ".join(left), "s" if len(left) == 1 else ""))
     tree.remove_directory(HOME)
-    _remove_made_directories(tree, installed)
+    _remove_empty(tree, installed.directories)
     if installed.account:
         failures += _remove_account(host, left)
     failures += tree.remove_whole(STATE, LAST_OF_ALL)
-    _remove_made_directories(tree, installed)       # those that the state was in
+    _remove_empty(tree, installed.directories)      # those that the state was in
     host.say("Settings, logs and state are removed.")
     return failures
 
 
-def _remove_made_directories(tree, installed):
-    for path in sorted(installed.directories, key=len, reverse=True):
-        tree.remove_directory(path)
-
-
 def _remove_account(host, left):
-    """Removes the account that we created, unless something that is left belongs to it."""
+    """Removes the account that we created, unless something in the directories `left` belongs to it; complaints."""
     if not systemd.account_exists(host):
         return []
     if not host.is_running:
@@ -181,19 +174,17 @@ def _remove_account(host, left):
     import grp
     import pwd
     account = pwd.getpwnam(layout.ACCOUNT)
-    for path in left:
-        if _belongs(host.tree.locate(path), account.pw_uid, account.pw_gid):
-            host.say("The account %s stays: it has files in %s." % (layout.ACCOUNT, path))
-            return []
-    answer = host.run(["userdel", layout.ACCOUNT], SECONDS)
-    if not answer.ok:
-        return ["the account %s was not removed: %s" % (layout.ACCOUNT, answer.complaint())]
-    try:
-        grp.getgrnam(layout.ACCOUNT)
-    except KeyError:
+    used = [path for path in left if _belongs(host.tree.locate(path), account.pw_uid, account.pw_gid)]
+    if used:
+        host.say("The account %s stays: it has files in %s." % (layout.ACCOUNT, used[0]))
         return []
-    answer = host.run(["groupdel", layout.ACCOUNT], SECONDS)    # where login.defs has no USERGROUPS_ENAB
-    return [] if answer.ok else ["the group %s was not removed: %s" % (layout.ACCOUNT, answer.complaint())]
+    answer = host.run(["userdel", layout.ACCOUNT], SECONDS)
+    try:
+        if answer.ok and grp.getgrnam(layout.ACCOUNT):              # where login.defs has no USERGROUPS_ENAB
+            answer = host.run(["groupdel", layout.ACCOUNT], SECONDS)
+    except KeyError:
+        pass                                                        # there is no such group: userdel removed it
+    return [] if answer.ok else ["the account %s was not removed: %s" % (layout.ACCOUNT, answer.complaint())]
 
 
 def _belongs(place, uid, gid):
