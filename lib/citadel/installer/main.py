@@ -37,7 +37,7 @@ def _on_host(options, source, root, uid, run):
         raise UsageError("--root %s: there is no such directory" % options.root)
     if root == "/" and uid != 0:
         raise NotPermitted("needs root: sudo ./install.py (or --root DIR for a directory of your own)")
-    host = Host(Tree(root, uid), _say, _complain, run)
+    host = Host(Tree(root, uid), print, _complain, run)
     try:
         if options.uninstall:
             return uninstall(host, source, options.purge, options.dry_run)
@@ -72,13 +72,9 @@ def read_arguments(arguments):
 
 def _pack(source, path):
     archive.write(path, archive.pack(layout.source_files(source)))
-    _say("%s: Citadel %s in one file; `python3 %s install` on any host with Python 3.6 or newer" % (
+    print("%s: Citadel %s in one file; `python3 %s install` on any host with Python 3.6 or newer" % (
         path, __version__, os.path.basename(path)))
     return 0
-
-
-def _say(line):
-    print(line)
 
 
 def _complain(line):

@@ -86,10 +86,9 @@ class Tree:
 
     def names(self, path):
         """The names in the directory `path`, sorted; none when it is not there."""
-        inside = self.resolve(path)
         try:
-            return sorted(os.listdir(self.locate(inside))) if inside else []
-        except NotADirectoryError:
+            return sorted(os.listdir(self.locate(path, follow=True)))
+        except (FileNotFoundError, NotADirectoryError):
             return []
 
     def link_target(self, path):
@@ -125,7 +124,7 @@ class Tree:
     def write(self, items):
         """Writes all of `items`, or none: all are staged and synced before the first is renamed into its place.
 
-        The renames take milliseconds together, so a command of ours that starts meanwhile rarely sees two versions."""
+        The renames take milliseconds together, so a command that starts meanwhile rarely sees two versions."""
         staged = []
         try:
             for item in items:
@@ -139,7 +138,8 @@ class Tree:
             raise CitadelError("cannot write %s: %s; nothing was changed" % (item.path, error.strerror))
         for temporary, final in staged:
             os.rename(temporary, final)
-        _sync_directories({os.path.dirname(final) for _, final in staged})
+        for directory in sorted({os.path.dirname(final) for _, final in staged}):
+            atomic.sync_directory(directory)
 
     def _stage(self, final, item):
         if os.path.isdir(final) and not os.path.islink(final):
@@ -160,7 +160,7 @@ class Tree:
         _unlink(temporary)
         os.symlink(target, temporary)
         os.rename(temporary, final)
-        _sync_directories([os.path.dirname(final)])
+        atomic.sync_directory(os.path.dirname(final))
 
     def remove(self, path):
         """Removes a file or symlink, and what a kill left of its writing; True if it was there."""
@@ -251,8 +251,3 @@ def _remove_at(parent, name, path, last, mount=None, depth=0):
 def _mount_id(descriptor):
     with open("/proc/self/fdinfo/%d" % descriptor) as file:
         return next((int(line.split()[1]) for line in file if line.startswith("mnt_id:")), -1)
-
-
-def _sync_directories(directories):
-    for directory in sorted(directories):
-        atomic.sync_directory(directory)

@@ -5,22 +5,23 @@ The host's own units are used where the copy has them; a stand-in takes the plac
 
 import json
 import os
-import socket
 import sys
 import time
 
 from citadel.core.errors import CitadelError
-from citadel.core.run import find, run
 from citadel.core.text import printable
 from citadel.observe import systemctl
-from citadel.rehearsal import isolation
 
 GATEWAY = "citadel-gateway.service"
 RECOVERY = "citadel-recovery.service"
 OLLAMA = "ollama.service"
 OTHER = "rehearsal-other.service"     # another process, on the gateway's port
 REDIS = ("redis-server.service", "redis.service")
-HEALTH = ("127.0.0.1", 8002, "/health")
+ASK_HEALTH = """from http.client import HTTPConnection
+gateway = HTTPConnection("127.0.0.1", 8002, timeout=3)
+gateway.request("GET", "/health")
+print(gateway.getresponse().status)
+"""
 UVICORN = "/opt/citadel/venv/bin/uvicorn"
 MANAGER = "/opt/citadel/bin/citadel-restart-manager"
 HANDLER = "/opt/citadel/bin/citadel-recovery-handler"
@@ -195,10 +196,8 @@ class Stage:
 
     def answers(self):
         """The HTTP status that the gateway's health page answers, 0 for none."""
-        enter = [find("nsenter"), "--target", str(self.machine.leader), "--net", "--"]
-        words = [HEALTH[0], str(HEALTH[1]), HEALTH[2]]
-        answer = run(enter + isolation.again("citadel.rehearsal.stage", "fetch", words), 10)
-        return int(answer.out.strip() or 0) if answer.ok else 0
+        answer = self.machine.run([self.python(), "-IS", "-c", ASK_HEALTH], 10)
+        return int(answer.out) if answer.ok else 0
 
     def healthy(self, unlike=None):
         """The gateway's Unit if it is active (with another InvocationID than `unlike`) and answers 200, else None."""
@@ -228,15 +227,6 @@ class Stage:
             now = self.unit(unit)
             return now if {now.active, now.sub} & set(states) else None
         return self.machine.wait_for(reached, timeout, "%s to be %s" % (unit, " or ".join(states)), pause=0.1)
-
-
-def fetch(words):
-    """`fetch HOST PORT PATH`: prints the HTTP status. Runs in the machine's network, with our own interpreter."""
-    host, port, path = words
-    with socket.create_connection((host, int(port)), 3) as connection:
-        connection.sendall(("GET %s HTTP/1.0\r\nHost: %s\r\n\r\n" % (path, host)).encode())
-        print(connection.recv(64).split()[1].decode())
-    return 0
 
 
 def _text(name):
