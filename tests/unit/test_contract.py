@@ -45,7 +45,7 @@ from citadel.diagnose.causes import diagnose
 from citadel.model import Facts, Probe, Service, Stop, Unit
 from citadel.model import Host as HostFacts
 from citadel.rehearsal.faults import Result as FaultResult
-from citadel.rehearsal.main import Narrator
+from citadel.rehearsal.narrator import Narrator
 from citadel.settings.file import as_data, parse
 from citadel.settings.table import SETTINGS
 
