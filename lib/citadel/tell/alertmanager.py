@@ -1,5 +1,4 @@
-"""Alertmanager, API v2: tells all of them, side by side; what one of them takes counts as taken, as they are one cluster
-or alike.
+"""Alertmanager, API v2: tells all of them, side by side; what one of them takes counts as taken, as in a cluster.
 
 Our clock may be wrong. An alert that begins after the receiver's resolve_timeout is refused (400), and one that ends in
 its future does not end: both are said again by the time that the receiver has told in its answer. As a 400 is for all

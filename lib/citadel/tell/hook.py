@@ -1,4 +1,4 @@
-"""The operator's own program: it finds the alert as JSON on its stdin, and knows a second copy by `incident` and `kind`.
+"""The operator's own program: it finds the alert as JSON on its stdin. A second copy has its `incident` and `kind`.
 
 It hears of a service's incidents one after another. A pass has further services to recover, so in the middle of it the
 hook is run only for the alert that is due, and not once more when it has failed or taken RETRYING seconds.
@@ -8,8 +8,8 @@ import time
 
 from citadel.core import clock
 from citadel.core.atomic import to_json
+from citadel.core.trust import untrusted_program
 from citadel.tell import spool
-from citadel.tell.receivers import untrusted
 
 RETRYING = 60                           # seconds that one pass may spend on alerts of earlier ones
 
@@ -48,7 +48,7 @@ def send_waiting(delivery):
 
 def _run(alert, delivery):
     hook = delivery.settings.hook
-    why = untrusted(hook.command)
+    why = untrusted_program(hook.command)
     if why:
         return why
     answer = delivery.run([hook.command], hook.timeout, stdin=to_json(as_data(alert)))

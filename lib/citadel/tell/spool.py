@@ -16,6 +16,7 @@ RECEIVERS = ("alertmanager", "hook")
 REFUSED = "spool/refused"               # why the Alertmanagers did not take what waits, for `check` to say
 TOLD_LATE = "spool/told-late"
 MOST_SPOOLED = 100
+NOT_KEPT = "an alert could not be kept for later"
 
 Letter = namedtuple("Letter", "name alert waiting")
 Letter.__doc__ = "An alert in the spool: its file, and which of the RECEIVERS have not taken it yet."
@@ -35,15 +36,15 @@ def keep(letter, store):
     """Keeps an alert until it is taken; whether it is kept. When the spool is full those in it stay, for they tell how
     it began, and the new one is only counted."""
     if notes.spooled(store.files.path) < MOST_SPOOLED:
-        return _write(letter.name, _as_json(letter), store, "an alert could not be kept for later")
+        return _write(letter.name, _as_json(letter.alert, waiting=list(letter.waiting)), store, NOT_KEPT)
     dropped = notes.dropped(store.files.path) + 1
-    if _write(notes.DROPPED, b"%d\n" % dropped, store, "an alert could not be kept for later"):
+    if _write(notes.DROPPED, b"%d\n" % dropped, store, NOT_KEPT):
         store.trouble = "the spool is full, %d alerts were dropped" % dropped
     return False
 
 
-def _as_json(letter):
-    return to_json(dict(letter.alert._asdict(), schema=1, waiting=list(letter.waiting)))
+def _as_json(alert, **more):
+    return to_json(dict(alert._asdict(), schema=1, **more))
 
 
 def note_taken(letter, name, store):
@@ -56,7 +57,7 @@ def note_waiting(letter, waiting, store):
     if not waiting:
         store.files.remove(letter.name)
     elif list(waiting) != list(letter.waiting):
-        _write(letter.name, _as_json(letter._replace(waiting=waiting)), store, "an alert may be sent a second time")
+        _write(letter.name, _as_json(letter.alert, waiting=list(waiting)), store, "an alert may be sent a second time")
 
 
 def letters_in(store):
@@ -79,7 +80,7 @@ def note_firing(alert, store):
     if alert.kind == "resolved":
         store.files.remove(name)
     elif alert.incident:
-        _write(name, to_json(dict(alert._asdict(), schema=1)), store, "an alert will not be sent again while it lasts")
+        _write(name, _as_json(alert), store, "an alert will not be sent again while it lasts")
 
 
 def firing(store):
