@@ -169,7 +169,7 @@ def not_told(wanted, facts, findings, state, moment):
     waiting = notes.spooled(state)
     if not waiting:
         return told
-    refused = printable(notes.read(state, "spool/refused"), 300)             # alerts.py
+    refused = printable(notes.read(state, notes.REFUSED), 300)
     return told + ["%d alert%s to be sent%s" % (
         waiting, " waits" if waiting == 1 else "s wait", " (%s)" % refused if refused else "")]
 

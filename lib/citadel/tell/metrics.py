@@ -52,7 +52,7 @@ FAMILIES = {
     "escalated": (RECORD, "gauge", "Whether an alert was sent for the open incident (1) or not (0)."),
     "escalations_total": (RECORD, "counter", "Incidents for which an alert was sent."),
     "attempts_total": (RECORD, "counter", "Recovery attempts."),
-    "recoveries_total": (RECORD, "counter", "Incidents that ended, with no alert (recovered) or after one (escalated)."),
+    "recoveries_total": (RECORD, "counter", "Incidents that ended: before an alert (recovered) or after one (escalated)."),
     "recovery_duration_seconds": (RECORD, "summary", "Time from the start of an incident to its end."),
 }
 

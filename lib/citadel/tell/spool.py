@@ -13,10 +13,10 @@ from citadel.model import Alert
 from citadel.record import notes
 
 RECEIVERS = ("alertmanager", "hook")
-REFUSED = "spool/refused"               # why the Alertmanagers did not take what waits, for `check` to say
 TOLD_LATE = "spool/told-late"
 MOST_SPOOLED = 100
 NOT_KEPT = "an alert could not be kept for later"
+OLDER_FIRST = "an older alert must be taken first"
 
 Letter = namedtuple("Letter", "name alert waiting")
 Letter.__doc__ = "An alert in the spool: its file, and which of the RECEIVERS have not taken it yet."
@@ -80,7 +80,7 @@ def note_firing(alert, store):
     if alert.kind == "resolved":
         store.files.remove(name)
     elif alert.incident:
-        _write(name, _as_json(alert), store, "an alert will not be sent again while it lasts")
+        _write(name, _as_json(alert), store, "a firing alert will not be sent again")
 
 
 def firing(store):
@@ -98,11 +98,11 @@ def firing(store):
 
 
 def note_refusal(why, store):
-    """Why the Alertmanagers did not take what waits, "" when they did."""
+    """For `check` to say: why no Alertmanager took what waits, "" when one did."""
     if why:
-        _write(REFUSED, why.encode("ascii", "backslashreplace"), store, "%s could not be written" % REFUSED)
+        _write(notes.REFUSED, why.encode("ascii", "backslashreplace"), store, notes.REFUSED + " could not be written")
     else:
-        store.files.remove(REFUSED)
+        store.files.remove(notes.REFUSED)
 
 
 def told_late(store):
@@ -119,7 +119,7 @@ def note_late(told, store):
     """Replaces that note."""
     if told:
         _write(TOLD_LATE, to_json([[list(moment), dict(alert._asdict())] for moment, alert in told]), store,
-               "what follows an alert may come too early")
+               "the resolution of an alert may be sent too early")
     else:
         store.files.remove(TOLD_LATE)
 

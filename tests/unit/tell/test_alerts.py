@@ -70,7 +70,7 @@ def hook(tmp_path, monkeypatch):
         def break_it(self):
             fail.write_text("")
 
-        def mend(self):
+        def fix(self):
             fail.unlink()
 
         def heard(self):
@@ -136,14 +136,14 @@ def test_what_the_hook_did_not_take_is_sent_later_and_in_order(store, journald, 
     alerts.resolve(STEP._replace(do="resolve", because="it answers"), document, with_hook, store, NOW)
     assert notes.spooled(store.files.path) == 2
     assert alerts.send_spooled(with_hook, store) == 0 and notes.spooled(store.files.path) == 2
-    hook.mend()
+    hook.fix()
     assert alerts.send_spooled(with_hook, store) == 2 and notes.spooled(store.files.path) == 0
     assert [one["kind"] for one in hook.heard()] == ["firing", "resolved"]
     assert hook.heard()[1]["ended"] == "2027-01-15T08:00:00Z"
 
 
 def test_a_hook_that_hangs_is_waited_for_once_a_pass(store, journald, tmp_path, monkeypatch):
-    """However many services need a person, and whatever waits from before."""
+    """However many services need an operator, and whatever waits from before."""
     monkeypatch.setattr("citadel.tell.hook.untrusted_program", lambda path: "")
     hanging, log = tmp_path / "hook", tmp_path / "log"
     hanging.write_text("#!/bin/sh\necho . >>%s\nexec sleep 60\n" % log)
@@ -171,7 +171,7 @@ def test_a_hook_that_is_slow_is_given_a_minute_in_the_middle_of_a_pass(store, jo
         unit = "service%d.service" % number
         said.append(alerts.escalate(STEP._replace(target=unit), FINDING._replace(unit=unit),
                                     store.open_incident(unit, FINDING.cause, FINDING.because), to, store, NOW).detail)
-    assert said[:2] == ["told: journal; hook"] * 2 and "hook: its turn is at the end of the pass" in said[2]
+    assert said[:2] == ["told: journal; hook"] * 2 and "hook: it is run at the end of the pass" in said[2]
     alerts.send_spooled(to, store)
     assert log.read_text() == ".\n" * 3 and notes.spooled(store.files.path) == 0
 
@@ -183,7 +183,7 @@ def test_what_the_hook_has_not_heard_delays_no_other_service_s_call(store, journ
     older = opened(store)
     alerts.escalate(STEP, FINDING, older, to, store, NOW)
     alerts.send_spooled(to, store)
-    hook.mend()
+    hook.fix()
     newer = store.open_incident(other, FINDING.cause, FINDING.because)
     alerts.escalate(STEP._replace(target=other), FINDING._replace(unit=other), newer, to, store, NOW)
     assert [one["incident"] for one in hook.heard()] == [newer]
@@ -337,7 +337,7 @@ def test_what_fires_is_sent_again_by_each_pass_until_it_is_resolved(store, journ
 
 
 def test_it_is_resolved_by_the_labels_that_it_fired_with(store, journald, receivers):
-    """The incident began with another cause than the one for which a person was called."""
+    """The incident began with another cause than the one for which the alert was sent."""
     up = receivers()
     to = settings(urls=(up.url,))
     incident = store.open_incident(UNIT, "gateway.crashed", "exit 3")
@@ -402,7 +402,7 @@ def test_what_was_told_late_is_kept_alight_until_its_end_may_follow(store, journ
     assert posted(down)[-1] == [("resolved", incident)] and notes.spooled(store.files.path) == 0
 
 
-def test_a_person_who_is_needed_now_is_not_kept_waiting_by_an_older_end(store, journald, receivers):
+def test_an_operator_who_is_needed_now_is_not_kept_waiting_by_an_older_end(store, journald, receivers):
     down = receivers("HTTP/1.1 503 Busy\r\n\r\n")
     to, first = settings(urls=(down.url,)), opened(store)
     alerts.escalate(STEP, FINDING, first, to, store, NOW)
@@ -468,7 +468,7 @@ def test_a_hook_that_is_late_gets_the_older_one_first(store, journald, hook):
     hook.break_it()
     alerts.escalate(STEP, FINDING, incident, to, store, NOW)
     alerts.send_spooled(to, store)
-    hook.mend()
+    hook.fix()
     over(store, to, later(store, 90))
     assert hook.heard() == [], "an end is not told before its beginning"
     alerts.send_spooled(to, store)
@@ -510,7 +510,7 @@ def test_one_that_is_slow_to_take_it_uses_the_time_up_too(store, journald, monke
             for number in range(1, 4)]
     slow.close()
     assert told[0] == "told: journal; alertmanager" and "no answer within 0." in told[1]
-    assert "their time in this pass is used up" in told[2]
+    assert "the time for Alertmanager in this pass is used up" in told[2]
 
 
 def test_what_fires_is_sent_again_within_a_long_pass(store, journald, receivers, monkeypatch):
@@ -649,7 +649,7 @@ def test_the_record_is_in_prometheus_before_the_first_step(story, tmp_path):
 ])
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root is told what root may not trust")
 def test_a_check_says_who_would_not_hear_a_call(store, text, spoil, says):
-    """Here and now, not when a person must be called. (Not below /tmp, which everybody can write.)"""
+    """Here and now, not when an alert must be sent. (Not below /tmp, which everybody can write.)"""
     import shutil
     import tempfile
 
@@ -734,7 +734,7 @@ def test_what_the_gate_does_not_let_pass_is_told_before_it_is_done(stop, outcome
 
 # --- the journal
 
-BY_A_PERSON = {"maintenance-on", "maintenance-off", "reset"}       # tests/live/test_monitoring.py does it
+BY_AN_OPERATOR = {"maintenance-on", "maintenance-off", "reset"}       # tests/live/test_monitoring.py does it
 
 
 def test_every_event_is_written_by_some_pass(tmp_path):
@@ -749,7 +749,7 @@ def test_every_event_is_written_by_some_pass(tmp_path):
             self.events.update(event for event, _, _ in found)
             return found
     before, log.JOURNAL = log.JOURNAL, str(tmp_path / "journal")
-    listener, wanted = Listener(log.JOURNAL), set(log.EVENTS) - BY_A_PERSON - {"gate-refused", "gate-taken-back"}
+    listener, wanted = Listener(log.JOURNAL), set(log.EVENTS) - BY_AN_OPERATOR - {"gate-refused", "gate-taken-back"}
     try:
         for seed in range(40):
             if listener.events != wanted:
