@@ -190,11 +190,10 @@ def code_of(finding, service):
 
 def sentence(finding):
     """A finding in one sentence, its cause in brackets."""
-    if finding.cause:
-        return "%s (%s)" % (finding.because, finding.cause)
-    if finding.others:
-        return "; ".join("%s (%s)" % (cause.because, cause.cause) for cause in finding.others)
-    return finding.because
+    if finding.cause or not finding.others:
+        text = model.full_sentence(finding.unit, finding)
+        return "%s (%s)" % (text, finding.cause) if finding.cause else text
+    return "; ".join("%s (%s)" % (model.full_sentence(finding.unit, cause), cause.cause) for cause in finding.others)
 
 
 def line(code, texts, measured):
