@@ -269,12 +269,6 @@ def _unload_models(place, context, end):
 
 # --- waiting
 
-def _wait(step, context, end):
-    while context.clock() < end:
-        context.sleep(min(PAUSE, max(0.0, end - context.clock())))
-    return OK, "", {}
-
-
 def _wait_ready(step, context, end):
     """Until the target's probe is answered well. A target that says it is loading is given more time than the step."""
     target = _probe_of(step.target, context.settings)
@@ -303,7 +297,7 @@ def _probe_of(unit, settings):
 
 
 STEPS = {"reset-failed": _reset_failed, "start": _start, "restart": _restart, "kill": _kill, "thaw": _thaw,
-         "clean": _clean, "relieve-disk": _relieve_disk, "relieve-memory": _relieve_memory, "wait": _wait,
+         "clean": _clean, "relieve-disk": _relieve_disk, "relieve-memory": _relieve_memory,
          "wait-ready": _wait_ready}
 
 

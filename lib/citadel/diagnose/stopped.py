@@ -64,7 +64,7 @@ def stopped_by(service, host):
             return "dependency", "it was stopped together with %s, which it needs" % (stop.dependency or "a dependency")
     for dependency in service.dependencies:
         if _stopped_together(unit, dependency.unit):
-            return "dependency", "it was stopped together with %s, which it needs: %s apart" % (
+            return "dependency", "it was stopped together with %s, which it needs (%s apart)" % (
                 dependency.unit.name, span(abs(unit.active_exit - dependency.unit.active_exit)))
     if fresh and stop.by == "crash" and not job_is_newer:
         return "", ""

@@ -117,7 +117,7 @@ def is_it_confirmed(case):
     if case.history.seen.get(case.finding.cause, 0) >= wanted:
         return None
     # A hung dependency has been asked twice already by one look, and all who need it wait.
-    wait = GLANCE if beneath else INTERVAL
+    wait = GLANCE if beneath and wanted > 1 else INTERVAL
     return case.is_planned(WAITING, "%s; seen for the first time, so Citadel looks again in %s" % (
         case.finding.because, span(wait)), veto="not yet confirmed by a second look", next_in=wait)
 
