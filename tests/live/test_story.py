@@ -20,7 +20,7 @@ def test_check_says_ok_in_one_line_of_nagios(host):
 def test_check_says_critical_for_a_gateway_that_is_down(host):
     host.do("systemctl", "stop", GATEWAY)
     answer = host.manager("check", ok=False)
-    assert answer.code in (1, 2) and "stopped by a person" in answer.out
+    assert answer.code in (1, 2) and "stopped by an operator" in answer.out
     assert answer.out.count("\n") == 1
 
 

@@ -61,14 +61,14 @@ def test_gravity(cause, manner, gravity):
 def test_what_follows_from_the_record():
     history = History(tuple(Attempt(age, "x", 2) for age in (10.0, 50.0, 900.0)) + (Attempt(20.0, "x", 1),), 2, "i",
                       Escalation(2, 30.0, "gateway.slow"), open_for=100.0, spell_for=100.0)
-    assert (history.escalated, history.escalated_for, history.retries, history.tries) == (True, "gateway.slow", 1, 2)
+    assert (history.escalated, history.retries, history.tries) == (True, 1, 2)
 
 
 def test_nothing_on_record():
     history = History()
-    assert (history.escalated, history.escalated_for, history.retries, history.tries) == (False, "", 0, 0)
+    assert (history.escalated, history.retries, history.tries) == (False, 0, 0)
 
 
 def test_an_alert_before_this_incident_is_not_this_incidents():
     history = History(escalation=Escalation(3, 500.0, "gateway.slow"), incident="i", open_for=100.0)
-    assert (history.escalated, history.escalated_for, history.retries) == (False, "", 2)
+    assert (history.escalated, history.retries) == (False, 2)

@@ -7,63 +7,56 @@ from citadel.model import ACTIVE, FROZEN, PASSING, UNKNOWN, UNRESPONSIVE, Cause
 
 
 def fault_of(dependency, seen):
-    """The one thing wrong with a dependency, or None."""
+    """The Cause, or None."""
     unit, how = dependency.unit, how_it_ended(dependency.unit, dependency.lines)
     down = been_down(unit, seen.host) + (": " + how if how else "")
 
-    def cause(kind, why, manner=""):
-        return Cause("dependency.%s.%s" % (dependency.name, kind), why, unit.name, True, manner)
+    def cause(kind, why, manner="", actionable=True):
+        return Cause("dependency.%s.%s" % (dependency.name, kind), "%s %s" % (unit.name, why), unit.name, actionable,
+                     manner)
 
-    if seen.condition == UNKNOWN:
-        return _unanswered_dependency(dependency)
-    if unit.load == "not-found":
-        missing = cause("missing", "%s needs %s, and none of these units exists on this host: %s" % (
-            seen.service.unit.name, dependency.name, " ".join(dependency.wanted or (unit.name,))))
-        # What answers is there, by whatever means it was started: a remark then.
-        return missing._replace(actionable=dependency.probe.outcome != "ok")
-    if unit.load in ("bad-setting", "error") and not is_up(unit):
-        return cause("missing", "systemd cannot load %s (%s)" % (unit.name, unit.load))
+    if seen.condition == UNKNOWN:               # nothing can be done about what the probe says
+        return None if dependency.probe.outcome in ("ok", "none") else cause(
+            "down", "gives no good answer: " + answer(dependency.probe), actionable=False)
+    if unit.load == "not-found":                # what answers is there, however it was started
+        return cause("missing", "", actionable=dependency.probe.outcome != "ok")._replace(
+            because="the dependency %s does not exist on this host: there is no %s" % (
+                dependency.name, " or ".join(dependency.wanted or (unit.name,))))
     if is_up(unit):
-        return _running_dependency(dependency, seen, cause)
+        return _while_running(dependency, seen, cause)
+    if unit.load in ("bad-setting", "error"):
+        return cause("missing", "cannot be loaded by systemd (%s)" % unit.load)
     if unit.sub.startswith("auto-restart"):
         return cause("down", down + "; systemd is restarting it", PASSING)
     if unit.active in ("activating", "deactivating") or unit.job in ("start", "restart"):
         return cause("loading" if unit.active == "activating" else "down",
-                     "%s is %s" % (unit.name, unit.active if unit.active != "inactive" else "about to start"), PASSING)
+                     "is " + (unit.active if unit.active != "inactive" else "about to start"), PASSING)
     if "masked" in (unit.load, unit.unit_file):
-        return cause("stopped-by-operator", "%s is masked: a person has ruled out that it runs" % unit.name)
+        return cause("stopped-by-operator", "is masked by an operator")
     if unit.active == "inactive" and ended_by_stop_job(unit, dependency.last_job, seen.host):
-        return cause("stopped-by-operator", "%s was stopped by a person%s: its newest job was a stop" % (
-            unit.name, ago(dependency.last_job.age)))
+        return cause("stopped-by-operator", "was stopped by an operator%s: its newest job was a stop" % (
+            ago(dependency.last_job.age)))
     if not dependency.last_job.type and can_only_have_been_stopped(unit):
-        return cause("stopped-by-operator", "%s was stopped, not broken: with Restart=always systemd would have "
-                     "restarted it otherwise" % unit.name)
+        return cause("stopped-by-operator", "was stopped by an operator: after a failure systemd would have restarted "
+                     "it (Restart=always)")
     return cause("down", down)
 
 
-def _unanswered_dependency(dependency):
-    """With systemd silent the probe alone speaks; what it says is a remark, for nothing can be done about it."""
-    if dependency.probe.outcome in ("ok", "none"):
-        return None
-    return Cause("dependency.%s.down" % dependency.name, "%s gives no good answer: %s" % (
-        dependency.name, answer(dependency.probe)), dependency.unit.name, False)
-
-
-def _running_dependency(dependency, seen, cause):
-    """systemd has it running; whether it is well is for the probe to say."""
+def _while_running(dependency, seen, cause):
+    """systemd has it running; the probe says whether it is well."""
     unit, probe = dependency.unit, dependency.probe
     if is_frozen(unit):
-        return cause("hung", "%s is frozen (`systemctl freeze`): none of its processes runs" % unit.name, FROZEN)
+        return cause("hung", "is frozen (`systemctl freeze`): none of its processes runs", FROZEN)
     if probe.outcome in ("ok", "none"):
         return None
     if probe.outcome == "loading":
-        return cause("loading", "%s is up and still loading its data%s; a restart would begin that anew" % (
-            unit.name, quoted(probe.detail)), PASSING)
+        return cause("loading", "is still loading its data%s; a restart would begin again" % quoted(probe.detail),
+                     PASSING)
     if probe.outcome == "refusing-writes":
-        return cause("refusing-writes", "%s answers but refuses writes%s" % (unit.name, quoted(probe.detail)), ACTIVE)
+        return cause("refusing-writes", "answers but refuses writes" + quoted(probe.detail), ACTIVE)
     if is_young(unit, seen.host, seen.settings.dependencies[dependency.name].start_timeout):
-        return cause("loading", "%s was started %s ago and is not ready yet: %s" % (
-            unit.name, span(age_of(seen.host, unit.active_enter)), answer(probe)), PASSING)
+        return cause("loading", "was started %s ago and is not ready yet: %s" % (
+            span(age_of(seen.host, unit.active_enter)), answer(probe)), PASSING)
     if probe.outcome == "timeout":
-        return cause("hung", "%s is active and hangs: %s" % (unit.name, answer(probe)), UNRESPONSIVE)
-    return cause("down", "%s is active, but of no use: %s" % (unit.name, answer(probe)), ACTIVE)
+        return cause("hung", "is active and does not answer: " + answer(probe), UNRESPONSIVE)
+    return cause("down", "is active but does not work: " + answer(probe), ACTIVE)

@@ -17,7 +17,7 @@ BEFORE_EXEC = {200: "its working directory cannot be entered", 203: "its program
 _SYSTEMD_SAYS = ("Started ", "Starting ", "Stopped ", "Stopping ", "Failed to start ", "Finished ", "Reloading ",
                  "Dependency failed for ", "Triggering OnFailure=")
 _TELLING = ("error", "fatal", "exception", "panic", "cannot", "failed", "denied", "out of memory")
-_TELLS_NOTHING = ("Application startup failed. Exiting",)
+_TELLS_NOTHING = "Application startup failed. Exiting"
 
 
 def is_up(unit):
@@ -45,7 +45,7 @@ def end_of(unit):
 
 def been_down(unit, host):
     age = age_of(host, end_of(unit))
-    return "%s %s" % (unit.name, "has been down for " + span(age) if age is not None else "is down")
+    return "has been down for " + span(age) if age is not None else "is down"
 
 
 def last_run(unit):
@@ -54,7 +54,7 @@ def last_run(unit):
 
 
 def another_holder(service):
-    """The holder of our port, if it is none of ours."""
+    """The Holder of the service's port, if it is another process. Compared by cgroup; a name can be anybody's."""
     holder = service.holder
     if holder is None or not (holder.pid or holder.unit or holder.control_group):
         return None
@@ -69,7 +69,7 @@ def as_installed(problem):
 
 
 def how_it_ended(unit, lines):
-    """"exited 1, 'CUDA error: out of memory'"; what the process itself said last, in quotes."""
+    """"exited 1, 'CUDA error: out of memory'", with the process' own last words in quotes; "" if nothing is known."""
     if unit.exec_code == "exited" and unit.exec_status:
         meaning = BEFORE_EXEC.get(unit.exec_status)
         how = "exited %d%s" % (unit.exec_status, " (%s)" % meaning if meaning else "")
@@ -81,33 +81,26 @@ def how_it_ended(unit, lines):
     elif unit.result in ("resources", "protocol", "watchdog", "oom-kill", "exec-condition"):
         how = {"resources": "could not be started for lack of a resource", "protocol": "broke systemd's protocol",
                "watchdog": "missed its watchdog", "oom-kill": "was killed for lack of memory",
-               "exec-condition": "was kept back by its ExecCondition="}[unit.result]
-    elif unit.exec_code == "exited" and unit.active == "failed":
-        how = "failed (%s)" % unit.result if unit.result not in ("", "success") else ""
+               "exec-condition": "was not started because of its ExecCondition="}[unit.result]
+    elif unit.exec_code == "exited" and unit.active == "failed" and unit.result not in ("", "success"):
+        how = "failed (%s)" % unit.result
     else:
-        how = ""
-    if unit.exec_code == "killed":
-        return how + said(lines, telling_only=True)        # "startup complete" is no reason to be killed
-    return how + said(lines) if how else said(lines).lstrip(", ") if unit.active == "failed" else ""
+        return "said" + said(lines)[1:] if unit.active == "failed" and said(lines) else ""
+    return how + said(lines, errors_only=unit.exec_code == "killed")    # "startup complete" is no reason to be killed
 
 
-def said(lines, telling_only=False):
-    """The last telling line of the program itself, or, failing that, its last."""
-    told = telling(lines, telling_only)
+def said(lines, errors_only=False):
+    """The program's own last words, quoted after a comma, or ""."""
+    told = telling(lines, errors_only)
     return quoted(told[-1].text) if told else ""
 
 
-def telling(lines, telling_only=False):
+def telling(lines, errors_only=False):
     """The program's own lines that tell of an error, or, failing that, its last; PID 1's say only what we know."""
-    own = [line for line in lines if not _is_systemds(line.text) and line.text.strip()
-           and not any(nothing in line.text for nothing in _TELLS_NOTHING)]
+    own = [line for line in lines if line.text.strip() and not line.text.startswith(_SYSTEMD_SAYS)
+           and not line.text.partition(" ")[0].endswith(".service:") and _TELLS_NOTHING not in line.text]
     errors = [line for line in own if line.priority <= 3 or any(word in line.text.lower() for word in _TELLING)]
-    return errors or ([] if telling_only else own[-1:])
-
-
-def _is_systemds(text):
-    first = text.partition(" ")[0]
-    return text.startswith(_SYSTEMD_SAYS) or (first.endswith(":") and first[:-1].endswith(".service"))
+    return errors or ([] if errors_only else own[-1:])
 
 
 def quoted(text):
@@ -117,7 +110,7 @@ def quoted(text):
 def answer(probe):
     """What the probe got, in words."""
     words = {"refused": "nothing listens there", "timeout": "no full answer within %s" % span(probe.seconds),
-             "http-error": "HTTP %d" % probe.status, "protocol": "an answer that is not of its protocol",
+             "http-error": "HTTP %d" % probe.status, "protocol": "an answer in another protocol",
              "unreachable": "it cannot be reached", "loading": "it is loading", "refusing-writes": "it refuses writes",
              "none": "it is not probed", "ok": "it answers"}.get(probe.outcome, probe.outcome)
     return (probe.target + " gave " if probe.target and probe.outcome in ("http-error", "protocol") else

@@ -1,4 +1,4 @@
-"""What is wrong with the service itself: what is left to name when nothing beneath it explains more. Pure."""
+"""What is wrong with the service itself, where nothing beneath it explains more. Sentences without a subject. Pure."""
 
 from citadel.core.text import plural, printable, size, span
 from citadel.diagnose.evidence import age_of, answer, been_down, how_it_ended, is_frozen, last_run, said
@@ -11,78 +11,76 @@ LOOP = 3                        # automatic restarts in a row that are no accide
 def while_serving(seen):
     service, causes = seen.service, []
     if service.slow_after and service.probe.outcome == "ok" and service.probe.seconds > service.slow_after:
-        causes.append(Cause("gateway.slow", "%s answers, but took %s for it; slow begins at %s" % (
-            service.unit.name, span(service.probe.seconds), span(service.slow_after)), service.unit.name))
+        causes.append(Cause("gateway.slow", "answered, but only after %s; slow begins at %s" % (
+            span(service.probe.seconds), span(service.slow_after)), service.unit.name))
     if service.oom_kills:
-        causes.append(Cause("gateway.oom", "%s of %s killed for lack of memory in this run; it answers again" % (
-            "1 process was" if service.oom_kills == 1 else "%d processes were" % service.oom_kills, service.unit.name),
-            service.unit.name, False))
+        causes.append(Cause("gateway.oom", "answers again after %s killed for lack of memory" % _processes(
+            service.oom_kills, "was", "were"), service.unit.name, False))
     return causes
 
 
 def while_running(seen):
     """Active, past the time that a start may take, and no good answer."""
     service, unit, probe = seen.service, seen.service.unit, seen.service.probe
+
+    def cause(kind, why, manner=UNRESPONSIVE):
+        return Cause("gateway." + kind, why, unit.name, True, manner)
+
     if is_frozen(unit):
-        return Cause("gateway.hung", "%s is frozen (`systemctl freeze`): none of its processes runs, no signal reaches "
-                     "them" % unit.name, unit.name, True, FROZEN)
+        return cause("hung", "is frozen (`systemctl freeze`): none of its processes runs or takes a signal", FROZEN)
     if service.stopped_pids:
-        pids = ", ".join(str(pid) for pid in service.stopped_pids[:5])
-        return Cause("gateway.hung", "%s is active and does not answer: %s stopped by a signal (SIGSTOP), PID %s%s" % (
-            unit.name, "1 process is" if len(service.stopped_pids) == 1 else
-            "%d processes are" % len(service.stopped_pids), pids, ", …" if len(service.stopped_pids) > 5 else ""),
-            unit.name, True, UNRESPONSIVE)
+        return cause("hung", "is active and does not answer: %s stopped by a signal (SIGSTOP), PID %s%s" % (
+            _processes(len(service.stopped_pids), "is", "are"), ", ".join(map(str, service.stopped_pids[:5])),
+            ", …" if len(service.stopped_pids) > 5 else ""))
     if service.oom_kills:
-        return Cause("gateway.oom", "%s is active and does not answer (%s): %d of its processes were killed for lack "
-                     "of memory%s" % (unit.name, answer(probe), service.oom_kills, _limit(unit)),
-                     unit.name, True, UNRESPONSIVE)
+        return cause("oom", "is active and does not answer (%s): %s killed for lack of memory%s" % (
+            answer(probe), _processes(service.oom_kills, "was", "were"), _memory_limit(unit)))
     if probe.outcome in ("http-error", "protocol", "refusing-writes", "loading"):
-        return Cause("gateway.http-error", "%s answers, and not well: %s%s" % (
-            unit.name, answer(probe), said(service.lines)), unit.name, True, ACTIVE)
+        return cause("http-error", "answers with an error: %s%s" % (answer(probe), said(service.lines)), ACTIVE)
     age = age_of(seen.host, unit.active_enter)
-    return Cause("gateway.hung", "%s has been active%s and does not answer: %s" % (
-        unit.name, " for " + span(age) if age is not None else "", answer(probe)), unit.name, True, UNRESPONSIVE)
+    return cause("hung", "has been active%s and does not answer: %s" % (
+        " for " + span(age) if age is not None else "", answer(probe)))
 
 
 def once_ended(seen):
     """Down, or about to be restarted: how did its last run end?"""
-    service, unit, host = seen.service, seen.service.unit, seen.host
+    service, unit = seen.service, seen.service.unit
     manner = PASSING if seen.condition == RESTARTING else ""
-    down = been_down(unit, host)
-    coming = "; systemd is restarting it" if manner else ""
+    down, how = been_down(unit, seen.host), how_it_ended(unit, service.lines)
 
     def cause(kind, why):
-        return Cause("gateway." + kind, why + _left_behind(service) + coming, unit.name, True, manner)
+        return Cause("gateway." + kind, down + why + _left_behind(service) + (
+            "; systemd is restarting it" if manner else ""), unit.name, True, manner)
 
     if seen.condition == DOWN:
-        who, why = stopped_by(service, host)
+        who, why = stopped_by(service, seen.host)
         if who == "dependency":
-            return cause("stopped-with-dependency", "%s: %s" % (down, why))
+            return cause("stopped-with-dependency", ": " + why)
     if _was_killed_for_memory(service):
-        return cause("oom", "%s: it was killed for lack of memory%s" % (down, _limit(unit)))
+        return cause("oom", ": it was killed for lack of memory" + _memory_limit(unit))
     if unit.result == "timeout" and unit.active_enter <= unit.inactive_exit:
-        return cause("start-timeout", "%s: it did not come up within the time that its unit gives it%s" % (
-            down, said(service.lines)))
-    how = how_it_ended(unit, service.lines)
+        return cause("start-timeout", ": it did not start within its TimeoutStartSec=" + said(service.lines))
     if _limit_reached(unit):
-        return cause("crash-loop", "%s: systemd gave up after %s%s" % (
-            down, plural(unit.restarts, "restart") if unit.restarts else "too many starts", "; " + how if how else ""))
+        return cause("crash-loop", ": systemd gave up after %s%s" % (
+            plural(unit.restarts, "restart") if unit.restarts else "too many starts", "; it " + how if how else ""))
     if unit.restarts >= LOOP and last_run(unit) < _sustainable_run(unit):
-        return cause("crash-loop", "%s and has been restarted %d times%s" % (
-            down, unit.restarts, "; " + how if how else ""))
+        return cause("crash-loop", "; automatic restarts: %d%s" % (unit.restarts, "; it " + how if how else ""))
     if how or unit.active == "failed" or manner or service.stop.by == "crash":
-        return cause("crashed", "%s: it %s" % (down, how or "ended by itself"))
-    return Cause("unknown", "%s is not running, and nothing on record says why: nobody stopped it, it did not fail, "
-                 "and it has not been started since %s" % (unit.name, "the host booted" if not unit.active_exit else
-                                                           "its last run"), unit.name)
+        return cause("crashed", ": it " + (how or "ended by itself"))
+    return Cause("unknown", "is not running, and nothing on record says why: it was not stopped, it did not fail, and "
+                 "it was not started since " + ("its last run" if unit.active_exit else "the host booted"), unit.name)
+
+
+def _processes(count, one, many):
+    return "1 of its processes %s" % one if count == 1 else "%d of its processes %s" % (count, many)
 
 
 def _left_behind(service):
     """A PID file that an earlier run has left: some programs do not start beside one."""
-    stale = [one for one in service.pid_files if one.state in ("dead", "stranger")]
-    return "; %s is left of an earlier run: it names PID %d, %s" % (
-        printable(stale[0].path, 120), stale[0].pid, "which is gone" if stale[0].state == "dead" else
-        "which is no process of it") if stale else ""
+    stale = next((one for one in service.pid_files if one.state in ("dead", "stranger")), None)
+    return "; %s is from an earlier run: it names PID %d, which %s" % (
+        printable(stale.path, 120), stale.pid,
+        "does not exist" if stale.state == "dead" else "is not one of its processes") if stale else ""
 
 
 def _sustainable_run(unit):
@@ -95,9 +93,8 @@ def _sustainable_run(unit):
 def _limit_reached(unit):
     """Result=start-limit-hit on 262 only; on 247 to 257 the cause of the last failure stays, and NRestarts equals the
     burst."""
-    if unit.result == "start-limit-hit":
-        return True
-    return unit.active == "failed" and bool(unit.start_burst) and unit.restarts >= unit.start_burst
+    return unit.result == "start-limit-hit" or (
+        unit.active == "failed" and bool(unit.start_burst) and unit.restarts >= unit.start_burst)
 
 
 def _was_killed_for_memory(service):
@@ -107,5 +104,5 @@ def _was_killed_for_memory(service):
             or any(line.by_systemd and "killed by the OOM killer" in line.text for line in service.lines))
 
 
-def _limit(unit):
+def _memory_limit(unit):
     return "; its limit is %s" % size(unit.memory_max) if unit.memory_max else ""

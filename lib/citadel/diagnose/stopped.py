@@ -1,7 +1,7 @@
-"""Who stopped the service? Asked while it is stopping, by ExecStopPost=, because afterwards nobody can tell.
+"""Who stopped the service? Asked while it is stopping, by ExecStopPost=, because afterwards nobody can tell for sure.
 
-`systemctl show` reads the same after `systemctl stop` and after a stop that a dependency's crash caused. What tells
-them apart is the job that systemd works on while the service stops (seen on 247, 252, 257 and 262).
+`systemctl show` reads the same after `systemctl stop` and after a stop that a dependency's crash caused (inactive,
+dead, success). What differs is the job that systemd works on while the service stops (seen on 247 to 262). Pure.
 """
 
 from citadel.core.text import span
@@ -16,7 +16,7 @@ TOGETHER = 2.0                          # seconds between two jobs of one transa
 def who_stopped(unit, dependencies, jobs, system_state):
     """A Stop (without its age) from what systemd says while `unit` (a Unit) is stopping.
 
-    `dependencies` are its Units, `jobs` the queued jobs by unit name, `system_state` systemd's own state. Pure.
+    `dependencies` are its Units, `jobs` the queued jobs by unit name, `system_state` systemd's own state.
     """
     job = jobs.get(unit.name, "")
     if not job:
@@ -32,18 +32,17 @@ def who_stopped(unit, dependencies, jobs, system_state):
 
 
 def unwanted_start(unit, dependencies, stop):
-    """Why a start that is under way should be taken back, or "". Pure.
+    """Why a start that is under way should be taken back, or "".
 
-    A person had stopped the service (`stop` is the newest note, so nothing has run since), and one of its dependencies
-    came up in this very moment because systemd restarted it after a crash (NRestarts counts only such restarts; a
-    person's `systemctl start` sets it to 0): WantedBy= then starts the service along, which nobody asked
-    for. A start that a person asked for finds the dependencies up, or brings them up with NRestarts=0.
+    An operator had stopped the service (`stop` is the newest note), and a dependency came up at this very moment,
+    because systemd restarted it after a crash (NRestarts counts only such restarts; `systemctl start` sets it to 0):
+    WantedBy= then starts the service too. A start that an operator asked for finds NRestarts=0, or the dependency up.
     """
     if stop.by != "operator":
         return ""
     for dependency in dependencies:
         if dependency.restarts and abs(unit.inactive_exit - dependency.active_enter) < TOGETHER:
-            return ("an operator stopped it, and this start comes only of %s, which systemd has restarted after a crash"
+            return ("an operator stopped it, and this start comes only from %s, which systemd restarted after a crash"
                     % dependency.name)
     return ""
 
@@ -51,36 +50,34 @@ def unwanted_start(unit, dependencies, stop):
 # --- afterwards -------------------------------------------------------------------------------------------------------
 
 def stopped_by(service, host):
-    """("operator" | "dependency" | "", the sentence). `systemctl show` reads the same after `systemctl stop` and after
-    a dependency's crash (inactive, dead, success; seen on 247 to 262), so three witnesses are heard, the best first:
-    what ExecStopPost= noted while the stop was under way; whether a dependency left at the same instant; the newest
-    job in the journal. A failed unit is asked about, too: one that was deaf to its stop ends up failed."""
+    """("operator" | "dependency" | "", the sentence), by three witnesses, the best first: what ExecStopPost= noted; a
+    dependency that stopped at the same instant; the newest job in the journal. A failed unit is asked about, too: one
+    that did not heed its stop ends up failed."""
     unit, stop, job = service.unit, service.stop, service.last_job
     # A note about an earlier run says nothing about this end, nor does any once somebody has asked for a start since.
     fresh = not (stop.invocation and unit.invocation and stop.invocation != unit.invocation)
-    asked_to_start = (job.type in ("start", "restart") and job.result == "failed" and job.age is not None
-                      and stop.age is not None and job.age < stop.age)
-    if fresh and not asked_to_start:
+    job_is_newer = stop.age is not None and job.age is not None and job.age < stop.age
+    if fresh and not (job_is_newer and job.type in ("start", "restart") and job.result == "failed"):
         if stop.by == "operator":
-            return "operator", "%s was stopped by a person%s" % (unit.name, ago(stop.age))
+            return "operator", "was stopped by an operator" + ago(stop.age)
         if stop.by == "dependency":
             return "dependency", "it was stopped together with %s, which it needs" % (stop.dependency or "a dependency")
     for dependency in service.dependencies:
-        if _left_together(unit, dependency.unit):
-            return "dependency", ("it was stopped together with %s, which it needs: %s apart" % (
-                dependency.unit.name, span(abs(unit.active_exit - dependency.unit.active_exit))))
-    if fresh and stop.by == "crash" and not (stop.age is not None and job.age is not None and job.age < stop.age):
+        if _stopped_together(unit, dependency.unit):
+            return "dependency", "it was stopped together with %s, which it needs (%s apart)" % (
+                dependency.unit.name, span(abs(unit.active_exit - dependency.unit.active_exit)))
+    if fresh and stop.by == "crash" and not job_is_newer:
         return "", ""
     if ended_by_stop_job(unit, job, host):
-        return "operator", "%s was stopped by a person%s: its newest job was a stop, and no dependency left with it" % (
-            unit.name, ago(job.age))
+        return "operator", ("was stopped by an operator%s: its newest job was a stop, and no dependency stopped with it"
+                            % ago(job.age))
     if not job.type and not stop.by and can_only_have_been_stopped(unit):
-        return "operator", ("%s was stopped, not broken: with Restart=always systemd would have restarted it "
-                            "otherwise, and no dependency left with it" % unit.name)
+        return "operator", ("was stopped by an operator: after a failure systemd would have restarted it "
+                            "(Restart=always), and no dependency stopped with it")
     return "", ""
 
 
-def _left_together(unit, dependency):
+def _stopped_together(unit, dependency):
     """Both clocks are systemd's monotonic one; an unloaded unit reads 0, which says nothing."""
     return bool(unit.active_exit and dependency.active_exit
                 and unit.active_exit - TOGETHER <= dependency.active_exit
@@ -89,7 +86,7 @@ def _left_together(unit, dependency):
 
 def ended_by_stop_job(unit, job, host):
     """Whether the newest job is a stop, and of this boot: the newest job of a unit that has not started yet is the stop
-    of the last shutdown, which was nobody's wish."""
+    of the last shutdown, which was nobody's decision."""
     if job.type != "stop" or job.result != "done":
         return False
     if job.age is None or not host.monotonic:

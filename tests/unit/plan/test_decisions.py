@@ -88,8 +88,9 @@ ATTEMPTS = [
     pytest.param(found(own("crashed")), 3, 4, "relieve-disk: relieve-memory:memory clean:gateway " + START,
                  id="then free what can be spared, then start"),
     pytest.param(found(own("stopped-with-dependency")), 0, 1, START,
-                 id="taken along by a dependency that is well again"),
-    pytest.param(found(Cause("unknown", "nobody knows", GATEWAY)), 0, 1, START, id="unknown: the ladder from its foot"),
+                 id="stopped with a dependency that is well again"),
+    pytest.param(found(Cause("unknown", "nobody knows", GATEWAY)), 0, 1, START,
+                 id="unknown: the ladder from its first level"),
     pytest.param(found(own("start-timeout")), 0, 1, START, id="a start that timed out"),
     pytest.param(found(own("crash-loop")), 0, 2, "clean:gateway " + START,
                  id="a crash loop begins with cleaning: systemd has tried plain starts"),
@@ -114,7 +115,7 @@ ATTEMPTS = [
                  "relieve-disk: wait-ready:redis " + START, id="redis that cannot save is given room, never restarted"),
     pytest.param(found(ollama("down"), own("crashed")), 3, 4, "relieve-disk: relieve-memory:memory clean:gateway "
                  "reset-failed:ollama start:ollama wait-ready:ollama " + START,
-                 id="the last rung holds all that the lower ones do"),
+                 id="the last level holds all that the lower ones do"),
     pytest.param(found(ollama("down"), condition=SERVING), 0, 3, "reset-failed:ollama start:ollama wait-ready:ollama",
                  id="a service that still answers is left alone while its dependency is repaired"),
     pytest.param(found(redis("down"), condition=STARTING), 0, 0, "reset-failed:redis start:redis wait-ready:redis",
@@ -148,10 +149,10 @@ ATTEMPTS = [
 ]
 
 
-@pytest.mark.parametrize("finding, level, rung, steps", ATTEMPTS)
-def test_attempt(finding, level, rung, steps):
+@pytest.mark.parametrize("finding, level, next_level, steps", ATTEMPTS)
+def test_attempt(finding, level, next_level, steps):
     planned = decide(finding, dict(level=level, tries=1 if level else 0, **OPEN))
-    assert (planned.verdict, planned.level, steps_of(planned)) == ("act", rung, steps)
+    assert (planned.verdict, planned.level, steps_of(planned)) == ("act", next_level, steps)
     assert planned.counts and not planned.veto and planned.gives_up_in > 0
     assert all(step.because and step.seconds == PATIENCE[step.do] for step in planned.steps)
 
@@ -167,32 +168,32 @@ NO_ATTEMPT = [
                  "resolve:20261123T180000-1", "", id="well again during maintenance, which mutes no message"),
     pytest.param(found(since=2.0), dict(**OPEN), "waiting", "", "", id="up for 2 s proves nothing yet"),
     pytest.param(found(since=400.0), dict(relapsed=True, healthy_for=400.0, **OPEN), "waiting", "", "",
-                 id="what was ill again has to last for 10 minutes"),
+                 id="what failed again has to last for 10 minutes"),
     pytest.param(found(since=900.0), dict(relapsed=True, healthy_for=5.0, **OPEN), "waiting", "", "",
                  id="... also where no restart shows how long it is well"),
     pytest.param(found(since=601.0), dict(relapsed=True, healthy_for=601.0, **OPEN), "healthy",
                  "resolve:20261123T180000-1", "", id="... and then its incident is over"),
     pytest.param(found(own("crashed")), dict(maintenance="disk swap", **OPEN), "stood-down", "escalate:gateway",
-                 "maintenance", id="maintenance: a person is called for what would be treated"),
+                 "maintenance", id="maintenance: an alert is sent for what would be treated"),
     pytest.param(found(own("crashed")), dict(maintenance="disk swap", escalated=0.0, **OPEN), "stood-down", "",
                  "maintenance", id="... once"),
     pytest.param(found(PID_1), dict(maintenance="disk swap"), "stood-down", "escalate:gateway", "maintenance",
                  id="maintenance, systemd silent"),
     pytest.param(found(ollama("stopped-by-operator")), dict(maintenance="disk swap"), "stood-down", "",
-                 "maintenance", id="maintenance, and a person stopped what it needs"),
+                 "maintenance", id="maintenance, and an operator stopped what it needs"),
     pytest.param(found(own("crashed", PASSING), condition=RESTARTING), dict(maintenance="disk swap"), "stood-down",
                  "", "maintenance", id="maintenance, and systemd is restarting it"),
     pytest.param(found(own("stopped-by-operator")), dict(), "stood-down", "", "operator has stopped",
-                 id="a person stopped it"),
+                 id="an operator stopped it"),
     pytest.param(found(own("stopped-by-operator"), ollama("down"), DISK), dict(**OPEN), "stood-down", "",
-                 "operator has stopped", id="a person stopped it, and much else is wrong"),
+                 "operator has stopped", id="an operator stopped it, and much else is wrong"),
     pytest.param(found(redis("stopped-by-operator"), own("stopped-with-dependency")), dict(**OPEN), "stood-down", "",
-                 "would also start that dependency", id="a person stopped what it needs"),
+                 "would also start that dependency", id="an operator stopped what it needs"),
     pytest.param(found(ollama("down"), redis("stopped-by-operator"), own("crashed")), dict(**OPEN), "stood-down", "",
                  "would also start that dependency",
-                 id="one dependency is down, the other a person's: Requires= would start both"),
+                 id="one dependency is down, an operator stopped the other: Requires= would start both"),
     pytest.param(found(PID_1, condition=UNKNOWN), dict(), "escalated", "escalate:gateway", "without systemd",
-                 id="systemd silent: call a person, ask it nothing"),
+                 id="systemd silent: send an alert, ask it nothing"),
     pytest.param(found(own("crashed", PASSING), condition=RESTARTING), dict(), "waiting", "", "still restarting",
                  id="systemd is restarting it"),
     pytest.param(found(own("oom", PASSING), condition=RESTARTING), dict(), "waiting", "", "still restarting",
@@ -202,33 +203,34 @@ NO_ATTEMPT = [
     pytest.param(found(condition=STARTING), dict(), "waiting", "", "starting", id="starting"),
     pytest.param(found(condition=STOPPING), dict(), "waiting", "", "stopping", id="stopping"),
     pytest.param(found(redis("loading", PASSING), own("stopped-with-dependency")), dict(**OPEN), "waiting", "",
-                 "a restart would only prolong", id="redis loads its data"),
+                 "a restart would only delay", id="redis loads its data"),
     pytest.param(found(ollama("down", PASSING), condition=SERVING), dict(), "waiting", "", "ready by itself",
                  id="systemd is restarting Ollama"),
     pytest.param(found(ollama("down", PASSING), own("crashed")), dict(open_for=239.0, incident="i", seen=9),
                  "waiting", "", "ready by itself", id="a dependency that systemd restarts"),
     pytest.param(found(ollama("down", PASSING), own("crashed")), dict(open_for=241.0, incident="i", seen=9),
-                 "escalated", "escalate:gateway", "and in vain", id="a dependency that systemd restarts in circles"),
+                 "escalated", "escalate:gateway", "without success",
+                 id="a dependency that systemd restarts in circles"),
     pytest.param(found(own("crashed", PASSING), condition=RESTARTING), dict(open_for=241.0, incident="i", seen=1,
                                                                                relapsed=True),
-                 "escalated", "escalate:gateway", "and in vain", id="it crashes and comes back, over and over"),
+                 "escalated", "escalate:gateway", "without success", id="it crashes and comes back, over and over"),
     pytest.param(found(redis("loading", PASSING), own("crashed")), dict(open_for=1801.0, incident="i", seen=9),
-                 "escalated", "escalate:gateway", "prolong",
-                 id="it has been loading for a whole window: a person hears"),
+                 "escalated", "escalate:gateway", "only delay",
+                 id="it has been loading for a whole window: an alert is sent"),
     pytest.param(found(redis("loading", PASSING), own("crashed")), dict(open_for=1801.0, incident="i", seen=9,
                                                                            escalated=1.0),
-                 "waiting", "", "prolong", id="... once"),
+                 "waiting", "", "only delay", id="... once"),
     pytest.param(found(CONFIG, own("crashed")), dict(**OPEN), "escalated", "escalate:gateway", "would read the same",
                  id="wrong settings"),
     pytest.param(found(UNIT_FILE, own("crashed")), dict(**OPEN), "escalated", "escalate:gateway",
                  "cannot load",
                  id="a unit that cannot be loaded"),
     pytest.param(found(PORT, own("crashed")), dict(**OPEN), "escalated", "escalate:gateway", "never kills",
-                 id="a stranger on the port"),
+                 id="another process on the port"),
     pytest.param(found(redis("missing"), own("crashed")), dict(**OPEN), "escalated", "escalate:gateway",
                  "cannot start without", id="a dependency that does not exist"),
     pytest.param(found(PORT, own("crashed")), dict(escalated=9999.0, **OPEN), "escalated", "",
-                 "never kills", id="a veto holds after the call, however long ago, and is not told twice"),
+                 "never kills", id="a veto holds after the alert, however long ago, and is not told twice"),
     pytest.param(found(own("slow"), condition=SERVING), dict(seen=1), "waiting", "", "not yet confirmed",
                  id="slow once"),
     pytest.param(found(own("http-error", ACTIVE), condition=RUNNING), dict(seen=1), "waiting", "",
@@ -250,11 +252,12 @@ NO_ATTEMPT = [
     pytest.param(found(own("crashed")), dict(lost=1000.0, attempts=(50.0,), **OPEN), "escalated",
                  "escalate:gateway", "budget", id="and leaves one attempt a window"),
     pytest.param(found(own("crashed")), dict(escalated=299.0, level=4, **OPEN), "escalated",
-                 "", "", id="after the call, 5 min pass first"),
+                 "", "", id="after the alert, 5 min pass first"),
     pytest.param(found(own("crashed")), dict(escalated=599.0, level=4, retries=1,
                                                 **OPEN), "escalated", "", "", id="then 10 min"),
     pytest.param(found(own("crashed")), dict(escalated=400.0, level=4, attempts=(
-        400.0, 500.0, 600.0, 700.0), **OPEN), "escalated", "", "budget", id="after the call, the budget holds as well"),
+        400.0, 500.0, 600.0, 700.0), **OPEN), "escalated", "", "budget",
+                 id="after the alert, the budget holds as well"),
 ]
 
 
@@ -269,8 +272,8 @@ def test_noop(finding, known, verdict, steps, veto):
 
 DUE = [
     pytest.param(dict(escalated=1.0, **OPEN), 0.0,
-                 id="a call that no attempt came before delays none"),
-    pytest.param(dict(escalated=300.0, level=4, **OPEN), 0.0, id="5 min after the call"),
+                 id="an alert that no attempt came before delays none"),
+    pytest.param(dict(escalated=300.0, level=4, **OPEN), 0.0, id="5 min after the alert"),
     pytest.param(dict(escalated=1200.0, level=4, retries=2, **OPEN), 0.0,
                  id="20 min after the second try"),
     pytest.param(dict(escalated=3600.0, level=4, retries=99, **OPEN), 0.0,
@@ -326,17 +329,17 @@ def test_the_wait_that_is_foretold_is_the_wait(known):
     assert (after(wait - 1).verdict, after(wait).verdict) == ("escalated", "act")
 
 
-@pytest.mark.parametrize("called_for, verdict", [
-    pytest.param("dependency.ollama.down", "act", id="what a person was called for is mended"),
+@pytest.mark.parametrize("cause, verdict", [
+    pytest.param("dependency.ollama.down", "act", id="what the alert was about is fixed"),
     pytest.param("dependency.redis.down", "escalated", id="it is not"),
-    pytest.param("gateway.crash-loop", "escalated", id="another symptom is no mending"),
+    pytest.param("gateway.crash-loop", "escalated", id="another symptom does not make it fixed"),
 ])
-def test_no_pause_after_a_person_has_mended_it(called_for, verdict):
-    known = dict(escalated=20.0, level=3, escalated_for=called_for, **OPEN)
+def test_no_pause_once_what_the_alert_was_about_is_fixed(cause, verdict):
+    known = dict(escalated=20.0, level=3, escalated_for=cause, **OPEN)
     assert decide(found(own("crash-loop"), redis("down")), known).verdict == verdict
 
 
-def test_relief_while_systemd_restarts_it_is_no_try_of_the_rung():
+def test_relief_while_systemd_restarts_it_is_no_try_of_the_level():
     """Else a start limit that is hit a moment later would end the ladder without a start of ours."""
     planned = decide(found(DISK, own("crashed", PASSING), condition=RESTARTING), dict(**OPEN))
     assert steps_of(planned) == "relieve-disk:/var/log" and planned.counts and planned.level == 0
@@ -353,11 +356,11 @@ def test_a_dependency_that_others_had_treated_is_left_alone():
     assert "treated 4 times in 30 min" in planned.steps[0].because
 
 
-def test_a_rung_may_be_tried_more_than_once():
+def test_a_level_may_be_tried_more_than_once():
     settings = parse("[recovery]\nattempts = 20\nattempts_per_level = 2\n", "citadel.conf")
-    rungs = [decide(found(own("crashed")), dict(level=level, tries=tries, **OPEN), settings).level
+    levels = [decide(found(own("crashed")), dict(level=level, tries=tries, **OPEN), settings).level
              for level, tries in ((0, 0), (1, 1), (1, 2), (2, 1), (4, 1))]
-    assert rungs == [1, 1, 2, 2, 4]
+    assert levels == [1, 1, 2, 2, 4]
     assert decide(found(own("crashed")), dict(level=4, tries=2, **OPEN), settings).verdict == "escalated"
 
 
