@@ -8,6 +8,7 @@ import os
 import stat
 
 from citadel.core.errors import CitadelError
+from citadel.core.mounts import mount_id
 from citadel.installer import layout, manifest, systemd
 from citadel.installer.installation import require_lock
 from citadel.installer.layout import CRON, GATEWAY, HOME, REDIS_ALIAS, SETTINGS, STATE, TIMER, Item
@@ -244,7 +245,7 @@ def _remove_at(parent, name, path, mount, depth):
         return [(path, error.strerror)]
     failures = []
     try:
-        if _mount_id(descriptor) != mount:
+        if mount_id(descriptor) != mount:
             return [(path, "another file system is mounted there")]
         if depth >= DEEPEST:
             return [(path, "it is too deep")]
@@ -267,14 +268,6 @@ def _mount_of(parent, name):
     except OSError:
         return -1
     try:
-        return _mount_id(descriptor)
+        return mount_id(descriptor)
     finally:
         os.close(descriptor)
-
-
-def _mount_id(descriptor):
-    with open("/proc/self/fdinfo/%d" % descriptor) as file:
-        for line in file:
-            if line.startswith("mnt_id:"):
-                return int(line.split()[1])
-    return -1
