@@ -4,10 +4,13 @@
 them apart is the job that systemd works on while the service stops (seen on 247, 252, 257 and 262).
 """
 
+from citadel.core.text import span
+from citadel.diagnose.evidence import ago
 from citadel.model import Stop
 
 LEAVING = ("stop", "restart")
-TOGETHER = 2.0                          # seconds between two starts of the same transaction; seen: milliseconds
+TOGETHER = 2.0                          # seconds between two jobs of one transaction (seen: milliseconds; a deliberate
+                                        # stop after an earlier crash: 4.6 s)
 
 
 def who_stopped(unit, dependencies, jobs, system_state):
@@ -43,3 +46,60 @@ def unwanted_start(unit, dependencies, stop):
             return ("an operator stopped it, and this start comes only of %s, which systemd has restarted after a crash"
                     % dependency.name)
     return ""
+
+
+# --- afterwards -------------------------------------------------------------------------------------------------------
+
+def stopped_by(service, host):
+    """("operator" | "dependency" | "", the sentence). `systemctl show` reads the same after `systemctl stop` and after
+    a dependency's crash (inactive, dead, success; seen on 247 to 262), so three witnesses are heard, the best first:
+    what ExecStopPost= noted while the stop was under way; whether a dependency left at the same instant; the newest
+    job in the journal. A failed unit is asked about, too: one that was deaf to its stop ends up failed."""
+    unit, stop, job = service.unit, service.stop, service.last_job
+    # A note about an earlier run says nothing about this end, nor does any once somebody has asked for a start since.
+    fresh = not (stop.invocation and unit.invocation and stop.invocation != unit.invocation)
+    asked_to_start = (job.type in ("start", "restart") and job.result == "failed" and job.age is not None
+                      and stop.age is not None and job.age < stop.age)
+    if fresh and not asked_to_start:
+        if stop.by == "operator":
+            return "operator", "%s was stopped by a person%s" % (unit.name, ago(stop.age))
+        if stop.by == "dependency":
+            return "dependency", "it was stopped together with %s, which it needs" % (stop.dependency or "a dependency")
+    for dependency in service.dependencies:
+        if _left_together(unit, dependency.unit):
+            return "dependency", ("it was stopped together with %s, which it needs: %s apart" % (
+                dependency.unit.name, span(abs(unit.active_exit - dependency.unit.active_exit))))
+    if fresh and stop.by == "crash" and not (stop.age is not None and job.age is not None and job.age < stop.age):
+        return "", ""
+    if ended_by_stop_job(unit, job, host):
+        return "operator", "%s was stopped by a person%s: its newest job was a stop, and no dependency left with it" % (
+            unit.name, ago(job.age))
+    if not job.type and not stop.by and can_only_have_been_stopped(unit):
+        return "operator", ("%s was stopped, not broken: with Restart=always systemd would have restarted it "
+                            "otherwise, and no dependency left with it" % unit.name)
+    return "", ""
+
+
+def _left_together(unit, dependency):
+    """Both clocks are systemd's monotonic one; an unloaded unit reads 0, which says nothing."""
+    return bool(unit.active_exit and dependency.active_exit
+                and unit.active_exit - TOGETHER <= dependency.active_exit
+                <= max(unit.inactive_enter, unit.active_exit) + TOGETHER)
+
+
+def ended_by_stop_job(unit, job, host):
+    """Whether the newest job is a stop, and of this boot: the newest job of a unit that has not started yet is the stop
+    of the last shutdown, which was nobody's wish."""
+    if job.type != "stop" or job.result != "done":
+        return False
+    if job.age is None or not host.monotonic:
+        return True
+    if unit.inactive_enter:
+        return job.age <= host.monotonic - unit.inactive_enter + TOGETHER
+    return job.age < host.monotonic
+
+
+def can_only_have_been_stopped(unit):
+    """Where the journal that held the job is gone: what ran in this boot, and ended well with Restart=always."""
+    return (unit.active == "inactive" and unit.result == "success" and bool(unit.active_exit)
+            and unit.restart == "always")

@@ -3,7 +3,7 @@
 import os
 import stat
 
-from citadel.core.mounts import parse
+from citadel.core.mounts import LARGEST, parse
 from citadel.core.text import printable
 from citadel.model import Disk, Memory
 from citadel.observe.processes import PROC, _command, _control_group_of, _processes_in_turn, _read, unit_of
@@ -16,7 +16,7 @@ _REMOTE = frozenset(("nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "afs", "ceph"
                      "beegfs", "ocfs2", "gfs2", "orangefs", "autofs", "fuse"))
 
 
-def disks(paths, mountinfo_text=None, statvfs=os.statvfs, proc=PROC):
+def disks(paths, statvfs=os.statvfs, proc=PROC):
     """The file systems below `paths`, each once, in the order of the first path that needs it.
 
     A path that does not exist yet stands for its nearest existing parent; symbolic links are followed. A file system of
@@ -25,12 +25,10 @@ def disks(paths, mountinfo_text=None, statvfs=os.statvfs, proc=PROC):
     `read_only` is what PID 1 sees. Our own unit runs with ProtectSystem=strict, where nearly every mount is read-only
     to us alone; so /proc/1/mountinfo is read, and where that is not allowed only the file system's own state counts.
     """
-    whole_truth = True
-    if mountinfo_text is None:
-        mountinfo_text = _read(proc + "/1/mountinfo", 4 << 20)
-        if not mountinfo_text:
-            whole_truth, mountinfo_text = False, _read(proc + "/self/mountinfo", 4 << 20)
-    mounts = _mounts(mountinfo_text)
+    text = _read(proc + "/1/mountinfo", LARGEST)
+    whole_truth = bool(text)
+    # A later mount on the same point hides the earlier one.
+    mounts = {mount.point: mount for mount in parse(text or _read(proc + "/self/mountinfo", LARGEST))}
     found = {}
     for path in paths:
         place = _nearest_existing(path, mounts)
@@ -38,11 +36,6 @@ def disks(paths, mountinfo_text=None, statvfs=os.statvfs, proc=PROC):
         if mount is not None and mount.point not in found:
             found[mount.point] = _disk(path, place, mount, whole_truth, statvfs)
     return tuple(found.values())
-
-
-def _mounts(text):
-    """The mounts by their mount points; a later mount on the same point hides the earlier one."""
-    return {mount.point: mount for mount in parse(text)}
 
 
 def _is_remote(mount):
@@ -115,15 +108,11 @@ def memory(biggest=False, proc=PROC):
 
 def _pressure(text):
     """`some avg10` of a PSI file, in percent; None where the kernel has no PSI, or has it switched off."""
-    for line in text.split("\n"):
-        if line.startswith("some "):
-            for word in line.split():
-                if word.startswith("avg10="):
-                    try:
-                        return float(word[6:])
-                    except ValueError:
-                        return None
-    return None
+    words = text.partition("some avg10=")[2].split()
+    try:
+        return float(words[0]) if words else None
+    except ValueError:
+        return None
 
 
 def _biggest(proc, count=5):

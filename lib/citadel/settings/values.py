@@ -4,8 +4,10 @@ A reader takes a text and returns its value, or raises ValueError with a sentenc
 its attribute `range` says what it accepts. Units: seconds and bytes; percentages are numbers from 0 to 100.
 """
 
-from _socket import AF_INET, AF_INET6, inet_pton
 from collections import namedtuple
+
+from citadel.core.url import is_address, join_place
+from citadel.core.url import read as read_url
 
 LONGEST_LIST = 64
 
@@ -13,7 +15,6 @@ _DIGITS = frozenset("0123456789")
 _DEPENDENCY_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyz0123456789-_")
 _NAME_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.@:-")
 _HOST_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyz0123456789-._")
-_URL_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._~:/?[]@!$&'()*+,;=%")
 _SECONDS = {"ms": 0.001, "s": 1, "sec": 1, "m": 60, "min": 60, "h": 3600, "d": 86400, "": 1}
 _SIZES = {"": 1, "K": 1024, "M": 1024 ** 2, "G": 1024 ** 3, "T": 1024 ** 4}
 _TRUTH = {"yes": True, "on": True, "true": True, "no": False, "off": False, "false": False}
@@ -221,7 +222,7 @@ def _in_the_system(directory):
 
 def probe(url):
     """http://IP:PORT/path, redis://IP:PORT or tcp://IP:PORT, by number: what is asked each minute, in a fixed time."""
-    scheme, host, port, rest = _split_url(url, ("http", "redis", "tcp"))
+    scheme, host, port, rest = read_url(url, ("http", "redis", "tcp"))
     if scheme != "http" and rest not in ("", "/"):
         raise ValueError("%s: a %s probe has no path" % (_text(url), scheme))
     if host == "localhost":
@@ -233,55 +234,17 @@ def probe(url):
         raise ValueError("%s: %s is an address to listen on, not one to ask" % (_text(url), host))
     if not port:
         raise ValueError("%s has no port" % _text(url))
-    return "%s://%s:%d%s" % (scheme, "[%s]" % host if ":" in host else host, port,
-                             (rest or "/") if scheme == "http" else "")
-
-
-def _split_url(url, schemes):
-    scheme, separator, rest = url.partition("://")
-    if not separator or scheme not in schemes:
-        raise ValueError("%s does not begin with %s" % (_text(url), " or ".join(word + "://" for word in schemes)))
-    if set(url) - _URL_CHARACTERS or len(url) > 1024:
-        raise ValueError("%s holds characters that no URL has" % _text(url))
-    cut = min([rest.index(end) for end in "/?" if end in rest] or [len(rest)])
-    place, rest = rest[:cut], rest[cut:]
-    if "@" in place:
-        raise ValueError("a URL with a user or password in it: this file is no place for secrets")
-    host, separator, digits = place[1:].partition("]") if place.startswith("[") else place.partition(":")
-    if place.startswith("["):
-        separator, digits = digits[:1], digits[1:]
-        if ":" not in host or separator not in ("", ":"):
-            raise ValueError("%s: what stands in [ ] is no IPv6 address" % _text(url))
-    elif ":" in digits:
-        raise ValueError("%s: an IPv6 address is written in [ ]" % _text(url))
-    port = _number(digits) or 0
-    if separator and not 1 <= port <= 65535:
-        raise ValueError("%s: %s is not a port, 1 to 65535" % (_text(url), _text(digits)))
-    if not host:
-        raise ValueError("%s names no host" % _text(url))
-    if rest.startswith("?"):
-        rest = "/" + rest
-    return scheme, host.lower(), port, rest
-
-
-def is_address(host):
-    """Whether that is an IPv4 or IPv6 address by number."""
-    try:
-        inet_pton(AF_INET6 if ":" in host else AF_INET, host)
-        return True
-    except (OSError, ValueError):
-        return False
+    return "%s://%s%s" % (scheme, join_place(host, port), (rest or "/") if scheme == "http" else "")
 
 
 def address(url):
     """(host, port) of a probe that was read by `probe`."""
-    host, _, port = url.partition("://")[2].partition("/")[0].rpartition(":")
-    return host.strip("[]"), int(port)
+    return read_url(url, ("http", "redis", "tcp"))[1:3]
 
 
 def receiver(url):
     """http://HOST[:PORT][/PREFIX] or https://...: where alerts are sent. Its host may be a name."""
-    scheme, host, port, rest = _split_url(url, ("http", "https"))
+    scheme, host, port, rest = read_url(url, ("http", "https"))
     if "?" in rest or any(part in (".", "..") for part in rest.split("/")):
         raise ValueError("%s: only a prefix may follow the port; /api/v2/alerts is added to it" % _text(url))
     host = "127.0.0.1" if host == "localhost" else host
@@ -289,8 +252,7 @@ def receiver(url):
         raise ValueError("%s: %s is an address to listen on, not one to ask" % (_text(url), host))
     if not is_address(host) and (set(host) - _HOST_CHARACTERS or host[0] in "-." or len(host) > 253):
         raise ValueError("%s: %s is neither a host's name nor an address" % (_text(url), _text(host)))
-    return "%s://%s%s%s" % (scheme, "[%s]" % host if ":" in host else host, ":%d" % port if port else "",
-                            rest.rstrip("/"))
+    return "%s://%s%s" % (scheme, join_place(host, port), rest.rstrip("/"))
 
 
 def textfile_directory(word):
