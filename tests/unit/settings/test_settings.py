@@ -416,7 +416,7 @@ def test_root_is_named_as_the_one_who_must_not_trust_it(conf):
     assert str(caught.value) == "%s is writable by its group; root must not trust it" % conf
 
 
-def test_a_strangers_file_is_refused(conf):
+def test_a_file_of_another_user_is_refused(conf):
     with pytest.raises(NotPermitted) as caught:
         trust.read_trusted(str(conf), owners=(os.geteuid() + 1,))
     assert "belongs to uid %d" % os.geteuid() in str(caught.value)
@@ -448,7 +448,7 @@ def test_a_large_file_is_refused_and_one_at_the_limit_is_not(conf):
     assert "larger than 256 KiB" in refusal(conf)
 
 
-def test_no_file_means_the_defaults_unless_a_person_named_it(tmp_path):
+def test_no_file_means_the_defaults_unless_an_operator_named_it(tmp_path):
     missing = str(tmp_path / "none.conf")
     assert settings.read(missing) == settings.parse("", missing)
     with pytest.raises(SettingsError) as caught:
