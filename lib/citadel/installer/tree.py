@@ -12,6 +12,7 @@ import stat
 
 from citadel.core import atomic
 from citadel.core.errors import CitadelError, NotPermitted
+from citadel.core.mounts import mount_id
 from citadel.core.trust import objection, open_file
 
 LEFTOVER = ".citadel-new"
@@ -231,7 +232,7 @@ def _remove_at(parent, name, path, last, mount=None, depth=0):
         return ["%s stays: %s" % (path, error.strerror)]
     failures = []
     try:
-        here = _mount_id(descriptor)
+        here = mount_id(descriptor)
         if here != (here if mount is None else mount):
             return ["%s stays: another file system is mounted there" % path]
         if depth >= DEEPEST:
@@ -246,8 +247,3 @@ def _remove_at(parent, name, path, last, mount=None, depth=0):
     except OSError as error:
         failures = ["%s stays: %s" % (path, error.strerror)]
     return failures
-
-
-def _mount_id(descriptor):
-    with open("/proc/self/fdinfo/%d" % descriptor) as file:
-        return next((int(line.split()[1]) for line in file if line.startswith("mnt_id:")), -1)
