@@ -6,9 +6,9 @@ Read `Pass.run`, then `Treatment.perform`: they are that road, from start to end
 what a veto forbids is not done; what is about to be tried is counted on disk before it is tried; and each decision
 carries the sentence that says why.
 
-A trigger that arrives while a pass runs is lost (systemd starts the one unit once), so a pass does not end with a step
-done but with a look that finds the service well, or a reason to wait that systemd or an operator will end. It goes in rounds, an
-attempt a service, so that no service waits for the end of another's trouble.
+A trigger that arrives while a pass runs is lost (systemd starts the one unit once). So a pass does not end with a step
+done, but with a look that finds the service well, or a reason to wait that systemd or an operator will end. It goes in
+rounds, an attempt a service, so that no service waits for the end of another's trouble.
 """
 
 import os
@@ -16,29 +16,17 @@ import random
 import time
 from collections import namedtuple
 
+from citadel import model
 from citadel.act import steps as act
 from citadel.act.verify import verify
 from citadel.core import clock
-from citadel.core.entry import write_defect
+from citadel.core.entry import write_internal_error
 from citadel.core.errors import CitadelError
 from citadel.core.log import journal
 from citadel.core.run import Deadline, run
 from citadel.core.text import span
 from citadel.diagnose.causes import diagnose
-from citadel.model import (
-    ACT,
-    ESCALATED,
-    FAILED,
-    HEALTHY,
-    OK,
-    PATIENCE,
-    STOOD_DOWN,
-    UNKNOWN,
-    WAITING,
-    Outcome,
-    Plan,
-    Step,
-)
+from citadel.model import ACT, ESCALATED, FAILED, HEALTHY, STOOD_DOWN, UNKNOWN, WAITING, Outcome, Plan, Step
 from citadel.observe import probes
 from citadel.observe.look import observe, within
 from citadel.plan.decisions import plan
@@ -90,7 +78,7 @@ class Pass:
         return self.world.now().monotonic
 
     def run(self):
-        """Round after round, until each service is well, an alert was sent, or nothing is left that this pass can do."""
+        """Round after round, until each service is well, or an alert was sent, or this pass can do no more."""
         results, due = {}, {}
         first = pending = self.look()
         while pending:
@@ -138,8 +126,8 @@ class Pass:
         return self.look(units=[unit for unit, moment in due.items() if moment <= first + 1])
 
     def finish(self, findings):
-        """What comes after the recovery, as it must not delay it: the note of open incidents, alerts that wait, metrics.
-        `findings` are those that the pass began with."""
+        """What must not delay the recovery: the note of open incidents, alerts that wait, metrics. `findings` are those
+        that the pass began with."""
         self.store.incidents.list_open()
         alerts.send_spooled(self.settings, self.store, self.world.run)
         if self.settings.metrics.directory:
@@ -164,7 +152,7 @@ class Treatment:
         except CitadelError:
             raise
         except Exception as error:
-            self.finding = self.finding._replace(cause="unknown", because=write_defect(NAME, error), others=())
+            self.finding = self.finding._replace(cause="unknown", because=write_internal_error(NAME, error), others=())
             planned, incident, outcomes = self.report_internal_error()
         acted = planned.verdict == ACT or bool(before and before.acted)
         verdict = {HEALTHY: RECOVERED if acted else HEALTHY, ACT: WAITING}.get(planned.verdict, planned.verdict)
@@ -228,12 +216,12 @@ class Treatment:
     def alert_for(self, because):
         """The step that alerts an operator, unless one was alerted."""
         return () if self.record.history().escalation else (
-            Step("escalate", self.finding.unit, because, PATIENCE["escalate"]),)
+            Step("escalate", self.finding.unit, because, model.PATIENCE["escalate"]),)
 
     # --- the record
 
     def begin_incident(self):
-        """One incident from the first symptom to its end; the evidence is kept before the first step changes anything."""
+        """One incident from the first symptom to its end; its evidence is kept before the first step changes it."""
         finding, known = self.finding, self.record.history().incident
         incident = self.record.open_incident(finding.cause, finding.because, os.uname().nodename,
                                              self.one_pass.trigger)
@@ -297,8 +285,8 @@ class Treatment:
         """A decision goes to the journal when it is news; a service that is well is not, nor is a minute like the
         last."""
         if planned.verdict == ACT or is_news:
-            journal(planned.verdict, "%s: %s%s" % (self.finding.unit, planned.because, "; not restarted: " + planned.veto
-                                                   if planned.veto else ""),
+            veto = "; not restarted: " + planned.veto if planned.veto else ""
+            journal(planned.verdict, "%s: %s%s" % (self.finding.unit, planned.because, veto),
                     unit=self.finding.unit, cause=self.finding.cause, verdict=planned.verdict,
                     incident=self.record.history().incident)
 
@@ -318,13 +306,13 @@ class Treatment:
     def close(self, step):
         """The incident is over; whoever was alerted is told that, too."""
         history, incidents = self.record.history(), self.store.incidents
-        incidents.amend(history.incident)       # so that its file is there, even where it was lost or had no room before
+        incidents.amend(history.incident)       # its file is there then, even where it was lost or had no room
         document = incidents.read(history.incident)
         acted = any(one.get("do") not in ("escalate", "resolve") for one in (document or {}).get("steps", ()))
         verdict = RECOVERED if acted else HEALTHY       # by an action of ours, or by itself
         journal(verdict, "%s: %s" % (self.finding.unit, step.because), self.finding.unit,
                 cause=incidents.first_cause(history.incident), verdict=verdict, incident=history.incident)
-        outcome = Outcome(step, OK, 0.0, "no alert had been sent", {})
+        outcome = Outcome(step, model.OK, 0.0, "no alert had been sent", {})
         alerted = history.escalation is not None or history.incident in alerts.firing(self.store)    # and we died of it
         if alerted and document is not None:
             outcome = alerts.resolve(step, document, self.settings, self.store, self.world.now(), run=self.world.run)

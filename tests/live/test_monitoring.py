@@ -16,7 +16,8 @@ import urllib.parse
 import provision
 import pytest
 from host import GATEWAY, RECOVERY, TREE, install
-from test_recovery import CONF, SETTINGS
+from injections import CONF
+from shortened import SETTINGS
 
 from citadel.core import log
 from citadel.core.run import run

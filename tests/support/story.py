@@ -1,4 +1,4 @@
-"""One host's story: a real record on disk, real passes over a made-up world, and the checks that hold for every history."""
+"""One host's story: a real record on disk, real passes over a made-up world, and what holds for every history."""
 
 import errno
 import hashlib
@@ -226,7 +226,7 @@ class Story:
         assert [result.unit for result in results] == list(world.services)
         for result in results:
             assert result.verdict in ENDS, result
-            assert self.is_broken or "a defect of ours" not in result.because, result
+            assert self.is_broken or "internal error" not in result.because, result
             tried = [one for one in world.attempts[attempts:] if one.unit == result.unit]
             if result.verdict in ("healthy", "recovered"):
                 assert "well" in world.services[result.unit].seen, result

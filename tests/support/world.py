@@ -41,8 +41,8 @@ BURST, INTERVAL, RESTART_SEC = 10, 1800.0, 5.0      # of the shipped units
 CURES = {"hang": "kill", "frozen": "thaw", "slow": "restart", "http-error": "restart", "stale-file": "clean",
          "ollama-down": "start", "ollama-useless": "restart", "ollama-hung": "kill", "redis-down": "start",
          "redis-refuses": "relieve-disk", "disk": "relieve-disk", "inodes": "relieve-disk", "memory": "relieve-memory"}
-OF_A_SERVICE = ("hang", "frozen", "slow", "http-error", "stale-file", "crash", "unresponsive", "port", "settings", "unit-file",
-                "gate", "oom", "loop")
+OF_A_SERVICE = ("hang", "frozen", "slow", "http-error", "stale-file", "crash", "unresponsive", "port", "settings",
+                "unit-file", "gate", "oom", "loop")
 OF_A_DEPENDENCY = {"ollama-down": OLLAMA, "ollama-useless": OLLAMA, "ollama-hung": OLLAMA, "ollama-restarting": OLLAMA,
                    "redis-down": REDIS, "redis-refuses": REDIS, "redis-loading": REDIS, "redis-missing": REDIS}
 OF_THE_HOST = ("disk", "inodes", "memory", "pid1", "read-only")

@@ -285,11 +285,11 @@ def test_what_was_done_stands_in_the_incident_and_so_does_what_came_of_it(place,
     assert document["outcome"] == "recovered" and document["trigger"] == "check"
 
 
-# --- a defect of ours -------------------------------------------------------------------------------------------------
+# --- an internal error ------------------------------------------------------------------------------------------------
 
 @pytest.mark.parametrize("where", ("perform", "verify"))
 def test_a_defect_at_one_service_is_told_once_and_the_other_is_treated(where, place, journald, monkeypatch):
-    monkeypatch.setattr(entry.write_defect, "__defaults__", (place,))       # not to where a host would keep it
+    monkeypatch.setattr(entry.write_internal_error, "__defaults__", (place,))       # not to where a host would keep it
     monkeypatch.setattr(tempfile, "tempdir", place)
     story = a_story(place, journald, Always, second=True)
     story.world.breaks("hang")
@@ -305,7 +305,7 @@ def test_a_defect_at_one_service_is_told_once_and_the_other_is_treated(where, pl
 
     story.handed_in, story.is_broken = whole._replace(**{where: broken}), True
     results = story.recovery_pass()
-    assert "a defect of ours: ValueError: no such thing" in results[0].because
+    assert "internal error: ValueError: no such thing" in results[0].because
     assert (results[0].verdict, results[0].cause) == ("escalated", "unknown")
     assert attempts_on(story, BATCH) and results[1].verdict == "recovered"
     for _ in range(3):
