@@ -14,7 +14,8 @@ BELOW["tell"] = BELOW["record"] | {"record"}
 BELOW["act"] = BELOW["record"] | {"observe", "record"}
 BELOW["recovery"] = BELOW["act"] | {"act", "diagnose", "plan", "tell"}
 BELOW["commands"] = BELOW["recovery"] | {"recovery"}
-BELOW["installer"] = BELOW["rehearsal"] = BELOW["commands"]
+BELOW["installer"] = BELOW["commands"]
+BELOW["rehearsal"] = BELOW["commands"] | {"installer"}     # it installs
 
 
 def wing(path_or_module):

@@ -18,6 +18,7 @@ import time
 from citadel.core.errors import CannotLook, CitadelError
 from citadel.core.mounts import mounts
 from citadel.core.run import find, run
+from citadel.installer.tree import follow_inside
 from citadel.rehearsal import cgroups, isolation, leader
 
 # Where a host may have mounted a part of what a service needs; an overlay shows one file system only.
@@ -124,28 +125,9 @@ class Machine:
                 shutil.rmtree(os.path.join(place, name))
 
     def path(self, path):
-        """Where `path` of the machine is for us. Absolute symbolic links are followed inside the machine's root, where
-        the machine would find them, and not in ours. Once booted, the machine's own mounts (/run, /tmp) are seen."""
-        base = "/proc/%d/root" % self.leader if self.leader else self.root
-        left, done, links = path.strip("/").split("/"), [], 0
-        while left:
-            word = left.pop(0)
-            if word in ("", "."):
-                continue
-            if word == "..":
-                done = done[:-1]
-                continue
-            here = "/".join([base] + done + [word])
-            if os.path.islink(here):
-                links += 1
-                if links > 40:
-                    raise CitadelError("too many symbolic links in " + path)
-                goal = os.readlink(here)
-                done = [] if goal.startswith("/") else done
-                left = goal.split("/") + left
-                continue
-            done.append(word)
-        return "/".join([base] + done)
+        """Where `path` of the machine is for us, links followed as in there. Once booted, the machine's own mounts
+        (/run, /tmp) are seen."""
+        return follow_inside("/proc/%d/root" % self.leader if self.leader else self.root, path)
 
     def write(self, path, text, mode=0o644):
         """Writes a file in the machine, with the directories above it."""
