@@ -21,7 +21,7 @@ DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 
 
 class Tree:
-    """The tree below `root`, as `owner` (a uid: 0, or whoever prepares a directory of his own) may write it.
+    """The tree below `root`, as `owner` may write it (a uid: 0, or that of a user who prepares a root).
 
     Paths given and returned are those inside: "/etc/passwd" is DIR/etc/passwd under `--root DIR`."""
 

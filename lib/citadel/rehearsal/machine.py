@@ -89,7 +89,7 @@ class Machine:
         shutil.copystat(lower, upper)
         owner = os.stat(lower)
         os.chown(upper, owner.st_uid, owner.st_gid)
-        options = "lowerdir=%s,upperdir=%s,workdir=%s" % (_escaped(lower), upper, work)
+        options = "lowerdir=%s,upperdir=%s,workdir=%s" % (_escaped(lower).replace(",", "\\,"), upper, work)
         answer = run(["mount", "-t", "overlay", "-o", options, isolation.SOURCE_NAME, point], 10)
         if not answer.ok and lower != self.lower:
             answer = run(["mount", "-o", "bind,ro", lower, point], 10)
@@ -171,7 +171,7 @@ class Machine:
         return self
 
     def _nspawn_command(self):
-        binds = ["--bind-ro=%s:%s" % (_colon_escaped(outside), _colon_escaped(inside))
+        binds = ["--bind-ro=%s:%s" % (_escaped(outside), _escaped(inside))
                  for inside, outside in sorted(self.binds.items())]
         return [find("systemd-nspawn"), "--quiet", "--register=no", "--keep-unit", "--private-network",
                 "--link-journal=no", "--resolv-conf=off", "--timezone=off", "--console=pipe",
@@ -249,9 +249,5 @@ class Machine:
 
 
 def _escaped(path):
-    """A path in overlay's mount options: backslash, comma and colon have a meaning there."""
-    return path.replace("\\", "\\\\").replace(":", "\\:").replace(",", "\\,")
-
-
-def _colon_escaped(path):
+    """A path as nspawn's --bind-ro= wants it, and overlay's mount options, which split at commas as well."""
     return path.replace("\\", "\\\\").replace(":", "\\:")
