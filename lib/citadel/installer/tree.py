@@ -22,7 +22,7 @@ DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 
 
 class Tree:
-    """The tree below `root`, as `owner` (a uid: 0, or whoever prepares a directory of his own) may write it.
+    """The tree below `root`, as `owner` may write it (a uid: 0, or that of a user who prepares a root).
 
     Paths given and returned are those inside: "/etc/passwd" is DIR/etc/passwd under `--root DIR`."""
 
@@ -33,31 +33,7 @@ class Tree:
         """The host's path of `path`, its last component followed only on request. Raises NotPermitted when the way
         there is open to others. What does not exist yet is taken as it stands."""
         self._trust(self.root, os.lstat(self.root))
-        pending, done, links = _parts(path), [], 0
-        while len(pending) > (0 if follow else 1):
-            name = pending.pop(0)
-            if name == "..":
-                done = done[:-1]
-                continue
-            here = os.path.join(self.root, *(done + [name]))
-            try:
-                status = os.lstat(here)
-            except FileNotFoundError:
-                return os.path.join(here, *pending)
-            if stat.S_ISLNK(status.st_mode):
-                links += 1
-                if links > LINKS_AT_MOST:
-                    raise NotPermitted("%s: too many symbolic links" % path)
-                target = os.readlink(here)
-                pending = _parts(target) + pending
-                done = [] if target.startswith("/") else done
-                continue
-            if pending:
-                self._trust(here, status)
-                if not stat.S_ISDIR(status.st_mode):
-                    raise CitadelError("%s is not a directory" % here)
-            done.append(name)
-        return os.path.join(self.root, *(done + pending))
+        return follow_inside(self.root, path, follow, self._trust)
 
     def resolve(self, path):
         """The path inside the root that `path` ends up at when all its links are followed; None if it is not there."""
@@ -191,6 +167,36 @@ class Tree:
 
 def leftover_of(path):
     return os.path.join(os.path.dirname(path), "." + os.path.basename(path) + LEFTOVER)
+
+
+def follow_inside(root, path, follow_last=True, check=lambda place, status: None):
+    """The host's path of what `path` is to a process whose root directory is `root`: no link leads out of it.
+
+    `check(place, status)` is called for each directory on the way. What does not exist is taken as it stands."""
+    pending, done, links = _parts(path), [], 0
+    while len(pending) > (0 if follow_last else 1):
+        name = pending.pop(0)
+        if name == "..":
+            done = done[:-1]
+            continue
+        done.append(name)
+        here = os.path.join(root, *done)
+        try:
+            status = os.lstat(here)
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        if stat.S_ISLNK(status.st_mode):
+            links += 1
+            if links > LINKS_AT_MOST:
+                raise NotPermitted("%s: too many symbolic links" % path)
+            target = os.readlink(here)
+            pending = _parts(target) + pending
+            done = [] if target.startswith("/") else done[:-1]
+        elif pending:
+            check(here, status)
+            if not stat.S_ISDIR(status.st_mode):
+                raise CitadelError("%s is not a directory" % here)
+    return os.path.join(root, *(done + pending))
 
 
 def _parts(path):
