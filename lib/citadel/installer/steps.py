@@ -1,6 +1,7 @@
 """systemd's part of an installation, after the files are in place: accounts, directories, enablement, the first start.
 
-A step is (what it does, in words; a function of the Host that does it and returns a complaint or None).
+A step is (what it does, in words; a function of the Host that does it). The function returns None when it is done, a
+complaint when it failed, and "" when it has said itself what came of it.
 """
 
 from citadel.installer import layout, systemd
@@ -68,7 +69,7 @@ def _enable(name, *now):
 def _create_account(host):
     if host.tree.owner != 0:
         host.say("The account %s is left to systemd-sysusers at boot: only root can create it." % ACCOUNT)
-        return None
+        return ""
     host.tree.make_directories("/etc")
     return _complaint(host.call("systemd-sysusers", ["citadel.conf"]), "the account was not created")
 
@@ -77,7 +78,7 @@ def _create_directories(host):
     if host.tree.owner != 0:
         host.say("The directories of %s are left to systemd-tmpfiles at boot: only root can set their owners." %
                  TMPFILES)
-        return None
+        return ""
     return _complaint(host.call("systemd-tmpfiles", ["--create", "citadel.conf"]), "the directories were not created")
 
 
@@ -85,7 +86,7 @@ def _create_config_directory(host):
     """The gateway's settings directory: closed to others because it may hold secrets, and not for the gateway to
     write."""
     if host.tree.owner != 0:
-        return None
+        return ""
     line = "d %s 0750 root %s\n" % (CONFIG, ACCOUNT)
     return _complaint(host.call("systemd-tmpfiles", ["--create", "-"], stdin=line.encode()),
                       "%s was not created" % CONFIG)
@@ -96,6 +97,8 @@ def update_catalog(host):
     answer = host.call("journalctl", ["--update-catalog"])
     if not answer.ok:                           # without it `journalctl -x` explains nothing, and all else works
         host.complain("journalctl -x will not explain Citadel's entries: %s; ignoring" % answer.complaint())
+        return ""
+    return None
 
 
 def start(host):
@@ -104,14 +107,15 @@ def start(host):
     for sentence in missing:
         host.say(sentence)
     if not host.is_running:
-        return
+        return ""
     if missing:
         host.say("%s is enabled and not started yet: start it with systemctl when nothing is missing." % GATEWAY)
-        return
+        return ""
     answer = host.systemctl("start", "--", GATEWAY, seconds=START_SECONDS)
     # A gateway that does not start is no failed installation: to recover it is what Citadel is there for.
     host.say("%s is started." % GATEWAY if answer.ok else "%s did not start (%s). To see why: "
              "%s/bin/citadel-restart-manager explain" % (GATEWAY, answer.complaint(), HOME))
+    return ""
 
 
 def missing_for_start(tree):

@@ -11,6 +11,7 @@ from citadel.core.errors import CannotLook, CitadelError, LockHeld
 from citadel.installer import layout, manifest, systemd
 from citadel.installer.host import Host, require_lock
 from citadel.installer.installation import label
+from citadel.installer.main import main
 from citadel.installer.tree import Tree
 
 
@@ -190,3 +191,10 @@ def test_a_second_installation_at_the_same_time_is_refused(product, root):
             install(product, root, "--uninstall")
     finally:
         os.close(holder)
+
+
+def test_what_only_root_can_do_is_left_to_the_boot(product, root, capsys):
+    main(["--root", root], product, "/", run=Programs(), uid=ME or 12345)
+    said = capsys.readouterr().out
+    assert "The account citadel is left to systemd-sysusers at boot" in said
+    assert "done     create the account" not in said
