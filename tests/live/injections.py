@@ -214,7 +214,7 @@ with socket.socket(socket.AF_INET6) as server:
 
 
 def port_taken_elsewhere(host):
-    """Any local user may do this while the gateway is down: the port at another loopback address, and on all of IPv6."""
+    """Any local user may do this while the gateway is down: the port at another loopback address and on all of IPv6."""
     crash_for_good(host)
     host.do("systemd-run", "--unit=stranger", "--uid=nobody", "python3", "-m", "http.server", "8002",
             "--bind", "127.0.0.2")

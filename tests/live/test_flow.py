@@ -6,9 +6,9 @@ failure -> wait RestartSec -> dependencies ready? -> restart -> running
 """
 
 import pytest
-from host import GATEWAY, OLLAMA, RECOVERY
+from host import ALERT, GATEWAY, OLLAMA, RECOVERY
 from injections import CONF, crash_loop, drop_in, mend_uvicorn, no_drop_in, processes
-from test_recovery import ALERT, SETTINGS, START_TIMEOUT
+from shortened import SETTINGS, START_TIMEOUT
 
 ALARM = "citadel-recovery-alarm.service"
 LOG = "/opt/citadel/logs/api-gateway/service.log"

@@ -48,7 +48,8 @@ def test_the_timer_checks_each_minute(host):
     host.do("systemctl", "start", TIMER)
     try:
         for _ in range(2):
-            host.wait(lambda: host.show(HEALTH, "InvocationID") not in ("", before), "the timer to elapse", timeout=20)
+            host.wait(lambda before=before: host.show(HEALTH, "InvocationID") not in ("", before),
+                      "the timer to elapse", timeout=20)
             before = host.show(HEALTH, "InvocationID")
         host.wait_state(HEALTH, "inactive", "failed")
         assert host.show(HEALTH, "Result") == "success"

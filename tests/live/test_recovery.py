@@ -11,7 +11,7 @@ import signal
 from collections import namedtuple
 
 import pytest
-from host import GATEWAY, HANDLER, OLLAMA, RECOVERY, REDIS
+from host import ALERT, GATEWAY, HANDLER, OLLAMA, RECOVERY, REDIS
 from injections import (
     CONF,
     LOGS,
@@ -54,23 +54,7 @@ from injections import (
     unit_gone,
     unit_installed_again,
 )
-
-ALERT = "b0f1a5865abe4a3f816dad0c3a64c21c"         # MESSAGE_ID of a call for a person
-
-START_TIMEOUT = 6
-# So that a test need not wait two minutes until a gateway counts as hung.
-SETTINGS = """\
-[service citadel-gateway.service]
-start_timeout = {0}
-[dependency ollama]
-start_timeout = {0}
-[dependency redis]
-start_timeout = {0}
-[recovery]
-verify_timeout = 25s
-attempts = 50
-probe_timeout = 5s
-""".format(START_TIMEOUT)
+from shortened import SETTINGS, START_TIMEOUT
 
 Fault = namedtuple("Fault", "make cause verdict undo repair says")
 Fault.__new__.__defaults__ = (None, None, "")

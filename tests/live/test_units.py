@@ -125,7 +125,8 @@ def test_it_comes_back_when_a_dependency_does(host, fault, request):
 
 
 @pytest.mark.parametrize("breakage", [
-    pytest.param("echo 'raise SystemExit(' >>/opt/citadel/lib/citadel/commands/handler.py", id="a file that is no Python"),
+    pytest.param("echo 'raise SystemExit(' >>/opt/citadel/lib/citadel/commands/handler.py",
+                 id="a file that is no Python"),
     pytest.param("mv /opt/citadel/lib/citadel/plan/decisions.py /root/", id="a file that is missing"),
     pytest.param("mv /opt/citadel/bin/citadel-recovery-handler /root/", id="no program at all"),
     pytest.param("chmod o+w /opt/citadel/lib/citadel", id="a tree that root must not trust")])
@@ -136,7 +137,8 @@ def test_a_defect_of_ours_does_not_keep_it_down(host, breakage):
         host.do("sh", "-c", breakage)
         host.wait_healthy(not_pid=host.kill(GATEWAY))
     finally:
-        host.do("sh", "-c", "cd /opt/citadel && rm -rf bin lib && mv /root/bin /root/lib . && rm -f /root/*.py /root/citadel-*")
+        host.do("sh", "-c", "cd /opt/citadel && rm -rf bin lib && mv /root/bin /root/lib . && "
+                "rm -f /root/*.py /root/citadel-*")
 
 
 def test_it_outlives_a_crash_of_redis(host):

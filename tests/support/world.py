@@ -11,7 +11,7 @@ may step and a reboot sets back. What was really done stands in its ledger, and 
 from collections import namedtuple
 
 from citadel import model
-from citadel.act import steps as act
+from citadel.act import verify as act
 from citadel.core.atomic import from_json
 from citadel.core.clock import Now
 from citadel.core.run import Answer
@@ -41,8 +41,8 @@ BURST, INTERVAL, RESTART_SEC = 10, 1800.0, 5.0      # of the shipped units
 CURES = {"hang": "kill", "frozen": "thaw", "slow": "restart", "http-error": "restart", "stale-file": "clean",
          "ollama-down": "start", "ollama-useless": "restart", "ollama-hung": "kill", "redis-down": "start",
          "redis-refuses": "relieve-disk", "disk": "relieve-disk", "inodes": "relieve-disk", "memory": "relieve-memory"}
-OF_A_SERVICE = ("hang", "frozen", "slow", "http-error", "stale-file", "crash", "unresponsive", "port", "settings", "unit-file",
-                "gate", "oom", "loop")
+OF_A_SERVICE = ("hang", "frozen", "slow", "http-error", "stale-file", "crash", "unresponsive", "port", "settings",
+                "unit-file", "gate", "oom", "loop")
 OF_A_DEPENDENCY = {"ollama-down": OLLAMA, "ollama-useless": OLLAMA, "ollama-hung": OLLAMA, "ollama-restarting": OLLAMA,
                    "redis-down": REDIS, "redis-refuses": REDIS, "redis-loading": REDIS, "redis-missing": REDIS}
 OF_THE_HOST = ("disk", "inodes", "memory", "pid1", "read-only")

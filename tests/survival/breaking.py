@@ -185,7 +185,7 @@ def ollama_killed_thrice(world):
     drop_in(world, OLLAMA, "[Service]\nRestartSec=1\n")
     for blow in (world.strike, world.kill, world.kill):
         pid = blow(OLLAMA)
-        world.wait_beating(lambda: world.pid(OLLAMA) not in (0, pid), "Ollama's next run", 60)
+        world.wait_beating(lambda pid=pid: world.pid(OLLAMA) not in (0, pid), "Ollama's next run", 60)
 
 
 def ollama_answers_nothing(world):
@@ -257,8 +257,8 @@ def stopped_during_a_restart(world):
     is started after the stop is what the row is about."""
     for _ in range(5):
         pid = world.kill(GATEWAY)
-        world.wait(lambda: world.show(GATEWAY, "SubState").startswith("auto-restart") or world.pid() not in (0, pid),
-                   "the wait for RestartSec")
+        world.wait(lambda pid=pid: world.pid() not in (0, pid)
+                   or world.show(GATEWAY, "SubState").startswith("auto-restart"), "the wait for RestartSec")
         if world.show(GATEWAY, "SubState").startswith("auto-restart"):
             world.do("systemctl", "stop", GATEWAY)
             return
@@ -472,20 +472,20 @@ def store(**more):
 
 earlier = store(boot_id="0123456789abcdef0123456789abcdef")
 with earlier.lock("manual"):
-    earlier.open_incident(UNIT, "gateway.crashed", "it crashed")
-    earlier.count_attempt(UNIT, "gateway.crashed: start", 1)
-    earlier.set_level(UNIT, 1)
-    earlier.mark_escalated(UNIT, "gateway.crashed")
-    earlier.mark_pass(UNIT, "gateway.crashed")
+    earlier.of(UNIT).open_incident("gateway.crashed", "it crashed")
+    earlier.of(UNIT).count_attempt("gateway.crashed: start", 1, window=1800)
+    earlier.of(UNIT).set_level(1)
+    earlier.of(UNIT).mark_escalated("gateway.crashed")
+    earlier.of(UNIT).mark_pass("gateway.crashed", 600)
 now = store()
 with now.lock("manual"):
-    now.count_attempt(UNIT, "gateway.crashed: start", 1)
+    now.of(UNIT).count_attempt("gateway.crashed: start", 1, window=1800)
 """
 
 
 def clock_stepped(world):
     """An attempt of this boot, by a clock that was 25 years ahead; and an incident that an earlier boot had begun, with
-    a call for a person, by such a clock: there incidents.age has nothing but the wall clock and the uptime to ask."""
+    an alert, by such a clock: there the record has nothing but the wall clock and the uptime to ask."""
     world.do("python3", "-IS", "-B", "-c", STEPPED)
     stop_all_in(world, GATEWAY)
 
@@ -525,13 +525,14 @@ def handler_killed(world):
     lasting_fault(world)
     world.notes["killed"] = []
     for verb, word in ROAD:
-        pid = world.wait_beating(lambda: _pass_at(world, verb, word), "a pass that waits for %s, after %s" % (
-            verb or "the gateway to last", word), 60)
+        pid = world.wait_beating(lambda verb=verb, word=word: _pass_at(world, verb, word),
+                                 "a pass that waits for %s, after %s" % (verb or "the gateway to last", word), 60)
         world.do("journalctl", "--sync", timeout=30)
         said = _last_word(world, pid)
         hit = world.do("kill", "-KILL", pid, ok=False).ok
         world.do("rm", "-f", "/run/fault-hold-" + verb)
-        world.wait_beating(lambda: not world.do("test", "-e", "/proc/" + pid, ok=False).ok, "pass %s to end" % pid, 20)
+        world.wait_beating(lambda pid=pid: not world.do("test", "-e", "/proc/" + pid, ok=False).ok,
+                           "pass %s to end" % pid, 20)
         world.notes["killed"].append((said, hit))
     assert all(hit for _, hit in world.notes["killed"]), "a kill missed its pass: %s" % world.notes["killed"]
     assert len({said for said, _ in world.notes["killed"]}) >= 3, "the same step hit again: %s" % world.notes["killed"]

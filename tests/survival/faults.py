@@ -212,7 +212,7 @@ FAULTS = (
     Row("our-settings-broken", "host", "citadel.conf has a bad line, and the gateway gets SIGKILL", our_settings_broken,
         escalates(150, "alarm", serves_within=30, says="citadel.conf:2"), cure=our_settings_mended, only=OURS),
     Row("our-code-broken", "host", "a file of our library is cut short, and the gateway gets SIGKILL", our_code_broken,
-        escalates(150, "alarm", serves_within=30, says="plan.py"), cure=our_code_mended, only=OURS),
+        escalates(150, "alarm", serves_within=30, says="decisions.py"), cure=our_code_mended, only=OURS),
     Row("journald-stopped", "host", "journald is stopped, and the gateway gets SIGSTOP", journald_stopped,
         recovers(90)),
     Row("dbus-dead", "host", "the D-Bus daemon is dead, and the gateway gets SIGSTOP", dbus_dead, recovers(60)),

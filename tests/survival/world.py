@@ -10,7 +10,7 @@ from host import GATEWAY, MOOD, OLLAMA, PRODUCTION, REDIS, Host, furnish, instal
 from injections import CONF, LOGS, UVICORN
 
 from citadel.core.errors import CitadelError
-from citadel.rehearsal.machine import entry_command
+from citadel.rehearsal.leader import entry_command
 from survival.contestants import SETTINGS, START_TIMEOUT
 from survival.judge import Run
 from survival.observer import Observer
@@ -144,7 +144,8 @@ class World(Host):
             systemctl stop 'stranger*.service' 'fault*.service' 'fault*.timer'
             systemctl start dbus.socket dbus.service
             rm -f /usr/local/sbin/systemctl /run/fault-hold-*
-            grep -q '^journal /var/log/journal tmpfs' /proc/mounts && { journalctl --relinquish-var; umount -l /var/log/journal
+            grep -q '^journal /var/log/journal tmpfs' /proc/mounts && {
+                journalctl --relinquish-var; umount -l /var/log/journal
                 systemctl restart systemd-journald.service; journalctl --flush; }
             for place in 'logs %s' 'state /var/lib/citadel-recovery'; do
                 grep -q "^$place tmpfs" /proc/mounts && umount -l ${place#* }

@@ -37,6 +37,7 @@ from world import FAULTS, GATEWAY, OLLAMA, REDIS, World
 import citadel
 from citadel.commands.handler import main as handler
 from citadel.commands.manager import main as manager
+from citadel.core import log
 from citadel.core import run as programs  # it has PATH, where programs are
 from citadel.core.entry import enter
 from citadel.core.log import EVENTS, journal
@@ -44,8 +45,9 @@ from citadel.diagnose.causes import diagnose
 from citadel.model import Facts, Probe, Service, Stop, Unit
 from citadel.model import Host as HostFacts
 from citadel.rehearsal.faults import Result as FaultResult
-from citadel.rehearsal.main import Narrator
-from citadel.settings.file import SETTINGS, as_data, parse
+from citadel.rehearsal.narrator import Narrator
+from citadel.settings.file import as_data, parse
+from citadel.settings.table import SETTINGS
 
 GOLDEN = os.path.join(SAMPLES, "contract.json")
 
@@ -246,6 +248,7 @@ class Host:
         for name, fake in fakes.items():
             setattr(time if hasattr(time, name) else os, name, fake)
         programs.PATH = (self.path("bin"),)
+        log.JOURNAL = self.place + "/run/systemd/journal/socket"
         self.change_user(uid)
 
     def slept(self):

@@ -17,7 +17,6 @@ tmpfiles.d file is left to systemd-tmpfiles, journal space to journalctl.
 """
 
 import _signal
-import errno
 import fnmatch
 import os
 import re
@@ -26,9 +25,12 @@ import stat
 import time
 from collections import namedtuple
 
+from citadel.core import accounts
+from citadel.core.errors import NotPermitted
 from citadel.core.run import reap
 from citadel.core.run import run as run_program
 from citadel.core.text import plural, printable, size
+from citadel.core.trust import FOLDER, open_directory
 from citadel.observe import processes
 
 TMPFILES = "/usr/local/lib/tmpfiles.d/citadel.conf"
@@ -48,8 +50,6 @@ MOST_COMPLAINTS = 5
 ROTATED = re.compile(r"""(?P<log>.+?\.(?:log|out|err|json|jsonl))
                          [.-](?:\d{1,6}|\d{8}(?:\d\d){0,3}|old)(?:[T_.-](?:\d{1,10}|old)){0,8}
                          (?:\.(?:gz|xz|bz2|zst|lz4|zip))?\Z""", re.VERBOSE | re.ASCII)
-
-_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 Candidate = namedtuple("Candidate", "folder name log time size inode owner")
 Candidate.__doc__ = "A file that may go: `folder` is the open descriptor of its directory, `owner` who shall remove it."
@@ -215,7 +215,12 @@ class Folder:
 
     def __init__(self, path):
         self.path, self.depth = path, 0
-        self.descriptor = _open_trusted(path)
+        try:
+            self.descriptor = open_directory(path, check_parents=True)
+        except NotPermitted as error:
+            raise Refused(printable(str(error)))
+        except OSError as error:
+            raise Refused("%s: %s" % (printable(error.filename), error.strerror))
         self._learn()
 
     @classmethod
@@ -224,7 +229,7 @@ class Folder:
         folder = cls.__new__(cls)
         folder.path, folder.depth = parent.path + "/" + name, parent.depth + 1
         try:
-            folder.descriptor = os.open(name, _FOLDER, dir_fd=parent.descriptor)
+            folder.descriptor = os.open(name, FOLDER, dir_fd=parent.descriptor)
         except OSError as error:
             raise Refused("%s: %s" % (printable(folder.path), error.strerror))
         folder._learn()
@@ -281,34 +286,6 @@ class Folder:
 
     def __exit__(self, *_):
         self.close()
-
-
-def _open_trusted(path):
-    """The descriptor of a directory, reached one component at a time; Refused when a component is a link, or when
-    somebody else could put another one in its place."""
-    if not path.startswith("/"):
-        raise Refused("%s is no absolute path" % printable(path))
-    here = os.open("/", _FOLDER)
-    for part in [part for part in path.split("/") if part]:
-        try:
-            _refuse_changeable(here, path)
-            below = os.open(part, _FOLDER, dir_fd=here)
-        except OSError as error:
-            why = ("is reached through a symbolic link, or is no directory"
-                   if error.errno in (errno.ELOOP, errno.ENOTDIR) else error.strerror)
-            raise Refused("%s: %s" % (printable(path), why))
-        finally:
-            os.close(here)
-        here = below
-    return here
-
-
-def _refuse_changeable(descriptor, path):
-    """Refused when another than root (or than us) could swap an entry of this directory. The sticky bit keeps others
-    from renaming what is not theirs."""
-    status = os.fstat(descriptor)
-    if status.st_uid not in (0, os.geteuid()) or (status.st_mode & 0o022 and not status.st_mode & 0o1000):
-        raise Refused("%s: a directory above it can be changed by others than root" % printable(path))
 
 
 def _mount_id(descriptor):
@@ -479,24 +456,12 @@ def _become(uid):
     """Whether this process is `uid` now, in group nobody's and no other group, for good."""
     try:
         os.setgroups([])
-        os.setgid(_group_of(uid))
+        account = accounts.by_uid(uid)
+        os.setgid(account.gid if account else uid)          # a number without an account has no other group
         os.setuid(uid)
     except PermissionError:
         return False
     return os.geteuid() == uid and os.getuid() == uid
-
-
-def _group_of(uid):
-    """The account's own group, from the file alone; for a number without an account, the same number."""
-    try:
-        with open("/etc/passwd", encoding="utf-8", errors="replace") as file:
-            for line in file:
-                words = line.split(":")
-                if len(words) > 3 and words[2] == str(uid) and words[3].isdigit():
-                    return int(words[3])
-    except OSError:
-        pass                            # then the same number does: it is a group of nobody's
-    return uid
 
 
 # --- small readings

@@ -7,10 +7,15 @@ clock that was stepped back to 2001 kept a naive cooldown waiting for 25 years (
 import time
 from collections import namedtuple
 
+RFC_3339 = "%Y-%m-%dT%H:%M:%SZ"          # in UTC
 CLOCK_BOOTTIME = 7                      # time.CLOCK_BOOTTIME needs Python 3.7; the number is Linux' (clock_gettime(2))
+SAME_BOOT = 10.0                        # seconds by which wall and boot clock may differ and still tell of one boot
 
 Now = namedtuple("Now", "wall monotonic boottime boot_id")
 Now.__doc__ = "One moment: seconds since 1970, of CLOCK_MONOTONIC (systemd's stamps) and of CLOCK_BOOTTIME (ours)."
+
+Moment = namedtuple("Moment", "wall boottime boot_id")
+Moment.__doc__ = "When something was noted: clock.Now without CLOCK_MONOTONIC."
 
 
 def now(proc="/proc"):
@@ -25,11 +30,13 @@ def now(proc="/proc"):
 
 def stamp(wall):
     """Seconds since 1970 as RFC 3339 in UTC, e.g. 2026-11-23T18:00:00Z."""
-    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(wall))
-SAME_BOOT = 10.0                        # seconds by which wall and boot clock may differ and still tell of one boot
+    return time.strftime(RFC_3339, time.gmtime(wall))
 
-Moment = namedtuple("Moment", "wall boottime boot_id")
-Moment.__doc__ = "When something was noted: clock.Now without CLOCK_MONOTONIC."
+
+def parse_stamp(text):
+    """The seconds since 1970 that `stamp` wrote; ValueError for any other text."""
+    import calendar
+    return calendar.timegm(time.strptime(text, RFC_3339))
 
 
 def age(then, now):

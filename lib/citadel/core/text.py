@@ -56,11 +56,6 @@ def local_time(epoch, milliseconds=False):
     return text + ".%03d" % (epoch % 1 * 1000) if milliseconds else text
 
 
-def utc_time(epoch):
-    """Wall time for a program, RFC 3339: "2026-11-23T18:00:00Z"."""
-    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(epoch))
-
-
 def plural(count, noun):
     """"1 restart", "3 restarts"."""
     return "%d %s%s" % (count, noun, "" if count == 1 else "s")

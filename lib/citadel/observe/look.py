@@ -126,7 +126,7 @@ def _plainly_well(service):
 
 
 def _is_young(unit, moment, start_timeout):
-    """Whether it may not listen yet, so that what answers at its port may be a stranger."""
+    """Whether it may not listen yet: what answers at its port may be another process."""
     return (unit.active == "active" and bool(unit.active_enter)
             and moment.monotonic - unit.active_enter < start_timeout)
 

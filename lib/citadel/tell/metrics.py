@@ -104,7 +104,7 @@ def of_record(store, services, now):
     samples = [("last_pass_timestamp_seconds", {}, round(now, 3))]
     for service in services:
         name = service.unit
-        unit, history, counts = {"unit": name}, store.history(name), store.counts(name)
+        unit, history, counts = {"unit": name}, store.of(name).history(), store.of(name).counts()
         samples += [("incident_open", unit, int(bool(history.incident))),
                     ("escalated", unit, int(history.escalation is not None)),
                     ("escalations_total", unit, counts.get("escalations", 0)),
@@ -118,7 +118,7 @@ def of_record(store, services, now):
         begun.update((what[len(INCIDENTS):], number) for what, number in sorted(counts.items())
                      if what.startswith(INCIDENTS))
         samples += [("incidents_total", dict(unit, cause=cause), number) for cause, number in begun.items()]
-        document = store.incident(history.incident) if history.incident else None
+        document = store.incidents.read(history.incident) if history.incident else None
         if history.incident:
             began = document["opened"][0] if document else now - (history.open_for or 0)
             samples.append(("incident_start_timestamp_seconds", unit, round(began, 3)))
@@ -159,7 +159,7 @@ def after_check(settings, facts, findings, state, now):
         return ""
     maintenance = False
     if os.path.exists(os.path.join(state, "maintenance.json")):
-        maintenance = _store(state).maintenance() is not None
+        maintenance = _store(state).intent.maintenance() is not None
     why = _write_look(settings, facts, findings, state, maintenance, now)
     if not why and _is_older(os.path.join(directory.lstrip("-"), RECORD), settings.file):
         why = write_record(settings, _store(state), now)
@@ -189,7 +189,7 @@ def after_pass(settings, facts, findings, store, now):
         return ""
     sweep(settings.metrics.directory)
     return (write_record(settings, store, now)
-            or _write_look(settings, facts, findings, store.files.path, store.maintenance() is not None, now))
+            or _write_look(settings, facts, findings, store.files.path, store.intent.maintenance() is not None, now))
 
 
 def write_record(settings, store, now):
