@@ -13,14 +13,14 @@ from world import BATCH, FAULTS, GATEWAY, OLLAMA, REDIS, Crash, Forbidden, World
 
 from citadel import recovery
 from citadel.core.atomic import Directory
+from citadel.core.trust import untrusted_program
 from citadel.record.store import Store
 from citadel.settings import file as settings_file
-from citadel.tell.receivers import untrusted
 
 SEEDS, PARTS = int(os.environ.get("CITADEL_HISTORIES", "60")), 4       # each Python plays them
 ENDS = ("healthy", "recovered", "waiting", "stood-down", "escalated", "unknown")
 MOST_LOOKS = 130                        # in one pass, for each service: one in RestartSec, and those after an attempt
-HOOK = next((path for path in ("/usr/bin/env", "/bin/true") if not untrusted(path)), "")
+HOOK = next((path for path in ("/usr/bin/env", "/bin/true") if not untrusted_program(path)), "")
 LIMITS = ("", "attempts = 1", "attempts = 3\nwindow = 10min\nbackoff = 1min", "attempts = 10\nattempts_per_level = 2")
 SETTINGS = """
 [service %s]

@@ -178,11 +178,11 @@ def not_told(wanted, facts, findings, state, moment):
             from citadel.tell import receivers
             told += receivers.complaints(wanted)
     waiting = notes.spooled(state)
-    if waiting:
-        refused = printable(notes.read(state, "spool/refused"), 300)         # alerts.py
-        told.append("%d alert%s to be sent%s" % (
-            waiting, " waits" if waiting == 1 else "s wait", " (%s)" % refused if refused else ""))
-    return [why for why in told if why]
+    if not waiting:
+        return told
+    refused = printable(notes.read(state, notes.REFUSED), 300)
+    return told + ["%d alert%s to be sent%s" % (
+        waiting, " waits" if waiting == 1 else "s wait", " (%s)" % refused if refused else "")]
 
 
 def code_of(finding, service):

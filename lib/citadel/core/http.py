@@ -37,29 +37,27 @@ def request(method, place, path, body, fields=(), version="1.1"):
 def converse(questions, end, grace=None, whole=False):
     """{key: Reply} for {key: (Url with its port, its addresses, the bytes of the request)}, until `end` on
     CLOCK_MONOTONIC, and `grace` seconds after the first success. `whole`: a success needs all of its body."""
-    began, tls, poll, replies, waiting, children = time.monotonic(), None, select.poll(), {}, {}, []
+    began, tls, replies, waiting, children = time.monotonic(), None, {}, {}, []
+    if any(place.scheme == "https" for place, _, _ in questions.values()):
+        import ssl
+        tls = ssl.create_default_context()
     try:
         for key, question in questions.items():
-            if question[0].scheme == "https" and tls is None:
-                import ssl
-                tls = ssl.create_default_context()
             try:
                 descriptor, child = _begin(question, tls, end)
             except OSError as error:
                 replies[key] = _failed(error.strerror)
                 continue
             waiting[descriptor] = key, bytearray()
-            poll.register(descriptor, select.POLLIN)
             children.append(child)
         while waiting and time.monotonic() < end:
-            for descriptor, _ in poll.poll(max(0.0, end - time.monotonic()) * 1000):
+            for descriptor in select.select(list(waiting), (), (), max(0.0, end - time.monotonic()))[0]:
                 key, heard = waiting[descriptor]
                 chunk = os.read(descriptor, ENOUGH)
                 heard += chunk
                 reply = read(bytes(heard), not chunk or len(heard) >= ENOUGH, whole)
                 if reply:
                     replies[key] = reply
-                    poll.unregister(descriptor)
                     os.close(descriptor)
                     del waiting[descriptor]
                     if grace is not None and not reply.why:

@@ -1,14 +1,11 @@
-"""Alertmanager, API v2: tells all of them, side by side; what one of them takes counts as taken, as they are one cluster
-or alike.
+"""Alertmanager, API v2. All are told side by side; what one of them takes counts as taken, as in a cluster.
 
 Our clock may be wrong. An alert that begins after the receiver's resolve_timeout is refused (400), and one that ends in
-its future does not end: both are said again by the time that the receiver has told in its answer. As a 400 is for all
-of a list though only one of it may be meant, they are then said one by one.
+its future does not end: both are sent again by the receiver's time, which its answer tells. A 400 is for all alerts of
+a list, though only one may be meant: they are then sent one by one.
 
-What it is told late is followed by its end only after HELD: it notifies what a group of alerts has become every
-group_interval (5 min), and of one that begins and ends between two of these nobody hears.
-
-A host's name is looked up by getent(1), which can be killed; getaddrinfo(3) cannot. An address by number needs neither.
+The resolution of an alert that was sent late follows only after HELD: Alertmanager notifies a group of alerts every
+group_interval (5 min), and nobody hears of an alert that begins and ends between two notifications.
 """
 
 import base64
@@ -24,6 +21,7 @@ from citadel.core.text import plural, printable
 from citadel.core.url import is_address
 from citadel.core.url import read as read_url
 from citadel.tell import spool
+from citadel.tell.metrics import LABEL
 from citadel.tell.receivers import credentials as read_credentials
 from citadel.tell.wording import headline
 
@@ -36,7 +34,6 @@ HELD = 330                              # seconds from what was told late to wha
 LOOKUP = 2.0                            # seconds for all names together
 GRACE = 1.0                             # seconds for the others, once one has taken it
 AHEAD = 2.0                             # seconds by which clocks differ that are right (Date: has whole seconds)
-LABEL = 1024                            # characters of a label; a cut one might be another's
 
 Told = namedtuple("Told", "taken answers")
 Told.__doc__ = """What came of telling: `taken`, for each alert whether at least one Alertmanager took it; `answers`,
@@ -45,23 +42,19 @@ Told.__doc__ = """What came of telling: `taken`, for each alert whether at least
 
 # --- the channel ------------------------------------------------------------------------------------------------------
 
-def wanted(settings):
-    return settings.alertmanager.urls
-
-
 def send(letter, kept, delivery):
     """Why it was not taken, or ""."""
     taken, why = send_due(delivery, letter)
-    return "" if letter.name in taken else why or "what it was not told before goes first"
+    return "" if letter.name in taken else why or spool.OLDER_FIRST
 
 
 def send_due(delivery, letter=None, most=TOGETHER):
-    """Sends what they have not taken yet (`letter` too, were the spool full), and again what still fires, within `most`
-    seconds: (names of the letters that were taken, why not all were).
+    """Sends what they have not taken yet (`letter` too, even if the spool is full), and again what still fires, within
+    `most` seconds: (names of the letters that were taken, why not all were).
 
-    Of alerts with the same labels only the oldest goes: one that begins and ends in one message is never notified by
-    Alertmanager, and an older end would end a newer beginning. Who has not taken what another took is left out for the
-    rest of the pass: it would only use up the time of the alerts to come.
+    Of alerts with the same labels only the oldest is sent: Alertmanager never notifies one that begins and ends in one
+    message, and an older end would end a newer beginning. A URL that has not taken what another took is left out for
+    the rest of the pass, because it would only use up the time.
     """
     settings, store, run, now, course = delivery
     letters = [one for one in spool.letters_in(store) if "alertmanager" in one.waiting]
@@ -72,7 +65,7 @@ def send_due(delivery, letter=None, most=TOGETHER):
     urls = [url for url in settings.alertmanager.urls if url not in course.passed_over]
     left = min(most, TOGETHER - course.seconds)
     if not due or left < 0.1:
-        return [], "their time in this pass is used up" if due else ""
+        return [], "the time for Alertmanager in this pass is used up" if due else ""
     began = time.monotonic()
     told = tell(urls, [one.alert for one in due], now.wall, left, settings.alertmanager.credentials, run)
     course.seconds += time.monotonic() - began
@@ -91,17 +84,16 @@ def send_due(delivery, letter=None, most=TOGETHER):
 
 
 def send_again(delivery):
-    """Within a pass that lasts, sends what fires again when that is due. It takes AGAIN_SHARE at most, and is given up
-    for this pass when nobody takes it, so that the alerts which may yet come find their time."""
+    """Sends what fires again when that is due. It takes AGAIN_SHARE at most, and is given up for this pass when nobody
+    takes it, to leave time for new alerts."""
     course = delivery.course
     if course.sends_again and time.monotonic() - course.sent >= AGAIN:
         course.sends_again = not send_due(delivery, most=AGAIN_SHARE)[1]
 
 
 def _due(letters, burning, late, now):
-    """The Letters whose turn it is, one of each identity; those without a name are no letters but sent again. Pure.
-    While what follows an alert that was told late is held back, that alert is sent again, lest it ends; but what fires
-    now is not held back, for the operator should know."""
+    """The Letters to send now, one of each identity; one without a name is sent again. Pure. What follows an alert that
+    was sent late is held back, and that alert is sent again, or it would end; but what fires now is not held back."""
     due = {}
     for one in letters:
         identity = _identity(one.alert)
@@ -186,7 +178,7 @@ def tell(urls, said, now, seconds, credentials="", run=run_program):
 
     def alone(url, posted, dated):
         reply = post({url: [posted]})[url]
-        if reply.status == 400 and not dated:       # a proxy hides its time: Alertmanager then takes its own
+        if reply.status == 400 and not dated:       # a proxy hides its time: it takes its own
             reply = post({url: [{name: value for name, value in posted.items() if name != "startsAt"}]})[url]
         return reply
 
@@ -212,8 +204,8 @@ def read_place(url):
 
 
 def look_up(hosts, end, run):
-    """{host: [address, …]}; a name that is not known in time has none. Each gets an equal share of what the ones before
-    it have left, so that a dead one does not use up the time of the others."""
+    """{host: [address, …]}; a name that is not known in time has none. By getent(1), which can be killed. Each name has
+    an equal share of the time that is left: a dead one does not use up that of the others."""
     found = {host: [host] for host in hosts if is_address(host)}
     end = min(end, time.monotonic() + LOOKUP)
     names = sorted(hosts - set(found))

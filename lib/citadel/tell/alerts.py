@@ -1,7 +1,7 @@
-"""Telling the operator: one escalation an incident, one resolution; the door of this wing.
+"""Telling the operator: one alert an incident, and one resolution; the door of this wing.
 
-What fires is kept in firing/, and sent to Alertmanager again by each pass (the health check calls for one each minute
-while an incident is open), and within a long one (keep_firing): there an alert that is not sent again ends by itself.
+What fires is kept in firing/. Each pass sends it to Alertmanager again (the health check starts one each minute while
+an incident is open), and so does a long one (keep_firing): an alert that is not sent again ends there by itself.
 """
 
 import os
@@ -29,8 +29,8 @@ def escalate(step, finding, incident, settings, store, now, run=run_program):
 
 
 def resolve(step, document, settings, store, now, run=run_program):
-    """Tells whoever heard of the incident that it is over; `document` is the incident, closed or about to be. It ends
-    what was said to fire, in the same words, or Alertmanager would not know which of its alerts is meant."""
+    """Tells every receiver of the alert that the incident is over; `document` is the incident, closed or about to be.
+    The labels stay as they fired, or Alertmanager would not know which of its alerts is meant."""
     cause = document["causes"][0].get("cause", "") if document["causes"] else ""
     lasted = document["duration"]
     if lasted is None:
@@ -70,12 +70,11 @@ def send_spooled(settings, store, run=run_program):
 
 
 def _end_what_is_over(store):
-    """An alert whose incident is open no more, since the record was lost or we died while closing it: nobody else will
-    ever resolve it."""
+    """Resolves each alert whose incident is no longer open (the record was lost, or a pass died while closing it)."""
     for incident, alert in firing(store).items():
         if store.of(alert.unit).history().incident == incident:
             continue
-        over = alert._replace(kind="resolved", because="its incident is on record as open no more", advice="",
+        over = alert._replace(kind="resolved", because="its incident is no longer open", advice="",
                               ended=store.now().wall)
         if spool.keep(spool.Letter("spool/%s-resolved.json" % incident, over, spool.RECEIVERS), store):
             store.files.remove("firing/%s.json" % incident)

@@ -1,9 +1,7 @@
-"""Delivering an alert by every channel, whatever came of the one before: that Alertmanager took an alert is not yet an
-operator who has heard of it. What cannot keep us waiting goes first.
+"""Delivering an alert by every channel, whatever came of the one before: what Alertmanager took may reach no operator.
 
-A channel is a file with `wanted(settings)` and `send(letter, kept, delivery)`, and a row here. `send` says why the
-alert was not taken, "" when it was; `kept` whether the spool has it for a later turn. Where the receiver can lose it,
-the channel's name is in spool.RECEIVERS too.
+A channel is a file with `send(letter, kept, delivery)`, and a row here. `send` says why the alert was not taken, ""
+when it was; `kept`: the spool has it. The channel of a receiver that may be down is in spool.RECEIVERS too.
 """
 
 import time
@@ -13,10 +11,10 @@ from citadel.core.text import printable
 from citadel.tell import alertmanager, hook, journal, spool, terminals
 
 Channel = namedtuple("Channel", "name wanted send")
-CHANNELS = (Channel("journal", journal.wanted, journal.send),
-            Channel("alertmanager", alertmanager.wanted, alertmanager.send),
-            Channel("wall", terminals.wanted, terminals.send),
-            Channel("hook", hook.wanted, hook.send))
+CHANNELS = (Channel("journal", lambda settings: True, journal.send),
+            Channel("alertmanager", lambda settings: settings.alertmanager.urls, alertmanager.send),
+            Channel("wall", lambda settings: settings.recovery.wall, terminals.send),
+            Channel("hook", lambda settings: settings.hook.command, hook.send))
 
 Delivery = namedtuple("Delivery", "settings store run now course")
 Delivery.__doc__ = "What a channel is handed; `now` is a clock.Now."
@@ -26,7 +24,7 @@ Delivered.__doc__ = "Whether anybody took it, whether a receiver has still to, a
 
 
 class Course:
-    """How delivery goes in the pass that is on; the next one begins anew."""
+    """How delivery goes in this pass."""
 
     def __init__(self, store, now):
         self.seconds = 0.0                      # spent on all Alertmanagers
@@ -39,7 +37,7 @@ class Course:
 
 
 def begin(settings, store, now, run):
-    """The Delivery of the pass that is on."""
+    """The Delivery of this pass."""
     if store.course is None:
         store.course = Course(store, now)
     return Delivery(settings, store, run, now, store.course)
@@ -65,7 +63,7 @@ def deliver(alert, delivery):
 
 
 def send_waiting(delivery):
-    """Sends what waits; a receiver that is in the settings no more has nothing to wait for."""
+    """Sends what waits; nothing waits for a receiver that has left the settings."""
     wanted = [one.name for one in CHANNELS if one.wanted(delivery.settings)]
     for letter in spool.letters_in(delivery.store):
         spool.note_waiting(letter, [name for name in letter.waiting if name in wanted], delivery.store)

@@ -1,21 +1,17 @@
-"""The operator's own program: it finds the alert as JSON on its stdin, and knows a second copy by `incident` and `kind`.
+"""The operator's own program: it finds the alert as JSON on its stdin. A second copy has its `incident` and `kind`.
 
-It hears of a service's incidents one after another. A pass has further services to recover, so in the middle of it the
-hook is run only for the alert that is due, and not once more when it has failed or taken RETRYING seconds.
+It gets the alerts of one service in their order. In the middle of a pass it is run only for the new alert, and no more
+once it has failed or taken RETRYING seconds, because further services wait for their recovery.
 """
 
 import time
 
 from citadel.core import clock
 from citadel.core.atomic import to_json
+from citadel.core.trust import untrusted_program
 from citadel.tell import spool
-from citadel.tell.receivers import untrusted
 
-RETRYING = 60                           # seconds that one pass may spend on alerts of earlier ones
-
-
-def wanted(settings):
-    return settings.hook.command
+RETRYING = 60                           # seconds that one pass may spend on waiting alerts
 
 
 def send(letter, kept, delivery):
@@ -23,11 +19,11 @@ def send(letter, kept, delivery):
     course = delivery.course
     if kept and any("hook" in one.waiting and one.alert.unit == letter.alert.unit and one.name != letter.name
                     for one in spool.letters_in(delivery.store)):
-        return "what it was not told before goes first"
+        return spool.OLDER_FIRST
     if kept and course.hook_failed:
-        return "it failed before in this pass"
+        return "it failed earlier in this pass"
     if kept and course.hook_seconds >= RETRYING:
-        return "its turn is at the end of the pass"
+        return "it is run at the end of the pass"
     began = time.monotonic()
     why = _run(letter.alert, delivery)
     course.hook_seconds += time.monotonic() - began
@@ -36,8 +32,7 @@ def send(letter, kept, delivery):
 
 
 def send_waiting(delivery):
-    """Gives the hook what it has not taken yet, oldest first, until it refuses one or RETRYING is over; nothing where
-    it has refused one in this pass."""
+    """Runs the hook for each alert that waits, oldest first, until it fails or RETRYING is over."""
     end = time.monotonic() + RETRYING
     for letter in () if delivery.course.hook_failed else spool.letters_in(delivery.store):
         if "hook" in letter.waiting:
@@ -48,7 +43,7 @@ def send_waiting(delivery):
 
 def _run(alert, delivery):
     hook = delivery.settings.hook
-    why = untrusted(hook.command)
+    why = untrusted_program(hook.command)
     if why:
         return why
     answer = delivery.run([hook.command], hook.timeout, stdin=to_json(as_data(alert)))

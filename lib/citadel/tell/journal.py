@@ -4,13 +4,9 @@ from citadel.core import log
 from citadel.tell.wording import sentence
 
 
-def wanted(settings):
-    return True
-
-
 def send(letter, kept, delivery):
     """Why it was not taken, or ""."""
     alert = letter.alert
     verdict = "escalated" if alert.kind == "firing" else "recovered"
     return "" if log.journal(alert.kind, sentence(alert), unit=alert.unit, cause=alert.cause, verdict=verdict,
-                             incident=alert.incident) else "it did not take it"
+                             incident=alert.incident) else "journald did not take it"

@@ -13,9 +13,10 @@ from citadel.model import Alert
 from citadel.record import notes
 
 RECEIVERS = ("alertmanager", "hook")
-REFUSED = "spool/refused"               # why the Alertmanagers did not take what waits, for `check` to say
 TOLD_LATE = "spool/told-late"
 MOST_SPOOLED = 100
+NOT_KEPT = "an alert could not be kept for later"
+OLDER_FIRST = "an older alert must be taken first"
 
 Letter = namedtuple("Letter", "name alert waiting")
 Letter.__doc__ = "An alert in the spool: its file, and which of the RECEIVERS have not taken it yet."
@@ -35,15 +36,15 @@ def keep(letter, store):
     """Keeps an alert until it is taken; whether it is kept. When the spool is full those in it stay, for they tell how
     it began, and the new one is only counted."""
     if notes.spooled(store.files.path) < MOST_SPOOLED:
-        return _write(letter.name, _as_json(letter), store, "an alert could not be kept for later")
+        return _write(letter.name, _as_json(letter.alert, waiting=list(letter.waiting)), store, NOT_KEPT)
     dropped = notes.dropped(store.files.path) + 1
-    if _write(notes.DROPPED, b"%d\n" % dropped, store, "an alert could not be kept for later"):
+    if _write(notes.DROPPED, b"%d\n" % dropped, store, NOT_KEPT):
         store.trouble = "the spool is full, %d alerts were dropped" % dropped
     return False
 
 
-def _as_json(letter):
-    return to_json(dict(letter.alert._asdict(), schema=1, waiting=list(letter.waiting)))
+def _as_json(alert, **more):
+    return to_json(dict(alert._asdict(), schema=1, **more))
 
 
 def note_taken(letter, name, store):
@@ -56,7 +57,7 @@ def note_waiting(letter, waiting, store):
     if not waiting:
         store.files.remove(letter.name)
     elif list(waiting) != list(letter.waiting):
-        _write(letter.name, _as_json(letter._replace(waiting=waiting)), store, "an alert may be sent a second time")
+        _write(letter.name, _as_json(letter.alert, waiting=list(waiting)), store, "an alert may be sent a second time")
 
 
 def letters_in(store):
@@ -79,7 +80,7 @@ def note_firing(alert, store):
     if alert.kind == "resolved":
         store.files.remove(name)
     elif alert.incident:
-        _write(name, to_json(dict(alert._asdict(), schema=1)), store, "an alert will not be sent again while it lasts")
+        _write(name, _as_json(alert), store, "a firing alert will not be sent again")
 
 
 def firing(store):
@@ -97,11 +98,11 @@ def firing(store):
 
 
 def note_refusal(why, store):
-    """Why the Alertmanagers did not take what waits, "" when they did."""
+    """For `check` to say: why no Alertmanager took what waits, "" when one did."""
     if why:
-        _write(REFUSED, why.encode("ascii", "backslashreplace"), store, "%s could not be written" % REFUSED)
+        _write(notes.REFUSED, why.encode("ascii", "backslashreplace"), store, notes.REFUSED + " could not be written")
     else:
-        store.files.remove(REFUSED)
+        store.files.remove(notes.REFUSED)
 
 
 def told_late(store):
@@ -118,7 +119,7 @@ def note_late(told, store):
     """Replaces that note."""
     if told:
         _write(TOLD_LATE, to_json([[list(moment), dict(alert._asdict())] for moment, alert in told]), store,
-               "what follows an alert may come too early")
+               "the resolution of an alert may be sent too early")
     else:
         store.files.remove(TOLD_LATE)
 

@@ -14,8 +14,9 @@ def advice(finding):
 
 def tried(document, unit):
     """What was done in vain in an incident; "" for nothing."""
-    done = ["%s %s" % (one["do"], one["target"]) if one["target"] != unit else one["do"]
-            for one in (document or {}).get("steps", ()) if one["do"] not in SILENT_STEPS and one["outcome"] in (OK, FAILED)]
+    done = [one["do"] + ("" if one["target"] == unit else " " + one["target"])
+            for one in (document or {"steps": ()})["steps"]
+            if one["do"] not in SILENT_STEPS and one["outcome"] in (OK, FAILED)]
     return ", ".join(dict.fromkeys(done))
 
 
