@@ -50,7 +50,7 @@ def test_cron_checks_each_minute_in_silence_and_calls_for_recovery(by_real_cron)
 
 
 def test_check_is_critical_when_nobody_would_come(by_real_cron):
-    """Who watches the healer."""
+    """check watches Citadel itself."""
     host = by_real_cron
 
     def critical():

@@ -1,4 +1,4 @@
-"""The shipped units on a real systemd: they come back from every fault, and stay away when a person says so."""
+"""The shipped units on a real systemd: they come back from every fault, and stay away when an operator says so."""
 
 import pytest
 from host import GATEWAY, OLLAMA, RECOVERY, REDIS, install
@@ -99,7 +99,7 @@ def restart_ollama(host):
 
 
 def break_ollama_and_repair_it(host):
-    """It fails until systemd gives it up, the gateway goes with it, and a person repairs it."""
+    """It fails until systemd gives it up, the gateway goes with it, and an operator repairs it."""
     host.write("/run/citadel-rehearsal/ollama", "crash\n")
     host.write("/run/systemd/system/ollama.service.d/fast.conf", "[Service]\nRestartSec=0\n")
     host.do("systemctl", "daemon-reload")

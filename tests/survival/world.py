@@ -179,13 +179,13 @@ class World(Host):
         return states == ["active"] * 3 and self.age(GATEWAY) > WELL and self.age(OLLAMA) > 3
 
     def evidence(self):
-        """What a person would look at where a row has failed."""
+        """What an operator would look at where a row has failed."""
         units = self.do("systemctl", "--no-pager", "status", "-n0", GATEWAY, OLLAMA, REDIS, ok=False, timeout=100).out
         return units + "\n".join(self.journal("--since=@%d" % int(self.began - 1))[-3000:])
 
 
 class Stage:
-    """Boots a world for one root and contestant, and boots another when one is beyond mending."""
+    """Boots a world for one root and contestant, and boots another when one is beyond repair."""
 
     def __init__(self, root, contestant, say):
         self.root, self.contestant, self.say = root, contestant, say

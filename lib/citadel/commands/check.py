@@ -177,6 +177,7 @@ def not_told(wanted, facts, findings, state, moment):
         if wanted.alertmanager.credentials or wanted.hook.command:
             from citadel.tell import receivers
             told += receivers.complaints(wanted)
+    told = [why for why in told if why]
     waiting = notes.spooled(state)
     if not waiting:
         return told
@@ -196,9 +197,10 @@ def code_of(finding, service):
 
 def sentence(finding):
     """A finding in one sentence, its cause in brackets."""
-    causes = (finding,) if finding.cause else finding.others
-    return "; ".join("%s (%s)" % (model.full_sentence(finding.unit, one), one.cause) for one in causes) or (
-        model.full_sentence(finding.unit, finding))
+    if finding.cause or not finding.others:
+        text = model.full_sentence(finding.unit, finding)
+        return "%s (%s)" % (text, finding.cause) if finding.cause else text
+    return "; ".join("%s (%s)" % (model.full_sentence(finding.unit, cause), cause.cause) for cause in finding.others)
 
 
 def line(code, texts, measured):

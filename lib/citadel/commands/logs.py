@@ -95,14 +95,9 @@ def _journal_as_json(call, unit, lines, since, until):
 def journal_command(unit, lines, follow=False, since=None, until=None, form="short-iso"):
     """The argv that shows a service's journal: its own lines and what PID 1 says about it. `since`, `until` are seconds
     since 1970. journalctl itself escapes what is not printable, in short-iso."""
-    words = ["journalctl", "--no-pager", "--quiet", "--output=" + form, "--unit=" + unit]
-    if lines is not None:
-        words.append("--lines=%d" % lines)
-    if since is not None:
-        words.append("--since=@%d" % since)
-    if until is not None:
-        words.append("--until=@%d" % (until + 1))
-    return words + (["--follow"] if follow else [])
+    limits = ("--lines=%d", lines), ("--since=@%d", since), ("--until=@%d", until if until is None else until + 1)
+    return (["journalctl", "--no-pager", "--quiet", "--output=" + form, "--unit=" + unit]
+            + [word % number for word, number in limits if number is not None] + (["--follow"] if follow else []))
 
 
 def become(argv, execute=os.execve):
@@ -174,9 +169,7 @@ def _start_of_last(descriptor, lines, pause):
 
 def _copy(descriptor, rest, write, pause, last=False):
     """Writes whole lines up to the end of the file; returns the beginning of a line that has no end yet."""
-    while True:
-        if not pause(0):
-            return b""
+    while pause(0):
         chunk = os.read(descriptor, CHUNK)
         if not chunk:
             break
@@ -184,6 +177,8 @@ def _copy(descriptor, rest, write, pause, last=False):
         if whole:
             write("\n".join(_shown(line) for line in whole))
         rest = rest[:4 * LONGEST_LINE]          # a character is at most four bytes
+    else:
+        return b""                              # the operator has ended it
     if last and rest:
         write(_shown(rest))
         return b""

@@ -15,7 +15,7 @@ PATH = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "
 ENVIRONMENT = {"PATH": ":".join(PATH), "LC_ALL": "C.UTF-8", "LANG": "C.UTF-8", "HOME": "/root", "TERM": "dumb",
                "SYSTEMD_PAGER": "", "SYSTEMD_COLORS": "0", "SYSTEMD_URLIFY": "0"}
 OUTPUT_CAP = 64 * 1024
-DYING = 1.0                             # seconds; who waits for a dead disk (state D) dies later, unawaited
+DYING = 1.0                             # seconds; what waits for a dead disk (state D) dies later, and alone
 
 NOT_STARTED = 126
 NOT_FOUND = 127
@@ -65,7 +65,7 @@ class Deadline:
 
 
 def find(name):
-    """The absolute path of a program, looked for in the system's directories only, or None."""
+    """The absolute path of a program, searched in the system's directories only, or None."""
     if "/" in name:
         return name if os.access(name, os.X_OK) else None
     for directory in PATH:
@@ -112,7 +112,7 @@ def run(argv, timeout, stdin=b"", cap=OUTPUT_CAP, environment=None):
 
 
 def _become(path, argv, environment, stdin, stdout, stderr):
-    """In the child: only fds 0 to 2, default signals, a process group of its own, then the program."""
+    """In the child: only descriptors 0 to 2, default signals, a process group of its own, then the program."""
     try:
         os.setsid()
         for number, descriptor in enumerate((stdin, stdout, stderr)):
@@ -128,7 +128,7 @@ def _become(path, argv, environment, stdin, stdout, stderr):
 
 
 def _converse(to_child, stdin, from_out, from_err, cap, end):
-    """Feeds stdin and drains both outputs until the child closes them; keeps at most `cap` bytes of each."""
+    """Writes stdin and reads both outputs until the child closes them; keeps at most `cap` bytes of each."""
     kept = {from_out: bytearray(), from_err: bytearray()}
     truncated = timed_out = False
     poll = select.poll()
@@ -172,7 +172,7 @@ def _converse(to_child, stdin, from_out, from_err, cap, end):
 
 
 def reap(pid, end):
-    """The exit status once it has one, or None at the deadline (a program may close its output and linger)."""
+    """The exit status once there is one, or None at the deadline (a program may close its output and go on)."""
     pause = 0.0005
     while True:
         found, status = os.waitpid(pid, os.WNOHANG)

@@ -18,7 +18,7 @@ def start(arguments):
             sorted(COMMANDS))))
         return 0 if arguments else 64
     if arguments[0] not in COMMANDS:
-        return complain("there is no command '%s': %s" % (arguments[0], ", ".join(sorted(COMMANDS))), 64)
+        return complain("there is no command '%s'. Commands: %s" % (arguments[0], ", ".join(sorted(COMMANDS))), 64)
     try:
         import shutil
         import tempfile

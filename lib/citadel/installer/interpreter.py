@@ -32,28 +32,25 @@ def choose(tree, run=run_program, running=sys.executable):
 
 def choose_unseen(tree):
     """The path to write where a prepared root will be a host later on: its Python cannot be run from here."""
-    for path in CANDIDATES:
-        if tree.resolve(path):
-            return path
-    return CANDIDATES[0]
+    return next((path for path in CANDIDATES if tree.resolve(path)), CANDIDATES[0])
 
 
 def _objection(tree, path, run):
     if len(path) > LONGEST_INTERPRETER or " " in path:
-        return "%s cannot stand in an interpreter line" % path
+        return "%s is too long for an interpreter line, or has a space in it" % path
     try:
         real = tree.resolve(path)
         status = real and tree.status(real)
     except NotPermitted as error:
-        return "%s is not for root to run: %s" % (path, error)
+        return "root must not run %s: %s" % (path, error)
     why = objection(status, (tree.owner,)) if status else "is missing"
     if why:
-        return "%s is not for root to run: it %s" % (path, why)
+        return "root must not run %s: it %s" % (path, why)
     answer = run([path, "-IS", "-c", "import sys; print('%d %d' % sys.version_info[:2])"], SECONDS)
     if not answer.ok:
         return "%s does not work: %s" % (path, answer.complaint())
     version = tuple(int(word) for word in answer.out.split())
-    return "" if version >= OLDEST else "%s is Python %d.%d, and we need %d.%d" % ((path,) + version + OLDEST)
+    return "" if version >= OLDEST else "%s is Python %d.%d; Citadel needs %d.%d" % ((path,) + version + OLDEST)
 
 
 def missing_modules(interpreter, names, run=run_program):

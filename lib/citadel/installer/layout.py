@@ -1,7 +1,7 @@
 """What an installation consists of: the files of a source tree, and where each of them goes. Decides, writes nothing.
 
 The source is a checkout, an unpacked archive or /opt/citadel itself: an installed tree holds all that is needed to
-install again (the rehearsal does so inside its throwaway host) and to uninstall when the checkout is long gone.
+install again (the rehearsal does so inside its throwaway host) and to uninstall when there is no checkout any more.
 """
 
 import os
@@ -45,11 +45,11 @@ Item.__doc__ = "One file to be: its path on the installed host, its bytes, its m
 def source_files(source):
     """{relative path: (bytes, mode)} of all that belongs to the product; raises CannotLook when a part is missing.
 
-    Left out: tests, byte code, hidden and backup files. The mode is 0755 or 0644: who may read a checkout does not
-    matter to the host. The interpreter line is the shipped one again, when the source is an installed tree."""
+    Left out: tests, byte code, hidden and backup files. The mode is 0755 or 0644, whoever may read the checkout.
+    The interpreter line is the shipped one again, when the source is an installed tree."""
     missing = [name for name in NEEDED if not os.path.exists(os.path.join(source, name))]
     if missing:
-        raise CannotLook("%s is not a whole source tree: %s is missing" % (source, missing[0]))
+        raise CannotLook("%s is not a complete source tree: %s is missing" % (source, missing[0]))
     found = {}
     for name in SOURCE_FILES:
         _take(found, source, name)

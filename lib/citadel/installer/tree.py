@@ -12,6 +12,7 @@ import stat
 
 from citadel.core import atomic
 from citadel.core.errors import CitadelError, NotPermitted
+from citadel.core.mounts import mount_id
 from citadel.core.trust import objection, open_file
 
 LEFTOVER = ".citadel-new"
@@ -21,7 +22,7 @@ DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 
 
 class Tree:
-    """The tree below `root`, as `owner` (a uid: 0, or whoever prepares a directory of his own) may write it.
+    """The tree below `root`, as `owner` may write it (a uid: 0, or that of a user who prepares a root).
 
     Paths given and returned are those inside: "/etc/passwd" is DIR/etc/passwd under `--root DIR`."""
 
@@ -32,31 +33,7 @@ class Tree:
         """The host's path of `path`, its last component followed only on request. Raises NotPermitted when the way
         there is open to others. What does not exist yet is taken as it stands."""
         self._trust(self.root, os.lstat(self.root))
-        pending, done, links = _parts(path), [], 0
-        while len(pending) > (0 if follow else 1):
-            name = pending.pop(0)
-            if name == "..":
-                done = done[:-1]
-                continue
-            here = os.path.join(self.root, *(done + [name]))
-            try:
-                status = os.lstat(here)
-            except FileNotFoundError:
-                return os.path.join(here, *pending)
-            if stat.S_ISLNK(status.st_mode):
-                links += 1
-                if links > LINKS_AT_MOST:
-                    raise NotPermitted("%s: too many symbolic links" % path)
-                target = os.readlink(here)
-                pending = _parts(target) + pending
-                done = [] if target.startswith("/") else done
-                continue
-            if pending:
-                self._trust(here, status)
-                if not stat.S_ISDIR(status.st_mode):
-                    raise CitadelError("%s is not a directory" % here)
-            done.append(name)
-        return os.path.join(self.root, *(done + pending))
+        return follow_inside(self.root, path, follow, self._trust)
 
     def resolve(self, path):
         """The path inside the root that `path` ends up at when all its links are followed; None if it is not there."""
@@ -192,6 +169,36 @@ def leftover_of(path):
     return os.path.join(os.path.dirname(path), "." + os.path.basename(path) + LEFTOVER)
 
 
+def follow_inside(root, path, follow_last=True, check=lambda place, status: None):
+    """The host's path of what `path` is to a process whose root directory is `root`: no link leads out of it.
+
+    `check(place, status)` is called for each directory on the way. What does not exist is taken as it stands."""
+    pending, done, links = _parts(path), [], 0
+    while len(pending) > (0 if follow_last else 1):
+        name = pending.pop(0)
+        if name == "..":
+            done = done[:-1]
+            continue
+        done.append(name)
+        here = os.path.join(root, *done)
+        try:
+            status = os.lstat(here)
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        if stat.S_ISLNK(status.st_mode):
+            links += 1
+            if links > LINKS_AT_MOST:
+                raise NotPermitted("%s: too many symbolic links" % path)
+            target = os.readlink(here)
+            pending = _parts(target) + pending
+            done = [] if target.startswith("/") else done[:-1]
+        elif pending:
+            check(here, status)
+            if not stat.S_ISDIR(status.st_mode):
+                raise CitadelError("%s is not a directory" % here)
+    return os.path.join(root, *(done + pending))
+
+
 def _parts(path):
     return [part for part in path.split("/") if part not in ("", ".")]
 
@@ -231,7 +238,7 @@ def _remove_at(parent, name, path, last, mount=None, depth=0):
         return ["%s stays: %s" % (path, error.strerror)]
     failures = []
     try:
-        here = _mount_id(descriptor)
+        here = mount_id(descriptor)
         if here != (here if mount is None else mount):
             return ["%s stays: another file system is mounted there" % path]
         if depth >= DEEPEST:
@@ -246,8 +253,3 @@ def _remove_at(parent, name, path, last, mount=None, depth=0):
     except OSError as error:
         failures = ["%s stays: %s" % (path, error.strerror)]
     return failures
-
-
-def _mount_id(descriptor):
-    with open("/proc/self/fdinfo/%d" % descriptor) as file:
-        return next((int(line.split()[1]) for line in file if line.startswith("mnt_id:")), -1)

@@ -6,7 +6,7 @@ import stat
 from citadel.core.mounts import LARGEST, parse
 from citadel.core.text import printable
 from citadel.model import Disk, Memory
-from citadel.observe.processes import PROC, _command, _control_group_of, _processes_in_turn, _read, unit_of
+from citadel.observe.processes import PROC, command_of, control_group_of, pids_in_turn, read_text, unit_of
 
 _MOST_LINKS = 40                        # symbolic links in one path, as the kernel allows (path_resolution(7))
 
@@ -25,10 +25,10 @@ def disks(paths, statvfs=os.statvfs, proc=PROC):
     `read_only` is what PID 1 sees. Our own unit runs with ProtectSystem=strict, where nearly every mount is read-only
     to us alone; so /proc/1/mountinfo is read, and where that is not allowed only the file system's own state counts.
     """
-    text = _read(proc + "/1/mountinfo", LARGEST)
+    text = read_text(proc + "/1/mountinfo", LARGEST)
     whole_truth = bool(text)
     # A later mount on the same point hides the earlier one.
-    mounts = {mount.point: mount for mount in parse(text or _read(proc + "/self/mountinfo", LARGEST))}
+    mounts = {mount.point: mount for mount in parse(text or read_text(proc + "/self/mountinfo", LARGEST))}
     found = {}
     for path in paths:
         place = _nearest_existing(path, mounts)
@@ -96,13 +96,13 @@ def memory(biggest=False, proc=PROC):
     A total of 0 says that /proc/meminfo is not shown to us (ProcSubset=pid), not that there is none.
     """
     sizes = {}
-    for line in _read(proc + "/meminfo").split("\n"):
+    for line in read_text(proc + "/meminfo").split("\n"):
         name, _, value = line.partition(":")
         digits = value.replace("kB", "").strip()
         if digits.isdecimal():
             sizes[name] = int(digits) * 1024
     return Memory(total=sizes.get("MemTotal", 0), available=sizes.get("MemAvailable", sizes.get("MemFree", 0)),
-                  swap_free=sizes.get("SwapFree", 0), pressure=_pressure(_read(proc + "/pressure/memory")),
+                  swap_free=sizes.get("SwapFree", 0), pressure=_pressure(read_text(proc + "/pressure/memory")),
                   biggest=_biggest(proc) if biggest else ())
 
 
@@ -123,11 +123,11 @@ def _biggest(proc, count=5):
     """
     page = os.sysconf("SC_PAGE_SIZE")
     held = {}
-    for pid in _processes_in_turn(proc):
-        words = _read("%s/%d/statm" % (proc, pid)).split()
+    for pid in pids_in_turn(proc):
+        words = read_text("%s/%d/statm" % (proc, pid)).split()
         if len(words) < 3 or not (words[1] + words[2]).isdecimal() or words[1] == "0":     # gone, or a kernel thread
             continue
-        unit = unit_of(_control_group_of(pid, proc))
-        name = unit if unit.endswith(".service") else _command(pid, proc)
+        unit = unit_of(control_group_of(pid, proc))
+        name = unit if unit.endswith(".service") else command_of(pid, proc)
         held[name] = held.get(name, 0) + max(0, int(words[1]) - int(words[2])) * page
     return tuple(sorted(held.items(), key=lambda entry: (-entry[1], entry[0]))[:count])

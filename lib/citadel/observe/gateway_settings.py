@@ -28,8 +28,8 @@ _TEMPLATES = ("${", "$(", "{{", "%(", "<%")
 
 
 def read(path):
-    """The Document in that file, or None if there is none. It is the gateway's: anybody may own it, since we believe
-    nothing in it. A link is left unjudged, and so is what we may not read; both may be right for the gateway."""
+    """The Document in that file, or None if there is none. Anybody may own it: it is the gateway's; nothing in it is
+    trusted. A link is left unjudged, and so is what Citadel may not read; both may be right for the gateway."""
     try:
         content = read_trusted(path, owners=None, forbidden_mode=0)
         return None if content is None else parse(decode(content, path, mark_allowed=True), path)
@@ -43,32 +43,30 @@ def read(path):
 
 def unchecked(services):
     """A line for each place in the services' own settings that may hide a key that `judge` compares."""
-    places = [(place, service) for service in services if service.settings
-              for place in (read(service.settings) or parse("")).unjudged]
-    return [str(SettingsError(*place)) for place, service in places
-            if not place.key or any((key + ".").startswith(place.key + ".") for key in _keys(service.depends))]
-
-
-def _keys(dependencies):
-    return PORT_KEYS + WORKERS_KEYS + ENVIRONMENT_KEYS + tuple(
-        name + key for name in dependencies for key in DEPENDENCY_KEYS)
+    lines = []
+    for service in services:
+        keys = [name + key for name in service.depends for key in DEPENDENCY_KEYS]
+        keys += PORT_KEYS + WORKERS_KEYS + ENVIRONMENT_KEYS
+        document = read(service.settings) if service.settings else None
+        lines += [str(SettingsError(*place)) for place in (document.unjudged if document else ())
+                  if not place.key or any((key + ".").startswith(place.key + ".") for key in keys)]
+    return lines
 
 
 # --- what must agree --------------------------------------------------------------------------------------------------
 
 def judge(document, expected, file):
-    """What is wrong in the document, and what in it contradicts the unit and the probes: a tuple of facts.Problem in
+    """What is wrong in the document, and what in it contradicts the unit and the probes: a tuple of model.Problem in
     the order of the lines. Only keys that exist are compared."""
     problems = list(document.problems)
 
     def compare(keys, complaint, *wanted):
         for key in keys:
             found = document.values.get(key)
-            if found is None or found.value is None or _is_template(found.value):
-                continue
-            why = complaint(found, *wanted)
-            if why:
-                problems.append(Problem(file, found.line, key, why))
+            # ${PORT}, {{ port }}: what stands there in the end is not for us to say.
+            if found and found.value is not None and not any(mark in found.text for mark in _TEMPLATES):
+                why = complaint(found, *wanted)
+                problems.extend([Problem(file, found.line, key, why)] if why else [])
 
     if expected.port is not None:
         compare(PORT_KEYS, _wrong_number, expected.port, "the unit listens on")
@@ -80,11 +78,6 @@ def judge(document, expected, file):
         compare([name + key for key in DEPENDENCY_KEYS[:-1]], _wrong_address, host, port, name)
         compare([name + DEPENDENCY_KEYS[-1]], _wrong_number, port, "%s is probed on" % name)
     return tuple(sorted(problems, key=lambda problem: problem.line))
-
-
-def _is_template(value):
-    """${PORT}, {{ port }}: what stands there in the end is not for us to say."""
-    return isinstance(value, str) and any(mark in value for mark in _TEMPLATES)
 
 
 def _shown(found):
@@ -100,9 +93,7 @@ def _shown(found):
 
 
 def _wrong_number(found, wanted, says):
-    if wanted in _numbers(found):
-        return ""
-    return "is %s, but %s %d" % (_shown(found), says, wanted)
+    return "" if wanted in _numbers(found) else "is %s, but %s %d" % (_shown(found), says, wanted)
 
 
 def _numbers(found):
@@ -122,7 +113,7 @@ def _wrong_environment(found, wanted):
 
 
 def _wrong_address(found, wanted_host, wanted_port, name):
-    """Compares a URL, HOST:PORT or HOST. Host names are not resolved, and so not judged; nor is a port left out."""
+    """Compares a URL, HOST:PORT or HOST. Host names are not resolved, and so not judged; nor is a missing port."""
     host, port = _address(found.value) if isinstance(found.value, str) else (None, None)
     same_host = host is None or host == wanted_host or {host, wanted_host} <= set(_LOOPBACK)
     if same_host and port in (None, wanted_port):
@@ -149,13 +140,13 @@ def expected_from_exec(exec_start, environment, dependencies=None):
     """Expected, from `systemctl show -p ExecStart` and `-p Environment`: uvicorn's --port and --workers, or the
     variables that uvicorn takes in their stead (UVICORN_PORT, UVICORN_WORKERS, WEB_CONCURRENCY)."""
     variables = dict(word.split("=", 1) for word in _words(environment) if "=" in word)
-    words = [_expanded(word, variables) for word in _words(exec_start.partition("argv[]=")[2].partition(
-        " ; ignore_errors=")[0])]
-    name = next((name for name in ENVIRONMENT_VARIABLES if variables.get(name)), None)
+    command = exec_start.partition("argv[]=")[2].partition(" ; ignore_errors=")[0]
+    words = [_expanded(word, variables) for word in _words(command)]
     return Expected(
         port=_option(words, "--port", (variables.get("UVICORN_PORT"),)),
         workers=_option(words, "--workers", (variables.get("UVICORN_WORKERS"), variables.get("WEB_CONCURRENCY"))),
-        environment=variables[name] if name else None, dependencies=dict(dependencies or {}))
+        environment=next((variables[name] for name in ENVIRONMENT_VARIABLES if variables.get(name)), None),
+        dependencies=dict(dependencies or {}))
 
 
 def _words(text):

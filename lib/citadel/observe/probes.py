@@ -1,11 +1,11 @@
 """Is it answering? http, redis and tcp, all targets side by side, in one thread and under one deadline.
 
 A target is `http://IP:PORT/path`, `redis://IP:PORT` or `tcp://IP:PORT`, the IP by number (IPv6 in brackets): resolving
-a name can hang, and would be part of what is tested. `ask` asks the same of each: is there a listener, does it speak its
-protocol (protocols.py), does it answer a small real request in full. How far it came is the outcome (model.Probe).
+a name can hang, and would be part of what is tested. `ask` asks the same of each: is there a listener, does it speak
+its protocol (protocols.py), does it answer a small real request in full. How far it came is the outcome (model.Probe).
 
-Whatever a peer does to keep us waiting or to fill our memory ends at the deadline or at ENOUGH bytes: drips, endless
-headers, endless `100 Continue`, endless bodies. Sockets are `_socket`'s own and wait in one poll(2): no import
+Whatever a peer does to keep Citadel waiting or to fill its memory ends at the deadline or at ENOUGH bytes: drips,
+endless headers, endless `100 Continue`, endless bodies. Sockets are `_socket`'s own and wait in one poll(2): no import
 of `socket`, no threads.
 """
 
@@ -119,7 +119,7 @@ class _Question:
         return Probe(target=self.target, outcome=self.outcome, status=status, seconds=self.seconds, detail=self.detail)
 
     def _connected_with(self, code):
-        if code == errno.ECONNRESET:                # taken, and thrown out before we looked: somebody listens there
+        if code == errno.ECONNRESET:                # accepted, and reset before we looked: something listens there
             self._incoming.end = "reset the connection"
         elif code or self._met_itself():
             return self._network_error(code or errno.ECONNREFUSED)
@@ -128,11 +128,11 @@ class _Question:
         return self._converse()
 
     def _met_itself(self):
-        """On loopback the kernel may choose the very port we ask for as our own, and then we would talk to ourselves
-        where nobody listens (TCP's simultaneous open)."""
+        """On loopback the kernel may choose the very port that is asked for as our own, and then we would talk to
+        ourselves where nobody listens (TCP's simultaneous open)."""
         try:
             return self.socket.getsockname() == self.socket.getpeername()
-        except OSError:                             # gone again already: then it was somebody else
+        except OSError:                             # gone again already: then it was another process
             return False
 
     def _send(self):

@@ -275,8 +275,9 @@ def why_writes_are_refused(info):
             info.get("master_host", "?"), info.get("master_port", "?"), info.get("master_link_status", "?")), 200)
     if info.get("min_slaves_good_slaves") == "0":       # told only where a minimum, 1 at least, is set
         return "no replica is connected, and min-replicas-to-write asks for some"
-    limit = _number(info, "maxmemory")
-    used = _number(info, "used_memory") - _number(info, "mem_not_counted_for_evict")
+    limit, used, uncounted = (_whole(info.get(name, "")) for name in ("maxmemory", "used_memory",
+                                                                       "mem_not_counted_for_evict"))
+    used -= uncounted
     policy = info.get("maxmemory_policy", "")
     if limit and used > limit and not _evictable_keys(info, policy):
         return "its memory is full: %s used, maxmemory %s, and %s" % (
@@ -290,13 +291,9 @@ def _evictable_keys(info, policy):
     if policy == "noeviction":
         return 0
     field = "expires=" if policy.startswith("volatile") else "keys="
-    count = 0
-    for name, value in info.items():
-        if name.startswith("db") and name[2:].isdecimal():
-            for word in value.split(","):
-                if word.startswith(field):
-                    count += _whole(word[len(field):])
-    return count
+    return sum(_whole(word[len(field):]) for name, value in info.items()
+               if name.startswith("db") and name[2:].isdecimal()
+               for word in value.split(",") if word.startswith(field))
 
 
 def _loading_progress(info):
@@ -304,10 +301,6 @@ def _loading_progress(info):
         return ""
     return printable("; %s %% of it is read, about %s s to go" % (
         info["loading_loaded_perc"].partition(".")[0], info.get("loading_eta_seconds", "?")), 80)
-
-
-def _number(info, name):
-    return _whole(info.get(name, ""))
 
 
 def _whole(text):

@@ -24,6 +24,7 @@ for any) and `problems` (what is wrong) are tuples of model.Problem."""
 Value = namedtuple("Value", "value line text")
 Value.__doc__ = "A scalar, its line, and its text as written, quotes included."
 
+# What is written, piece by piece. `_QUOTED` is on one line; without its \n it may go over several.
 _QUOTED = r"""'[^'\n]*(?:''[^'\n]*)*'(?!')|"[^"\\\n]*(?:\\.[^"\\\n]*)*\""""
 _PLAIN = (r"""(?:[^ \t\n\-?:,\[\]{}#&*!|>%@`'"]|[-?:](?=[^ \t\n]))"""
           r"[^ \t\n:#]*(?:(?:#|:(?=[^ \t\n])| +(?=[^ \t\n#]))[^ \t\n:#]*)*")
@@ -33,73 +34,67 @@ _KEY = re.compile("(%s|%s)%s" % (_QUOTED, _PLAIN, _COLON.pattern))
 _SCALAR = re.compile(_QUOTED.replace(r"\n", "") + "|" + _PLAIN + r"|\*[0-9A-Za-z_-]+(?=[ \n]|\Z)", re.DOTALL)
 _PROPERTIES = re.compile(r" *(?:(?:&[0-9A-Za-z_-]+|![0-9A-Za-z_!:/.-]*)(?: +|(?=\n|\Z))){1,2}")
 _ITEM = re.compile(r"-(?=[ \t\n]|\Z)")
-_IN_BRACKETS = re.compile(r"""(?:[^ \t\n\-?:,\[\]{}#&*!|>%@`'"]|-(?=[^ \t\n]))[^ \t\n,\[\]{}?]*|"""
-                          + _QUOTED.replace(r"\n", ""), re.DOTALL)
+_IN_BRACKETS = re.compile(r"""[\[\]{},:]|(?:[^ \t\n\-?:,\[\]{}#&*!|>%@`'"]|-(?=[^ \t\n]))[^ \t\n,\[\]{}?]*"""
+                          r"(?:(?<!:)[ \n]+(?=[^ \t\n#:])[^ \t\n,\[\]{}?]*)*|" + _QUOTED.replace(r"\n", ""), re.DOTALL)
+_HAS_TAB = re.compile(r"[^\n\t]*\t")
 _EMPTY = re.compile(r"(?:[ \n]|(?<![^ \n])#[^\n]*)*")
 _MARK = re.compile(r"^(?:---|\.\.\.)(?=[ \t\n]|\Z)", re.MULTILINE)
-_FORBIDDEN = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x84\x86-\x9f\ud800-\udfff\ufffe\uffff]")
-_SEPARATOR = re.compile("[\r\x85\u2028\u2029\ufeff]")
+_ODD = re.compile(r"([\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x84\x86-\x9f\ud800-\udfff\ufffe\uffff])|"
+                  r"[\r\x85\u2028\u2029\ufeff]")
 _ESCAPED = re.compile(r'(?:[^\\]|\\(?:x[0-9a-fA-F]{2}|u[0-9a-fA-F]{4}|U[0-9a-fA-F]{8}|[0abt\tnvfre "/\\N_LP]))*')
 _FLOAT = re.compile(r"(?:[-+]?[0-9]+\.[0-9]*|\.[0-9]+)(?:[eE][-+][0-9]+)?")
 _INTEGER = re.compile(r"[-+]?(?:0b_*[01][01_]*|0x_*[0-9a-fA-F][0-9a-fA-F_]*|0[0-7_]*|"
                       r"[1-9][0-9_]*(?::[0-5]?[0-9])*)")
 _WORDS = {word: value for words, value in (("yes true on", True), ("no false off", False), ("null ~", None))
           for name in words.split() for word in (name, name.capitalize(), name.upper())}
+_DEEPER = "indented more than the line before it, which already has a value"
 _LEFT = ": Citadel does not read this, so %s is not checked"
 
 
 class _Broken(Exception):
-    """(line, why): this is no YAML, and whoever loads it gets nothing."""
+    """(line, why): this is no YAML. Whoever loads the file gets an error."""
 
 
 class _Beyond(Exception):
-    """(line, what): from here on it is not certain what belongs where; nothing in the file is judged."""
+    """(line, what): from here on it is not certain what belongs where. Nothing in the file is judged."""
 
 
 def parse(text, file=""):
     """The Document that `text` says; pure, and total: any text gives one. `file` is for the problems."""
-    reader, tree = _Reader(text[text.startswith("\ufeff"):].replace("\r\n", "\n"), file), None
+    reader = _Reader(text[text.startswith("\ufeff"):].replace("\r\n", "\n"), file)
     try:
-        tree = reader.read()
+        reader.read()
     except _Broken as error:
+        reader.values.clear()
         reader.problems.append(Problem(file, error.args[0], "", error.args[1]))
     except _Beyond as error:
+        reader.values.clear()
         reader.unjudged.append(Problem(file, error.args[0], "", error.args[1] + _LEFT % "the whole file"))
-    return Document(dict(_flat(tree, "")), tuple(reader.unjudged), tuple(reader.problems))
-
-
-def _flat(tree, path):
-    """(dotted path, Value) of all in a tree of dicts, None for what is not judged."""
-    if isinstance(tree, Value) and 0 < len(path) <= LONGEST_PATH:
-        yield path, tree
-    elif isinstance(tree, dict):
-        for key, below in tree.items():
-            yield from _flat(below, path + "." + key if path else key)
+    return Document(reader.values, tuple(reader.unjudged), tuple(reader.problems))
 
 
 class _Reader:
     """Descends through the text; `at` is where it stands."""
 
     def __init__(self, text, file):
-        self.file, self.unjudged, self.problems = file, [], []
+        self.file, self.values, self.unjudged, self.problems = file, {}, [], []
         self.text, self.at, self.depth = text, 0, 0
         self.starts = [0] + [end.end() for end in re.finditer("\n", text)]
 
     def read(self):
-        for pattern, error, what in ((_FORBIDDEN, _Broken, "a character that YAML forbids (U+%04X)"),
-                                     (_SEPARATOR, _Beyond, "a line separator of another kind (U+%04X)")):
-            found = pattern.search(self.text)
-            if found:
-                raise error(bisect(self.starts, found.start()), what % ord(found.group()))
+        odd = _ODD.search(self.text)
+        if odd:
+            error, what = (_Broken, "a character that YAML forbids") if odd.group(1) else (
+                _Beyond, "a line separator of another kind")
+            raise error(bisect(self.starts, odd.start()), "%s (U+%04X)" % (what, ord(odd.group())))
         self._find_the_document()
-        is_mapping = self._next() < 0 or self._is(_KEY)
-        if not is_mapping:
-            self._note(self._line(), "", "no mapping at the top level")
-        tree = self._node(-1, "" if is_mapping else None) if self._next() >= 0 else None
+        if self._next() >= 0:
+            if not self._is(_KEY):
+                self._note(self._line(), "", "no mapping at the top level")
+            self._node(-1, "" if self._is(_KEY) else None)
         if self._next() >= 0:
             error = _Beyond if self.text[self.at] in "|>" else _Broken
             raise error(self._line(), "indented less than the first line")
-        return tree
 
     def _find_the_document(self):
         """Cuts `---` and `...` off. With more than one document it is not certain which one the gateway reads."""
@@ -131,19 +126,21 @@ class _Reader:
         if path is not None and len(self.unjudged) < MOST_NOTES:
             self.unjudged.append(Problem(self.file, line, printable(path), what + _LEFT % "it"))
 
-    # Each of these reads a node that hangs below a block of indentation `above`, leaves `at` behind it, and returns a
-    # tree: a dict, a Value, or None for what is not judged. `path` is None inside of that: it is still read, to know
-    # where it ends.
+    # Each of these reads a node that hangs below a block of indentation `above`, and leaves `at` behind it. `path` is
+    # None inside what is not judged: that is still read, to know where it ends.
 
     def _node(self, above, path):
         """A node that begins on a line, or behind a "-", of its own."""
         if self.depth >= DEEPEST:
             raise _Beyond(self._line(), "more than %d levels" % DEEPEST)
         self.depth += 1
-        tree = (self._list(path) if self._is(_ITEM) else self._mapping(path) if self._is(_KEY)
-                else self._value(above, path, in_mapping=False))
+        if self._is(_ITEM):
+            self._list(path)
+        elif self._is(_KEY):
+            self._mapping(path)
+        else:
+            self._value(above, path, in_mapping=False)
         self.depth -= 1
-        return tree
 
     def _list(self, path):
         column = self._next()
@@ -156,33 +153,33 @@ class _Reader:
                 self._node(column, None)
 
     def _mapping(self, path):
-        column, tree, lines = self._next(), {}, {}
+        column, seen = self._next(), {}
         while self._next() >= column:
             line, found = self._line(), self._is(_KEY)
             if self._next() > column:
-                raise _Broken(line, "indented more than the line before it, which already has a value")
+                raise _Broken(line, _DEEPER)
             if self._is(_ITEM):
                 raise _Broken(line, "a list item among the keys of a mapping")
-            if not found and (self.text[self.at] in "&*!?[{:|>%\"'"
-                              or "\t" in self.text[self.at:].partition("\n")[0]):
-                raise _Beyond(line, "a key of another kind, or a tab")
             if not found:
-                raise _Broken(line, "neither 'key: value' nor a list item")
+                unusual = self.text[self.at] in "&*!?[{:|>%\"'" or self._is(_HAS_TAB)
+                raise _Beyond(line, "a key of another kind, or a tab") if unusual else _Broken(
+                    line, "neither 'key: value' nor a list item")
             self.at = found.end()
-            key, why = _scalar(found.group(1).rstrip(" "), line)
-            if not isinstance(key, str) or key in ("", "<<") or "." in key:
-                why = why or "a key that is empty, has a dot in it, merges or is no text"
-            first = lines.setdefault(key, line)
-            below = self._value(column, None if why or path is None or first != line
-                                else path + "." + key if path else key)
-            if why:
-                self._note(line, path, why)
-            elif path is not None and first != line and len(self.problems) < MOST_NOTES:
-                self.problems.append(Problem(self.file, line, printable(path + "." + key if path else key),
-                                             "there twice, first in line %d" % first))
-            if not why:
-                tree[key] = below if first == line else None
-        return tree
+            self._value(column, None if path is None else self._path(path, found.group(1).rstrip(" "), line, seen))
+
+    def _path(self, path, text, line, seen):
+        """The path of the key that is written so, None for one that is not judged. `seen`: its mapping's keys."""
+        key, why = _scalar(text, line)
+        if why or not isinstance(key, str) or key in ("", "<<") or "." in key:
+            return self._note(line, path, why or "a key that is empty, has a dot in it, merges or is no text")
+        path, first = path + "." + key if path else key, seen.setdefault(key, line)
+        if first == line:
+            return path
+        if len(self.problems) >= MOST_NOTES:
+            raise _Beyond(line, "more than %d keys that are there twice" % MOST_NOTES)
+        self.problems.append(Problem(self.file, line, printable(path), "there twice, first in line %d" % first))
+        self.values = {name: value for name, value in self.values.items() if not (name + ".").startswith(path + ".")}
+        return None
 
     def _value(self, above, path, in_mapping=True):
         """The value that begins on this line or, if nothing does, on the next one."""
@@ -193,18 +190,22 @@ class _Reader:
             if self._is(_KEY):
                 raise _Beyond(line, "an anchor or a tag before a key")
         column = self._next()
-        if self._line() > line or column < 0:
-            if column > above:
-                return self._node(above, path)
-            if in_mapping and column == above and self._is(_ITEM):
-                return self._list(path)
-            return None if path is None else Value(None, line, "")
-        found, mark = self._is(_SCALAR), self.text[self.at]
+        if self._line() == line and column >= 0:
+            self._inline(above, path)
+        elif column > above:
+            self._node(above, path)
+        elif in_mapping and column == above and self._is(_ITEM):
+            self._list(path)
+        else:
+            self._record(path, None, line, "")
+
+    def _inline(self, above, path):
+        line, mark, found = self._line(), self.text[self.at], self._is(_SCALAR)
         if found:
-            return self._text(found, above, path)
-        if mark in "&!*?:\t":
+            self._text(found, above, path)
+        elif mark in "&!*?:\t":
             raise _Beyond(line, "a tab" if mark == "\t" else "an anchor, alias, tag or key of an unusual kind")
-        if mark in "|>":
+        elif mark in "|>":
             self._note(line, path, "a block of text (%s)" % mark)
             self._skip(above)
         elif mark in "[{":
@@ -215,7 +216,6 @@ class _Reader:
             raise _Broken(line, "a quote that is never closed (%s)" % mark if mark in "'\"" else
                           "a list item on the line of its key" if mark == "-" else
                           "'%s' cannot begin a value; quote it" % mark)
-        return None
 
     def _text(self, found, above, path):
         line, text = self._line(), found.group().rstrip(" ")
@@ -223,13 +223,15 @@ class _Reader:
         self.at = found.end()
         if is_plain and self._is(_COLON):
             raise _Broken(line, "a second ': ' in one line; quote the value")
-        value, why = (None, "a text over several lines") if "\n" in text else _scalar(text, line)
+        value, why = _scalar(text, line) if "\n" not in text else (None, "a text over several lines")
         if self._end_of_value(above, is_plain):
             self._skip(above)
             why = "a text over several lines"
-        if why or path is None:
-            return self._note(line, path, why)
-        return Value(value, line, text)
+        self._note(line, path, why) if why else self._record(path, value, line, text)
+
+    def _record(self, path, value, line, text):
+        if path and len(path) <= LONGEST_PATH:
+            self.values[path] = Value(value, line, text)
 
     def _skip(self, above):
         """Goes behind this line and all lines after it that are indented more than `above`."""
@@ -240,24 +242,17 @@ class _Reader:
     def _brackets(self):
         """Goes behind the bracket that closes this one. What is unusual inside ends in _Beyond: to step over it wrongly
         would be to misread what follows."""
-        opened, closing, before = self._line(), [], ""
-        while closing or not before:            # before: "" where a value may begin, else what stands before
+        opened, depth = self._line(), 0
+        while True:
             if self._next() < 0:
                 raise _Broken(opened, "a bracket that is never closed")
             mark, found = self.text[self.at], self._is(_IN_BRACKETS)
-            self.at += 1
-            if mark in "[{" and not before:
-                closing.append("]" if mark == "[" else "}")
-            elif mark == closing[-1]:
-                closing.pop()
-                before = "value"
-            elif mark == "," or (mark == ":" and before):
-                before = ""
-            elif found and (not before or (before == "word" and mark not in "'\"")):
-                self.at = found.end()
-                before = "value" if mark in "'\"" else "" if found.group().endswith(":") else "word"
-            else:
+            if not found:
                 raise _Beyond(self._line(), "something unusual inside of brackets")
+            self.at = found.end()
+            depth += (mark in "[{") - (mark in "]}")
+            if not depth:
+                return
 
     def _end_of_value(self, above, may_go_on=False):
         """After a value nothing but a comment may follow, and nothing may hang below it but, if it `may_go_on`, more of
@@ -268,7 +263,7 @@ class _Reader:
                 raise _Beyond(line, "a tab, comment or colon right after a value")
             raise _Broken(line, "something stands behind a value that is complete")
         if column > above and (not may_go_on or self._is(_HAS_COLON)):
-            raise _Broken(self._line(), "indented more than the line before it, which already has a value")
+            raise _Broken(self._line(), _DEEPER)
         return column > above
 
 

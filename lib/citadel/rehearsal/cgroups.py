@@ -33,7 +33,7 @@ def join(group):
 
 
 def remove(group, seconds=5):
-    """Removes a cgroup and those beneath it once their last processes are gone; a dying process takes a moment."""
+    """Removes a cgroup and those beneath it once their last processes have ended; a dying process takes a moment."""
     end = time.monotonic() + seconds
     while group and os.path.isdir(group):
         for path, _, _ in os.walk(group, topdown=False):

@@ -50,11 +50,11 @@ def perform(fault, stage, clock=time.monotonic):
     started = clock()
     try:
         fault.inject(stage)
-        happened = fault.seen(stage, before, fault)
-        survived, seconds = True, clock() - started
+        survived, happened = True, fault.seen(stage, before, fault)
     except CitadelError as error:
-        survived, happened, seconds = False, str(error), clock() - started
+        survived, happened = False, str(error)
     finally:
+        seconds = clock() - started
         stage.repair()
     cause, because = stage.said.get("cause", ""), stage.said.get("because", "")
     if survived and fault.causes and cause not in fault.causes:
@@ -67,13 +67,19 @@ def perform(fault, stage, clock=time.monotonic):
 def comes_back(stage, before, fault):
     """Down, and up again with another InvocationID; a recovery pass only if systemd alone does not bring it back."""
     stage.listen()
+    by_itself = _wait(stage, before, fault, BEFORE_A_PASS)
+    return "back by itself" if by_itself else "back after a recovery pass"
+
+
+def _wait(stage, before, fault, alone):
+    """Waits until the gateway is back; whether it was so within `alone` seconds, before a recovery pass was started."""
     try:
-        stage.wait_until_healthy(BEFORE_A_PASS, unlike=before.invocation)
-        return "back by itself"
+        stage.wait_until_healthy(alone, unlike=before.invocation)
+        return True
     except CitadelError:
         stage.recover(wait=False)
-    stage.wait_until_healthy(fault.bound - BEFORE_A_PASS, unlike=before.invocation)
-    return "back after a recovery pass"
+        stage.wait_until_healthy(fault.bound - alone, unlike=before.invocation)
+        return False
 
 
 def a_pass_brings_it_back(stage, before, fault):
@@ -102,11 +108,7 @@ def ends_its_crash_loop(stage, before, fault):
     """The start limit ends the loop; when the program is repaired, a recovery pass brings the gateway back."""
     stage.wait_for_state(("failed",), 60)
     stage.switch("gateway", "")
-    try:
-        stage.wait_until_healthy(30, unlike=before.invocation)
-    except CitadelError:
-        stage.recover(wait=False)
-        stage.wait_until_healthy(fault.bound - 30, unlike=before.invocation)
+    _wait(stage, before, fault, 30)
     stage.recall()
     return "the start limit ended the loop; back after a recovery pass"
 

@@ -1,4 +1,4 @@
-"""A corner of this host that vanishes when its program does: own mounts, own processes, own cgroup, own /run.
+"""Runs a program with mounts, processes, a cgroup and a /run of its own, which all vanish with the program.
 
     the command that the user typed     waits, passes Ctrl-C and SIGTERM on
       └ keeper (own session)            outlives it: when the command or the program below ends, however it ends,
@@ -23,7 +23,7 @@ from citadel.core.mounts import mounts
 from citadel.core.run import find, run
 from citadel.rehearsal import cgroups
 
-DIRECTORY = "/run/citadel-rehearsal"            # inside: ours, on a tmpfs that covers /run for us alone
+DIRECTORY = "/run/citadel-rehearsal"            # inside: ours, on a tmpfs that hides the host's /run
 CGROUP = "CITADEL_ISOLATED_CGROUP"              # set inside: our own cgroup directory in the cgroup2 tree, or ""
 LIFELINE = "CITADEL_ISOLATED_LIFELINE"          # set inside: a pipe that ends with the keeper
 HOST_MOUNTS = "CITADEL_ISOLATED_FROM"           # set inside: the host's mount namespace, to compare with
@@ -53,7 +53,7 @@ def isolate(argv, read_only=False):
     if find("unshare") is None:
         raise CannotLook("unshare is not installed on this host (package util-linux)")
     if LIBRARY.startswith("/run/"):
-        raise CannotLook("cannot work from %s: /run is covered in there; put the tree elsewhere" % LIBRARY)
+        raise CannotLook("cannot run from %s: the rehearsal hides /run; put the tree elsewhere" % LIBRARY)
     sys.stdout.flush()
     sys.stderr.flush()
     sys.exit(_watch(argv))
@@ -150,7 +150,7 @@ def _watch(argv):
 
 
 def _keep(argv, name, group, alive):
-    """In the keeper: runs the program until it ends or the user's command is gone, then cleans up in any case."""
+    """In the keeper: runs the program until it ends or the user's command has died, then cleans up in any case."""
     asked = []
     for number in ENDING:
         signal.signal(number, lambda number, frame: asked.append(number))

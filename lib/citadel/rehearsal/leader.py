@@ -11,7 +11,7 @@ TOO_POWERFUL = "-sys_time,-sys_boot,-sys_module,-sys_rawio,-syslog,-wake_alarm"
 
 
 def entry_command(leader):
-    """The command line that precedes a program which shall run in a machine, by the PID that its PID 1 has for us."""
+    """What to put before a command line to run it in a machine; `leader` is the PID of its PID 1 as we see it."""
     return ["nsenter", "--target", str(leader), "--mount", "--uts", "--ipc", "--net", "--pid", "--cgroup",
             "--", "setpriv", "--bounding-set=" + TOO_POWERFUL, "--inh-caps=" + TOO_POWERFUL, "--"]
 
@@ -27,7 +27,7 @@ def enter_kept():
     kept = [pid for pid in leaders() if _is_on_our_overlay(pid)]
     if len(kept) != 1:
         raise CitadelError("no copy is running: start one with --keep" if not kept else
-                           "%d copies are running, and only one can be entered: end the others" % len(kept))
+                           "%d copies are running: end all but the one to enter" % len(kept))
     command = entry_command(kept[0]) + ["/bin/sh", "-c", "cd /; exec ${SHELL:-/bin/sh} -i"]
     os.execv(find(command[0]), command)
 
@@ -42,7 +42,7 @@ def leaders():
 
 
 def _numbers(pid, field):
-    """The numbers of a line in /proc/PID/status; none if the process is gone."""
+    """The numbers of a line in /proc/PID/status; none if the process has ended."""
     try:
         with open("/proc/%d/status" % pid, errors="replace") as file:
             return next(([int(word) for word in line.split()[1:]] for line in file if line.startswith(field)), [])

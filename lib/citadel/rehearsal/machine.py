@@ -18,6 +18,7 @@ import time
 from citadel.core.errors import CannotLook, CitadelError
 from citadel.core.mounts import mounts
 from citadel.core.run import find, run
+from citadel.installer.tree import follow_inside
 from citadel.rehearsal import cgroups, isolation, leader
 
 # Where a host may have mounted a part of what a service needs; an overlay shows one file system only.
@@ -88,7 +89,7 @@ class Machine:
         shutil.copystat(lower, upper)
         owner = os.stat(lower)
         os.chown(upper, owner.st_uid, owner.st_gid)
-        options = "lowerdir=%s,upperdir=%s,workdir=%s" % (_escaped(lower), upper, work)
+        options = "lowerdir=%s,upperdir=%s,workdir=%s" % (_escaped(lower).replace(",", "\\,"), upper, work)
         answer = run(["mount", "-t", "overlay", "-o", options, isolation.SOURCE_NAME, point], 10)
         if not answer.ok and lower != self.lower:
             answer = run(["mount", "-o", "bind,ro", lower, point], 10)
@@ -124,28 +125,9 @@ class Machine:
                 shutil.rmtree(os.path.join(place, name))
 
     def path(self, path):
-        """Where `path` of the machine is for us. Absolute symbolic links are followed inside the machine's root, where
-        the machine would find them, and not in ours. Once booted, the machine's own mounts (/run, /tmp) are seen."""
-        base = "/proc/%d/root" % self.leader if self.leader else self.root
-        left, done, links = path.strip("/").split("/"), [], 0
-        while left:
-            word = left.pop(0)
-            if word in ("", "."):
-                continue
-            if word == "..":
-                done = done[:-1]
-                continue
-            here = "/".join([base] + done + [word])
-            if os.path.islink(here):
-                links += 1
-                if links > 40:
-                    raise CitadelError("too many symbolic links in " + path)
-                goal = os.readlink(here)
-                done = [] if goal.startswith("/") else done
-                left = goal.split("/") + left
-                continue
-            done.append(word)
-        return "/".join([base] + done)
+        """Where `path` of the machine is for us, links followed as in there. Once booted, the machine's own mounts
+        (/run, /tmp) are seen."""
+        return follow_inside("/proc/%d/root" % self.leader if self.leader else self.root, path)
 
     def write(self, path, text, mode=0o644):
         """Writes a file in the machine, with the directories above it."""
@@ -189,7 +171,7 @@ class Machine:
         return self
 
     def _nspawn_command(self):
-        binds = ["--bind-ro=%s:%s" % (_colon_escaped(outside), _colon_escaped(inside))
+        binds = ["--bind-ro=%s:%s" % (_escaped(outside), _escaped(inside))
                  for inside, outside in sorted(self.binds.items())]
         return [find("systemd-nspawn"), "--quiet", "--register=no", "--keep-unit", "--private-network",
                 "--link-journal=no", "--resolv-conf=off", "--timezone=off", "--console=pipe",
@@ -267,9 +249,5 @@ class Machine:
 
 
 def _escaped(path):
-    """A path in overlay's mount options: backslash, comma and colon have a meaning there."""
-    return path.replace("\\", "\\\\").replace(":", "\\:").replace(",", "\\,")
-
-
-def _colon_escaped(path):
+    """A path as nspawn's --bind-ro= wants it, and overlay's mount options, which split at commas as well."""
     return path.replace("\\", "\\\\").replace(":", "\\:")

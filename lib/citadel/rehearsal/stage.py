@@ -10,6 +10,7 @@ import time
 
 from citadel.core.errors import CitadelError
 from citadel.core.text import printable
+from citadel.installer.preflight import CANDIDATES
 from citadel.observe import systemctl
 
 GATEWAY = "citadel-gateway.service"
@@ -73,8 +74,8 @@ class Stage:
 
     def python(self):
         """The machine's own Python, which any of its users may run."""
-        return next((path for path in ("/usr/bin/python3", "/usr/libexec/platform-python")
-                     if os.path.exists(self.machine.path(path))), os.path.realpath(sys.executable))
+        return next((path for path in CANDIDATES if os.path.exists(self.machine.path(path))),
+                    os.path.realpath(sys.executable))
 
     # --- doing
 

@@ -1,7 +1,4 @@
-"""citadel.conf to settings, by the rows of table.py.
-
-`read(path)` trusts no file that another user could have written (errors.NotPermitted), and raises errors.SettingsError
-for the first fault; `check_file(path)` lists all of them. `parse` is pure.
+"""citadel.conf to settings, by the rows of table.py. `parse` and `as_data` are pure.
 
 The file is INI, read strictly: `[section]`, `key = value`, `#` comments on lines of their own, UTF-8. Nothing is
 interpolated and no value continues on the next line, so what a line says does not depend on any other line; this,
@@ -24,22 +21,19 @@ MOST_PROBLEMS = 50      # a file with more is no settings file; nobody reads on,
 _HYSTERESIS = (("disk", "min_free", "enough_free"), ("disk", "min_inodes", "enough_inodes"))
 
 
-def read(path=DEFAULT_PATH, uid=None, must_exist=False):
+def read(path=DEFAULT_PATH, must_exist=False):
     """The settings in that file. Without the file the defaults hold, unless an operator named it (`must_exist`).
-
-    `uid`: on whose behalf, by default our own. Raises NotPermitted for a file that another user could have written,
-    SettingsError for the first fault in it.
-    """
-    text = _decoded(path, uid)
+    Raises NotPermitted for a file that another user could have written, SettingsError for the first fault in it."""
+    text = _decoded(path)
     if text is None and must_exist:
         raise SettingsError(path, 0, "", "no such file")
     return parse(text or "", path)
 
 
-def check_file(path, uid=None):
+def check_file(path):
     """All faults in that file, as model.Problem in the order of its lines. Raises NotPermitted as `read` does."""
     try:
-        text = _decoded(path, uid)
+        text = _decoded(path)
     except SettingsError as error:
         return [Problem(error.file, error.line, error.key, error.why)]
     if text is None:
@@ -51,8 +45,7 @@ def parse(text, file):
     """The settings in `text`; `file` is its name in error messages. Raises SettingsError for the first fault."""
     settings, problems = _examine(text, file)
     if problems:
-        first = problems[0]
-        raise SettingsError(first.file, first.line, first.key, first.why)
+        raise SettingsError(*problems[0])
     return settings
 
 
@@ -70,9 +63,8 @@ def _plain(record):
             for name, value in values.items()}
 
 
-def _decoded(path, uid):
-    uid = os.geteuid() if uid is None else uid
-    content = read_trusted(path, owners=(0, uid))
+def _decoded(path):
+    content = read_trusted(path, owners=(0, os.geteuid()))
     return None if content is None else decode(content, path)
 
 
@@ -108,15 +100,11 @@ def _examine(text, file):
     """(Settings, problems in the order of their lines); the settings are to be used only if there are no problems."""
     problems = _Problems(file)
     sections = _sections(text, problems)
-    values = {}
-    for section in sections:
-        values[section.kind, section.name] = _values(section, problems)
+    values = {(section.kind, section.name): _values(section, problems) for section in sections}
     services = [section for section in sections if section.kind == "service"] or [
         _Section("service", "citadel-gateway.service", 0, {})]
-    for kind, name in BUILT_IN:
+    for kind, name in list(BUILT_IN) + [(kind, "") for kind in SINGLE]:
         values.setdefault((kind, name), _values(_Section(kind, name, 0, {}), problems))
-    for kind in SINGLE:
-        values.setdefault((kind, ""), _values(_Section(kind, "", 0, {}), problems))
     given = {(section.kind, section.name): section for section in sections}
     dependencies = _dependencies(services, given, values, problems)
     if not problems.found:                  # else defaults have replaced what could not be read
@@ -155,31 +143,32 @@ def _sections(text, problems):
 def _header(number, line, seen, problems):
     """The section that a line opens. A wrong header opens one too, without a kind, so that its keys are not problems
     one by one."""
-    unknown = _Section("", "", number, {})
     words = line[1:-1].split()
+    kind, name, label, known = "".join(words[:1]), " ".join(words[1:]), "[%s]" % " ".join(words)[:80], ()
     if not line.endswith("]") or not words or set(line[1:-1]) & set("[]"):
-        problems.add(number, line[:60], "not a section: write [NAME] and nothing after it")
-        return unknown
-    kind, name = words[0], " ".join(words[1:])
-    label = "[%s]" % " ".join(words)[:80]
-    if kind not in ROWS:
-        problems.add(number, label, "unknown section", kind, ROWS)
-        return unknown
-    if kind not in NAMED and name:
-        problems.add(number, label, "there is only one [%s]" % kind)
-        return unknown
-    if kind in NAMED:
-        try:
-            (unit_name if kind == "service" else dependency_name)(name)
-        except ValueError as error:
-            problems.add(number, label, str(error) if name else "has no name: write [%s %s]" % (
-                kind, "UNIT.service" if kind == "service" else "NAME"))
-            return unknown
-    if (kind, name) in seen:
-        problems.add(number, label, "given twice, first in line %d" % seen[kind, name])
-        return unknown
+        label, why = line[:60], "not a section: write [NAME] and nothing after it"
+    elif kind not in ROWS:
+        why, known = "unknown section", ROWS
+    elif kind in NAMED:
+        why = _wrong_name(kind, name)
+    else:
+        why = "there is only one [%s]" % kind if name else ""
+    if not why and (kind, name) in seen:
+        why = "given twice, first in line %d" % seen[kind, name]
+    if why:
+        problems.add(number, label, why, kind if known else "", known)
+        return _Section("", "", number, {})
     seen[kind, name] = number
     return _Section(kind, name, number, {})
+
+
+def _wrong_name(kind, name):
+    try:
+        (unit_name if kind == "service" else dependency_name)(name)
+    except ValueError as error:
+        return str(error) if name else "has no name: write [%s %s]" % (
+            kind, "UNIT.service" if kind == "service" else "NAME")
+    return ""
 
 
 def _assignment(number, line, section, problems):
@@ -233,8 +222,8 @@ def _dependencies(services, given, values, problems):
             if ("dependency", name) in values:
                 named[name] = None
             else:
-                problems.add(section.given["depends"][0], "depends", "there is no section [dependency %s]" % name,
-                               name, known)
+                problems.add(section.given["depends"][0], "depends", "there is no section [dependency %s]" % name, name,
+                             known)
     dependencies = {}
     for name in named:
         found = dict(values["dependency", name])
@@ -259,15 +248,15 @@ def _cross_check(given, values, services, problems):
         slow = values["service", section.name]["slow_after"]
         if slow >= limit:
             problems.add(line_of("service", section.name, "slow_after") or line_of("recovery", "", "probe_timeout"),
-                           "slow_after", "%s is never reached: probes end after %s (probe_timeout in [recovery])" % (
-                               duration_text(slow), duration_text(limit)))
+                         "slow_after", "%s is never reached: probes end after %s (probe_timeout in [recovery])" % (
+                             duration_text(slow), duration_text(limit)))
         for name in values["service", section.name]["depends"]:
             if section.name in values.get(("dependency", name), {}).get("unit", ()):
                 problems.add(line_of("service", section.name, "depends"), "depends",
-                               "%s would depend on itself, as %s" % (section.name, name))
+                             "%s would depend on itself, as %s" % (section.name, name))
     if values["recovery", ""]["verify_timeout"] <= limit:
         problems.add(line_of("recovery", "", "verify_timeout", "probe_timeout"), "verify_timeout",
-                       "must be longer than probe_timeout, %s" % duration_text(limit))
+                     "must be longer than probe_timeout, %s" % duration_text(limit))
 
 
 def _mark_order(lesser, greater, low):

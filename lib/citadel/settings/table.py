@@ -182,9 +182,6 @@ class Section:
     def __eq__(self, other):
         return isinstance(other, Section) and self.__dict__ == other.__dict__
 
-    def __repr__(self):
-        return "Section(%s)" % ", ".join("%s=%r" % item for item in self.__dict__.items())
-
     def _replace(self, **changes):
         return Section(**dict(self.__dict__, **changes))
 

@@ -49,39 +49,45 @@ def _number(digits):
     return int(digits) if digits and len(digits) <= 15 and not set(digits) - _DIGITS else None
 
 
+def _within(lowest, highest, read_any, text_of):
+    """A reader of what `read_any` reads, from `lowest` to `highest`; `text_of` writes a value as the file does."""
+    def read_within(word):
+        value = read_any(word)
+        if not lowest <= value <= highest:
+            raise ValueError("%s is out of range: %s" % (_text(word), read_within.range))
+        return value
+    read_within.range = "%s to %s" % (text_of(lowest), text_of(highest))
+    return read_within
+
+
 def whole(lowest, highest):
     """Whole numbers in a range."""
     def read_whole(word):
         number = _number(word)
         if number is None:
             raise ValueError("%s is not a whole number" % _text(word))
-        if not lowest <= number <= highest:
-            raise ValueError("%d is out of range: %d to %d" % (number, lowest, highest))
         return number
-    read_whole.range = "%d to %d" % (lowest, highest)
-    return read_whole
+    return _within(lowest, highest, read_whole, str)
 
 
 def duration(lowest, highest):
     """Spans of time in a range, in seconds: 500ms, 5s, 10min, 1h30min, 1d; a number alone is seconds."""
-    def read_duration(word):
-        total, rest = 0, word
-        while rest:
-            number_length = len(rest) - len(rest.lstrip("0123456789"))
-            unit_length = len(rest) - number_length - len(rest[number_length:].lstrip("abcdefghijklmnopqrstuvwxyz"))
-            number = _number(rest[:number_length])
-            unit = rest[number_length:number_length + unit_length]
-            if number is None or unit not in _SECONDS or (not unit and rest != word):
-                break
-            total, rest = total + number * _SECONDS[unit], rest[number_length + unit_length:]
-        if rest or not word:
-            raise ValueError("%s is not a duration: write for example 30s, 10min, 2h or 1d" % _text(word))
-        if not lowest <= total <= highest:
-            raise ValueError("%s is out of range: %s to %s" % (
-                _text(word), duration_text(lowest), duration_text(highest)))
-        return total
-    read_duration.range = "%s to %s" % (duration_text(lowest), duration_text(highest))
-    return read_duration
+    return _within(lowest, highest, _read_duration, duration_text)
+
+
+def _read_duration(word):
+    total, rest = 0, word
+    while rest:
+        number_length = len(rest) - len(rest.lstrip("0123456789"))
+        unit_length = len(rest) - number_length - len(rest[number_length:].lstrip("abcdefghijklmnopqrstuvwxyz"))
+        number = _number(rest[:number_length])
+        unit = rest[number_length:number_length + unit_length]
+        if number is None or unit not in _SECONDS or (not unit and rest != word):
+            break
+        total, rest = total + number * _SECONDS[unit], rest[number_length + unit_length:]
+    if rest or not word:
+        raise ValueError("%s is not a duration: write for example 30s, 10min, 2h or 1d" % _text(word))
+    return total
 
 
 def duration_text(seconds):
@@ -98,12 +104,8 @@ def size(lowest, highest):
         number = _number(word[:-1] if word[-1:] in _SIZES else word)
         if number is None:
             raise ValueError("%s is not a size: write for example 64K, 500M or 8G" % _text(word))
-        number *= _SIZES[word[-1]] if word[-1] in _SIZES else 1
-        if not lowest <= number <= highest:
-            raise ValueError("%s is out of range: %s to %s" % (_text(word), size_text(lowest), size_text(highest)))
-        return number
-    read_size.range = "%s to %s" % (size_text(lowest), size_text(highest))
-    return read_size
+        return number * _SIZES.get(word[-1], 1)
+    return _within(lowest, highest, read_size, size_text)
 
 
 def size_text(count):
@@ -120,11 +122,8 @@ def percent(lowest, highest):
         number = _number(word[:-1]) if word.endswith("%") else None
         if number is None:
             raise ValueError("%s is not a percentage: write for example 10%%" % _text(word))
-        if not lowest <= number <= highest:
-            raise ValueError("%d%% is out of range: %d%% to %d%%" % (number, lowest, highest))
         return number
-    read_percent.range = "%d%% to %d%%" % (lowest, highest)
-    return read_percent
+    return _within(lowest, highest, read_percent, "{}%".format)
 
 
 def mark(text):
@@ -221,17 +220,14 @@ def _in_the_system(directory):
 
 
 def probe(url):
-    """http://IP:PORT/path, redis://IP:PORT or tcp://IP:PORT, by number: what is asked each minute, in a fixed time."""
+    """http://IP:PORT/path, redis://IP:PORT or tcp://IP:PORT: it is asked each minute, in a fixed time."""
     scheme, host, port, rest = read_url(url, ("http", "redis", "tcp"))
     if scheme != "http" and rest not in ("", "/"):
         raise ValueError("%s: a %s probe has no path" % (_text(url), scheme))
-    if host == "localhost":
-        host = "127.0.0.1"
+    host = _to_ask(host, url)
     if not is_address(host):
-        raise ValueError("%s: an address by number, not %s: resolving a name can hang, and would be part of what is "
-                         "tested" % (_text(url), _text(host)))
-    if host in ("0.0.0.0", "::"):
-        raise ValueError("%s: %s is an address to listen on, not one to ask" % (_text(url), host))
+        raise ValueError("%s: use an IP address, not %s: resolving a name can hang, and would be part of the probe"
+                         % (_text(url), _text(host)))
     if not port:
         raise ValueError("%s has no port" % _text(url))
     return "%s://%s%s" % (scheme, join_place(host, port), (rest or "/") if scheme == "http" else "")
@@ -246,13 +242,17 @@ def receiver(url):
     """http://HOST[:PORT][/PREFIX] or https://...: where alerts are sent. Its host may be a name."""
     scheme, host, port, rest = read_url(url, ("http", "https"))
     if "?" in rest or any(part in (".", "..") for part in rest.split("/")):
-        raise ValueError("%s: only a prefix may follow the port; /api/v2/alerts is added to it" % _text(url))
-    host = "127.0.0.1" if host == "localhost" else host
-    if host in ("0.0.0.0", "::"):
-        raise ValueError("%s: %s is an address to listen on, not one to ask" % (_text(url), host))
+        raise ValueError("%s: only a prefix may follow the port; Citadel adds /api/v2/alerts" % _text(url))
+    host = _to_ask(host, url)
     if not is_address(host) and (set(host) - _HOST_CHARACTERS or host[0] in "-." or len(host) > 253):
         raise ValueError("%s: %s is neither a host's name nor an address" % (_text(url), _text(host)))
     return "%s://%s%s" % (scheme, join_place(host, port), rest.rstrip("/"))
+
+
+def _to_ask(host, url):
+    if host in ("0.0.0.0", "::"):
+        raise ValueError("%s: %s is an address to listen on, not one to ask" % (_text(url), host))
+    return "127.0.0.1" if host == "localhost" else host
 
 
 def textfile_directory(word):

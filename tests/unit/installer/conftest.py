@@ -27,7 +27,7 @@ def product(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def whole(tmp_path_factory):
-    """All of the product, as it is now: nobody edits it meanwhile."""
+    """All of the product, as it is now: a copy, so that no edit meanwhile can change it."""
     target = str(tmp_path_factory.mktemp("whole") / "tree")
     os.mkdir(target)
     for name in layout.SOURCE_DIRECTORIES:

@@ -43,6 +43,11 @@ def test_links_on_the_way_are_followed_inside_the_root_only(product, root, tmp_p
     assert os.listdir(str(outside)) == []
 
 
+def test_a_link_through_what_is_not_there_stays_inside_the_root(root):
+    os.symlink("missing/../../../../elsewhere", root + "/opt")
+    assert Tree(root, ME).locate("/opt/citadel") == root + "/elsewhere/citadel"
+
+
 def test_a_link_to_nowhere_is_named(product, root):
     os.symlink("/nowhere", root + "/opt")
     with pytest.raises(CitadelError, match="/opt is a link that leads nowhere"):

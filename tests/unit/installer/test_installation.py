@@ -144,7 +144,7 @@ def test_a_write_that_fails_changes_nothing(source, root):
     assert listing(root + "/opt") == before
 
 
-def test_the_schedule_moves_from_cron_to_timer_to_nobody(product, root):
+def test_the_schedule_moves_from_cron_to_timer_to_none(product, root):
     programs = Programs({"is-enabled": (0, "enabled\n")})
     write(root, "/lib/systemd/system/cron.service", "")
     install(product, root, programs=programs)

@@ -402,7 +402,7 @@ def test_unit_of_a_control_group(group, unit):
          "hybrid where both are", "a colon in the name", "the root", "gone", "nonsense"])
 def test_control_group_of_a_process(proc, text, group):
     put(proc.path + "/7/cgroup", text)
-    assert processes._control_group_of(7, proc.path) == group
+    assert processes.control_group_of(7, proc.path) == group
 
 
 @pytest.mark.parametrize("text, inside", [

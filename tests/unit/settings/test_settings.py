@@ -188,7 +188,7 @@ REFUSED = (
     pytest.param(readers.probe, "http://127.0.0.1:/", "not a port", id="a colon and no port"),
     pytest.param(readers.probe, "http://::1:80/", "written in [ ]", id="IPv6 without brackets"),
     pytest.param(readers.probe, "http://[127.0.0.1]:80/", "no IPv6 address", id="IPv4 in brackets"),
-    pytest.param(readers.probe, "http://256.0.0.1:80/", "by number", id="a number that is no address"),
+    pytest.param(readers.probe, "http://256.0.0.1:80/", "use an IP address", id="a number that is no address"),
     pytest.param(readers.probe, "http://0.0.0.0:80/", "to listen on", id="the address of all interfaces"),
     pytest.param(readers.probe, "redis://127.0.0.1:6379/3", "has no path", id="a redis database"),
     pytest.param(readers.probe, "redis://:secret@127.0.0.1:6379", "no place for secrets", id="a password"),
@@ -416,7 +416,7 @@ def test_root_is_named_as_the_one_who_must_not_trust_it(conf):
     assert str(caught.value) == "%s is writable by its group; root must not trust it" % conf
 
 
-def test_a_strangers_file_is_refused(conf):
+def test_a_file_of_another_user_is_refused(conf):
     with pytest.raises(NotPermitted) as caught:
         trust.read_trusted(str(conf), owners=(os.geteuid() + 1,))
     assert "belongs to uid %d" % os.geteuid() in str(caught.value)
@@ -448,7 +448,7 @@ def test_a_large_file_is_refused_and_one_at_the_limit_is_not(conf):
     assert "larger than 256 KiB" in refusal(conf)
 
 
-def test_no_file_means_the_defaults_unless_a_person_named_it(tmp_path):
+def test_no_file_means_the_defaults_unless_an_operator_named_it(tmp_path):
     missing = str(tmp_path / "none.conf")
     assert settings.read(missing) == settings.parse("", missing)
     with pytest.raises(SettingsError) as caught:
