@@ -131,7 +131,8 @@ def test_a_whole_file_beyond_us(text, what):
 
 
 @pytest.mark.parametrize("text", [
-    pytest.param("".join(" " * n + "k" * 1000 + ":\n" for n in range(5)) + "     a: 1", id="long keys within long keys"),
+    pytest.param("".join(" " * n + "k" * 1000 + ":\n" for n in range(5)) + "     a: 1",
+                 id="long keys within long keys"),
     pytest.param("k" * 1001 + ": 1", id="a very long key"),
     pytest.param("".join(" " * n + "kkkk:\n" for n in range(50)) + "".join("%sa%d: 1\n" % (" " * 50, n) for n in range(
         4000)), id="many values, deep down"),

@@ -192,8 +192,14 @@ def test_memory_without_psi_and_without_meminfo(proc):
 
 
 @pytest.mark.parametrize("text,pressure", [
-    (sample("proc-6.18-pressure-memory"), 0.0), ("", None), ("some\n", None), ("some avg10=x\n", None),
-    ("full avg10=3.00\n", None)], ids=["recorded", "empty", "no numbers", "not a number", "full is not some"])
+    pytest.param(sample("proc-6.18-pressure-memory"), 0.0, id="recorded"),
+    pytest.param("some avg10=2.50 avg60=1.00\nfull avg10=3.00\n", 2.5, id="some, not full"),
+    pytest.param("", None, id="empty"),
+    pytest.param("some\n", None, id="no numbers"),
+    pytest.param("some avg10=x\n", None, id="not a number"),
+    pytest.param("some avg10=", None, id="cut off"),
+    pytest.param("full avg10=3.00\n", None, id="full is not some"),
+])
 def test_pressure(text, pressure):
     assert disks._pressure(text) == pressure
 
@@ -280,7 +286,8 @@ HERE, EVERYWHERE, EVERYWHERE_6, THERE = "0100007F", "00000000", "0" * 32, "02000
     pytest.param([(HERE, 7), (THERE, 8)], [], 99, id="theirs is at 127.0.0.2"),
     pytest.param([(HERE, 8)], [(EVERYWHERE_6, 7)], 41, id="theirs is here, ours is on all of IPv6"),
     pytest.param([], [(EVERYWHERE_6, 7), (EVERYWHERE_6, 8)], 41, id="both on all of IPv6"),
-    pytest.param([(HERE, 9)], [(EVERYWHERE_6, 8)], 0, id="one is here that there was no time to find, and it may be ours"),
+    pytest.param([(HERE, 9)], [(EVERYWHERE_6, 8)], 0,
+                 id="one is here that there was no time to find, and it may be ours"),
     pytest.param([(THERE, 8)], [], None, id="theirs is at 127.0.0.2, ours is not there"),
 ])
 @pytest.mark.skipif(sys.byteorder != "little", reason="written as on a little-endian machine")
@@ -409,7 +416,8 @@ def test_control_group_of_a_process(proc, text, group):
     pytest.param("0::/system.slice/x.service\n", True, id="cgroup v2"),
     pytest.param("0::/system.slice/x.service/worker\n", True, id="in a cgroup beneath it"),
     pytest.param("1:name=systemd:/system.slice/x.service\n0::/\n", True, id="cgroup v1"),
-    pytest.param("0::/user.slice/user-1000.slice/system.slice/x.service\n", False, id="a user's group that ends like it"),
+    pytest.param("0::/user.slice/user-1000.slice/system.slice/x.service\n", False,
+                 id="a user's group that ends like it"),
     pytest.param("0::/user.slice/system.slice/x.service/y\n", False, id="a user's group that holds its name"),
     pytest.param("0::/system.slice/x.service.d\n", False, id="a name that only begins alike"),
     pytest.param("0::/system.slice/y.service\n", False, id="another service"),
@@ -481,19 +489,28 @@ def test_oom_kills(tmp_path, file, text, kills):
 # --- PID files
 
 @pytest.mark.parametrize("content,state,detail", [
-    ("10", "own", "uvicorn"), ("10\n", "own", "uvicorn"), (" 10 \n", "own", "uvicorn"), ("11\n", "own", "worker"),
-    ("20\n", "stranger", "process 20 is sshd of ssh.service"), ("21\n", "stranger", "process 21 is bash"),
-    ("30\n", "dead", "no process 30"), ("40\n", "dead", "no process 40"),
-    ("", "unreadable", "it is empty"), ("\n", "unreadable", "it is empty"),
-    ("0", "unreadable", "it names no process: 0"), ("1\n", "unreadable", "it names no process: 1"),
-    ("-1", "unreadable", "it names no process: -1"), ("4194305", "unreadable", "it names no process: 4194305"),
-    ("10 11", "unreadable", "it names no process: 10 11"), ("\x1b[31m", "unreadable", "it names no process: \\x1b[31m"),
-    ("\udcff", "unreadable", "it names no process: \\xff"), ("\u0661\u0660", "unreadable", None),
-    ("1" * 65, "unreadable", None), ("10" + " " * 63, "unreadable", None), ("x" * 5000000, "unreadable", None)],
-    ids=["ours", "with a line's end", "with spaces", "in a group below", "another unit's", "of no unit", "gone",
-         "a zombie", "empty", "an empty line", "0", "process 1", "-1", "too large for a PID", "two", "an escape",
-         "not UTF-8",
-         "digits of another script", "65 digits", "too long", "5 MB"])
+    pytest.param("10", "own", "uvicorn", id="ours"),
+    pytest.param("10\n", "own", "uvicorn", id="with a line's end"),
+    pytest.param(" 10 \n", "own", "uvicorn", id="with spaces"),
+    pytest.param("11\n", "own", "worker", id="in a group below"),
+    pytest.param("20\n", "stranger", "process 20 is sshd of ssh.service", id="another unit's"),
+    pytest.param("21\n", "stranger", "process 21 is bash", id="of no unit"),
+    pytest.param("30\n", "dead", "no process 30", id="gone"),
+    pytest.param("40\n", "dead", "no process 40", id="a zombie"),
+    pytest.param("", "unreadable", "it is empty", id="empty"),
+    pytest.param("\n", "unreadable", "it is empty", id="an empty line"),
+    pytest.param("0", "unreadable", "it names no process: 0", id="process 0"),
+    pytest.param("1\n", "unreadable", "it names no process: 1", id="process 1"),
+    pytest.param("-1", "unreadable", "it names no process: -1", id="a negative number"),
+    pytest.param("4194305", "unreadable", "it names no process: 4194305", id="too large for a PID"),
+    pytest.param("10 11", "unreadable", "it names no process: 10 11", id="two numbers"),
+    pytest.param("\x1b[31m", "unreadable", "it names no process: \\x1b[31m", id="an escape sequence"),
+    pytest.param("\udcff", "unreadable", "it names no process: \\xff", id="not UTF-8"),
+    pytest.param("\u0661\u0660", "unreadable", None, id="digits of another script"),
+    pytest.param("1" * 65, "unreadable", None, id="65 digits"),
+    pytest.param("10" + " " * 63, "unreadable", None, id="too many spaces"),
+    pytest.param("x" * 5000000, "unreadable", None, id="5 MB"),
+])
 def test_pid_file(proc, tmp_path, content, state, detail):
     proc.process(10, "uvicorn").process(11, "worker", GATEWAY + "/payload").process(40, "x", state="Z")
     proc.process(20, "sshd", "/system.slice/ssh.service").process(21, "bash", "/")
