@@ -157,6 +157,85 @@ class Finding(_Finding):
         own = (Cause(self.cause, self.because, self.target, self.actionable, self.manner),) if self.cause else ()
         return own + tuple(cause for cause in self.others if cause.actionable)
 
+
+# --- the table of causes ----------------------------------------------------------------------------------------------
+
+START, CLEAN, REPAIR, RELIEVE = 1, 2, 3, 4              # the levels of the ladder (plan)
+WARNING, CRITICAL, ALWAYS_CRITICAL = "warning", "critical", "critical, even while it passes by itself"
+
+About = namedtuple("About", "name advice commands level confirmations veto gravity")
+About.__new__.__defaults__ = (START, 1, "", CRITICAL)
+About.__doc__ = """All that is known of a cause but its condition, which is in diagnose. `advice`: what the operator
+should do; `commands`: what to type for it. `level`: the level of the ladder that treats it. `confirmations`: how many
+looks in a row must find it before it is treated (a dependency's: while the service still answers). `veto`: why no
+restart can help, or "". `gravity`: what `check` makes of it, see `gravity_of`. The texts are to be filled in: %(unit)s
+is the service, %(target)s what the cause is about."""
+
+_MANAGER = "/opt/citadel/bin/citadel-restart-manager --service %(unit)s "
+_LOGS = _MANAGER + "logs"
+_DEPENDENCY = "systemctl status %(target)s; journalctl -n 50 -u %(target)s"
+
+CAUSES = (
+    About("gateway.crashed", "read the log to learn why it ended", _LOGS),
+    About("gateway.crash-loop", "read the log to learn why each run ends", _LOGS, CLEAN, gravity=ALWAYS_CRITICAL),
+    About("gateway.hung", "read the log to learn why it does not answer", _LOGS),
+    About("gateway.http-error", "read the log to learn why it answers with an error", _LOGS, confirmations=2),
+    About("gateway.slow", "look for what uses up processor, memory or disk", "top; systemctl status %(unit)s",
+          confirmations=2, gravity=WARNING),
+    About("gateway.oom", "raise its MemoryMax=, let it use less memory, or give the host more",
+          "free -h; systemctl status %(unit)s", RELIEVE),
+    About("gateway.start-timeout", "read the log to learn what its start waits for", _LOGS),
+    About("gateway.stopped-by-operator", "start it when it is wanted again (if masked, unmask it first)",
+          "systemctl start %(unit)s", veto="Citadel does not start what an operator has stopped", gravity=WARNING),
+    About("gateway.stopped-with-dependency", "read the log of the dependency that stopped with it",
+          _MANAGER + "status"),
+    About("port.taken", "stop that process, or give one of the two another port", "ss -ltnp sport = :%(target)s",
+          veto="starting would fail, and Citadel never kills processes it does not manage"),
+    About("disk.full", "make room on that file system",
+          "df -h %(target)s; du -xh %(target)s | sort -h | tail", RELIEVE),
+    About("disk.inodes", "remove files on that file system",
+          "df -i %(target)s; du -x --inodes %(target)s | sort -n | tail", RELIEVE),
+    About("disk.readonly", "look at the disk, repair it, and mount it writable",
+          "journalctl -k; findmnt -T %(target)s", RELIEVE),
+    About("memory.low", "stop what uses that memory, or give the host more",
+          "free -h; ps aux --sort=-rss | head", RELIEVE),
+    About("config.invalid", "correct that line, then start the service", "systemctl start %(unit)s",
+          veto="a restart would read the same %(target)s again"),
+    About("unit.changed", "run install.py again, or `systemctl revert`; then reload systemd",
+          "systemd-analyze verify %(unit)s; systemctl daemon-reload",
+          veto="a start would fail while systemd cannot load its unit"),
+    About("systemd.unresponsive", "look at the console; a reboot may be the only way", "journalctl -b -n 50 _PID=1",
+          veto="without systemd nothing can be started or stopped"),
+    About("unknown", "see what Citadel found and would do", _MANAGER + "explain"),
+    About("dependency.*.down", "repair that dependency; the service comes back by itself when it starts",
+          _DEPENDENCY, REPAIR),
+    About("dependency.*.hung", "read the log of that dependency", _DEPENDENCY, REPAIR, confirmations=2),
+    About("dependency.*.loading", "wait until it is ready; a restart would begin anew", _DEPENDENCY, REPAIR),
+    About("dependency.*.refusing-writes", "look at the disk and the memory of that dependency", _DEPENDENCY, REPAIR),
+    About("dependency.*.missing", "install that dependency, or correct `depends` in citadel.conf",
+          "systemctl list-unit-files", veto="the service cannot start without that dependency"),
+    About("dependency.*.stopped-by-operator", "start it when it is wanted again (if masked, unmask it first)",
+          "systemctl start %(target)s", gravity=WARNING,
+          veto="starting the service would also start that dependency, which an operator has stopped"),
+)
+_ABOUT = {row.name: row for row in CAUSES}
+
+
+def about(cause):
+    """The row of a cause by its full name ("dependency.redis.hung"); that of "unknown" for a name without one."""
+    if cause.startswith("dependency."):
+        cause = "dependency.*." + cause.rpartition(".")[2]
+    return _ABOUT.get(cause) or _ABOUT["unknown"]
+
+
+def gravity_of(cause):
+    """WARNING or CRITICAL, for a Cause or a Finding that has one."""
+    gravity = about(cause.cause).gravity
+    return WARNING if gravity == WARNING or (gravity == CRITICAL and cause.manner == PASSING) else CRITICAL
+
+
+# --- what is decided, and what came of it -----------------------------------------------------------------------------
+
 HEALTHY, WAITING, STOOD_DOWN, ESCALATED, ACT = "healthy", "waiting", "stood-down", "escalated", "act"
 
 # Seconds that each kind of step may take. All steps of a plan together stay below the ten minutes of a pass.
@@ -172,9 +251,9 @@ Plan.__doc__ = """What to do now about one service.
 
 `verdict` is one of the contract's, or `act`: what then comes of it is known after acting. `veto` is the sentence that
 forbids a restart, or "". `next_in`: seconds until the next attempt or the next look worth having, None for nothing to
-come; `gives_up_in`: seconds until a person is called if nothing helps and each try takes its whole time, None if that is not
-in sight. `level` is the
-rung that an attempt stands on, for the record. `counts`: it is an attempt, to be counted before it is made."""
+come; `gives_up_in`: seconds until an alert is sent if nothing helps and each try takes its whole time, None if that is
+not in sight. `level`: the level of an attempt, for the record. `counts`: it is an attempt, to be counted before it is
+made."""
 
 OK, FAILED, SKIPPED = "ok", "failed", "skipped"
 

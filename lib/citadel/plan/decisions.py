@@ -18,15 +18,19 @@ from citadel.core.text import plural, span
 from citadel.model import (
     ACT,
     ACTIVE,
+    CLEAN,
     DOWN,
     ESCALATED,
     FROZEN,
     HEALTHY,
     PASSING,
     PATIENCE,
+    RELIEVE,
+    REPAIR,
     RESTARTING,
     RUNNING,
     SERVING,
+    START,
     STARTING,
     STOOD_DOWN,
     STOPPING,
@@ -35,21 +39,12 @@ from citadel.model import (
     WAITING,
     Plan,
     Step,
+    about,
 )
 
-START, CLEAN, REPAIR, RELIEVE = 1, 2, 3, 4
 LADDER = {START: "a plain start", CLEAN: "clean what is stale, then start", REPAIR: "repair what it needs, then start",
           RELIEVE: "relieve disk and memory, then start"}
 
-# The rung that treats a known cause. What is not here climbs from the first.
-OWN_RUNG = {"gateway.crash-loop": CLEAN,        # the plain start is what systemd has tried again and again
-            "gateway.oom": RELIEVE, "memory.low": RELIEVE,
-            "disk.full": RELIEVE, "disk.inodes": RELIEVE, "disk.readonly": RELIEVE,
-            "down": REPAIR, "hung": REPAIR, "loading": REPAIR, "refusing-writes": REPAIR}
-
-# Looks in a row that must find it: a busy minute is not a reason to make it an outage. "hung": of a dependency under a
-# service that answers.
-CONFIRMED_AT = {"gateway.slow": 2, "gateway.http-error": 2, "hung": 2}
 INTERVAL = 60                                                   # seconds between two passes of the health check
 GLANCE = 5                                                      # seconds until a second look at a hung dependency
 
@@ -158,8 +153,7 @@ class Case(namedtuple("Case", "finding history limits dice")):
             climbed = history.level
         else:
             climbed = history.level + 1
-        own = max([_own_rung(cause) for cause in self.finding.actionable_causes] or [START])
-        return max(climbed, own)
+        return max(climbed, _own_level(self))
 
     @property
     def pause(self):
@@ -207,16 +201,14 @@ def is_it_in_maintenance(case):
 def does_a_person_want_it_down(case):
     if case.finding.cause != "gateway.stopped-by-operator":
         return None
-    return case.is_planned(STOOD_DOWN, case.finding.because,
-                           veto="what a person has taken out of service is not ours to start")
+    return case.is_planned(STOOD_DOWN, case.finding.because, veto=_veto(case.finding, case))
 
 
 def can_systemd_be_asked(case):
     """With PID 1 stuck every call takes 90 s and changes nothing: escalate by means that do not need it."""
     if case.finding.cause != "systemd.unresponsive" and case.finding.condition != UNKNOWN:
         return None
-    return _call_a_person(case, case.finding.because, "without systemd nothing can be started or stopped",
-                          next_in=INTERVAL)
+    return _call_a_person(case, case.finding.because, about("systemd.unresponsive").veto, next_in=INTERVAL)
 
 
 def is_it_coming_by_itself(case):
@@ -243,43 +235,31 @@ def is_it_coming_by_itself(case):
 
 
 def would_a_restart_do_harm(case):
-    """The vetoes: what no restart can help, each with its sentence."""
+    """The vetoes of the table: what no restart can help. A dependency's holds always, that of another cause where a
+    start would be ours to make."""
     finding = case.finding
-    dependency = _dependency_veto(case)
-    if dependency:
-        if _kind(dependency) == "stopped-by-operator":
-            return case.is_planned(STOOD_DOWN, dependency.because, veto="%s was taken out of service by a person, and "
-                                   "starting %s would start it along" % (dependency.target, finding.unit))
-        return _call_a_person(case, dependency.because, "%s cannot start without %s" % (
-            finding.unit, dependency.target), next_in=INTERVAL)
-    for cause in finding.actionable_causes:
-        if cause.cause in VETOES and finding.condition not in (SERVING, STARTING):
-            return _call_a_person(case, cause.because, VETOES[cause.cause] % {"unit": finding.unit, "on": cause.target},
-                                  next_in=INTERVAL)
+    vetoed = _dependency_veto(case) or next((
+        cause for cause in finding.actionable_causes
+        if about(cause.cause).veto and finding.condition not in (SERVING, STARTING)), None)
+    if vetoed and _kind(vetoed) == "stopped-by-operator":
+        return case.is_planned(STOOD_DOWN, vetoed.because, veto=_veto(vetoed, case))
+    if vetoed:
+        return _call_a_person(case, vetoed.because, _veto(vetoed, case), next_in=INTERVAL)
     if finding.cause == "gateway.slow" and (case.history.level or case.history.escalated):
         return _call_a_person(case, finding.because, "it was restarted once and is slow again; another restart would "
                               "only add an outage", next_in=INTERVAL)
     return None
 
 
-VETOES = {
-    "config.invalid": "bad settings: a restart reads the same %(on)s again",
-    "unit.changed": "systemd cannot start what it cannot load: %(on)s",
-    "port.taken": "a stranger holds port %(on)s: a start would fail, and the stranger is not ours to kill",
-}
-
-
 def is_it_confirmed(case):
     """A slow answer or an HTTP error may be one bad minute; a restart makes it an outage for everybody. So may the
     silence of what a service needs that answers still: killing Ollama would take the gateway along."""
-    cause = case.finding.cause
-    serving = case.finding.condition == SERVING
-    hangs_beneath = serving and _kind(case.finding) == "hung"
-    wanted = CONFIRMED_AT.get("hung" if hangs_beneath else cause, 1)
+    beneath = bool(_kind(case.finding))
+    wanted = 1 if beneath and case.finding.condition != SERVING else about(case.finding.cause).confirmations
     if case.history.seen >= wanted:
         return None
     # A hung dependency has been asked twice already by one look, and all who need it wait.
-    wait = GLANCE if hangs_beneath else INTERVAL
+    wait = GLANCE if beneath else INTERVAL
     return case.is_planned(WAITING, "%s; seen for the first time, so it gets another %s" % (
         case.finding.because, span(wait)), veto="not yet confirmed by a second look", next_in=wait)
 
@@ -379,7 +359,7 @@ def _cleaning(case, rung):
     """From the second rung on; never under a service that runs."""
     if rung < CLEAN or case.finding.condition not in (DOWN, RUNNING):
         return []
-    if _own_rung_of_all(case) > CLEAN and case.history.level == 0:
+    if _own_level(case) > CLEAN and case.history.level == 0:
         return []                               # a known cause goes straight to its own treatment
     return [_step("clean", case.finding.unit, "an earlier run may have left stale PID and temporary files in the way")]
 
@@ -437,10 +417,14 @@ def _call_a_person(case, because, veto, next_in):
     return case.is_planned(ESCALATED, because, steps=steps, veto=veto, next_in=next_in, gives_up_in=0.0)
 
 
+def _veto(cause, case):
+    return about(cause.cause).veto % {"unit": case.finding.unit, "target": cause.target}
+
+
 def _dependency_veto(case):
     """A dependency without which no start is allowed; one stopped on purpose goes before one that is missing."""
-    vetoes = [cause for cause in case.finding.actionable_causes if _kind(cause) in ("stopped-by-operator", "missing")]
-    return min(vetoes, key=lambda cause: _kind(cause) == "missing") if vetoes else None
+    vetoes = [cause for cause in case.finding.actionable_causes if _kind(cause) and about(cause.cause).veto]
+    return min(vetoes, key=lambda cause: _kind(cause) != "stopped-by-operator") if vetoes else None
 
 
 def _budget_free_in(case):
@@ -461,12 +445,9 @@ def _kind(cause):
     return cause.cause.rpartition(".")[2] if cause.cause.startswith("dependency.") else ""
 
 
-def _own_rung(cause):
-    return OWN_RUNG.get(_kind(cause) or cause.cause, START)
-
-
-def _own_rung_of_all(case):
-    return max([_own_rung(cause) for cause in case.finding.actionable_causes] or [START])
+def _own_level(case):
+    """The level of the ladder that treats all that was found."""
+    return max([about(cause.cause).level for cause in case.finding.actionable_causes] or [START])
 
 
 def _step(do, target, because):

@@ -6,6 +6,7 @@ from citadel.diagnose import causes as doctor
 from citadel.diagnose.causes import Marks, diagnose
 from citadel.model import (
     ACTIVE,
+    CAUSES,
     DOWN,
     FROZEN,
     PASSING,
@@ -31,6 +32,7 @@ from citadel.model import (
     Service,
     Stop,
     Unit,
+    about,
 )
 from citadel.settings.file import parse
 
@@ -267,18 +269,6 @@ def test_cause(one, on, cause, target, condition, words):
     assert "\n" not in finding.because and len(finding.because) < 400
 
 
-def test_every_cause_of_the_contract_has_a_row():
-    contract = {"gateway." + kind for kind in ("crashed crash-loop hung http-error slow oom start-timeout "
-                                               "stopped-by-operator stopped-with-dependency").split()}
-    contract |= {"dependency." + kind for kind in (
-        "down hung loading refusing-writes missing stopped-by-operator").split()}
-    contract |= set("port.taken disk.full disk.inodes disk.readonly memory.low config.invalid unit.changed "
-                    "systemd.unresponsive unknown".split())
-    rows = {row.values[2].replace("dependency.ollama", "dependency").replace("dependency.redis", "dependency")
-            for row in FOUND}
-    assert rows == contract
-
-
 # Looks like a fault, and is none: (service, host, condition)
 NOTHING = [
     pytest.param(service(), None, SERVING, id="healthy"),
@@ -399,6 +389,13 @@ TOGETHER = [
 def test_precedence(one, on, causes):
     finding = examine(one, on)
     assert [finding.cause] + [other.cause for other in finding.others] == causes
+
+
+def test_every_cause_that_is_found_has_a_row_in_the_table_and_every_row_is_found():
+    findings = [examine(*row.values[:2]) for row in FOUND + REMARKS + TOGETHER]
+    found = {cause.cause for finding in findings for cause in (finding,) + finding.others} - {""}
+    assert {cause for cause in found if about(cause).name == "unknown"} == {"unknown"}
+    assert {about(cause).name for cause in found} == {row.name for row in CAUSES}
 
 
 # Not the operator: a stop that must be undone reads very much like one that must not.
