@@ -230,14 +230,19 @@ def recorded_ports(proc):
 
 
 @pytest.mark.parametrize("port,address,inodes", [
-    (8002, "", {"317276", "317280"}), (8002, "127.0.0.1", {"317276"}), (8002, "::1", {"317280"}),
-    (8002, "10.0.0.1", set()), (6379, "", {"317277"}), (6379, "127.0.0.1", {"317277"}),
-    (9000, "127.0.0.1", {"317281"}), (9000, "::1", {"317281"}),
-    (11434, "127.0.0.1", {"317282"}), (11434, "10.0.0.1", set()), (51644, "", set()), (80, "", set())],
-    ids=["both families", "IPv4 loopback", "IPv6 loopback", "another address", "all addresses", "all include loopback",
-         "all of IPv6 include IPv4", "all of IPv6", "IPv4 through IPv6", "another one through IPv6",
-         "a mere connection",
-         "nobody"])
+    pytest.param(8002, "", {"317276", "317280"}, id="both families"),
+    pytest.param(8002, "127.0.0.1", {"317276"}, id="IPv4 loopback"),
+    pytest.param(8002, "::1", {"317280"}, id="IPv6 loopback"),
+    pytest.param(8002, "10.0.0.1", set(), id="another address"),
+    pytest.param(6379, "", {"317277"}, id="all addresses"),
+    pytest.param(6379, "127.0.0.1", {"317277"}, id="all include loopback"),
+    pytest.param(9000, "127.0.0.1", {"317281"}, id="all of IPv6 include IPv4"),
+    pytest.param(9000, "::1", {"317281"}, id="all of IPv6"),
+    pytest.param(11434, "127.0.0.1", {"317282"}, id="IPv4 through IPv6"),
+    pytest.param(11434, "10.0.0.1", set(), id="another one through IPv6"),
+    pytest.param(51644, "", set(), id="a mere connection"),
+    pytest.param(80, "", set(), id="nobody"),
+])
 @pytest.mark.skipif(sys.byteorder != "little", reason="recorded on a little-endian machine")
 def test_recorded_listeners(proc, port, address, inodes):
     assert set(processes._listeners(port, address, recorded_ports(proc).path)) == inodes
@@ -398,15 +403,17 @@ def test_unit_of_a_control_group(group, unit):
 
 
 @pytest.mark.parametrize("text,group", [
-    (sample("proc-247-cgroup-on-a-hybrid-host"), "/system.slice/run-u1.service"),
-    (sample("proc-262-cgroup-on-a-hybrid-host"), "/system.slice/run-p59-i69290.service"),
-    ("0::/a.slice/b.service\n", "/a.slice/b.service"),
-    ("4:memory:/m\n1:name=systemd:/s.service\n", "/s.service"),
-    ("1:name=systemd:/s.service\n0::/\n", "/s.service"),
-    ("1:name=systemd:/s.service\n0::/u.service\n", "/u.service"),
-    ("0::/with:colon.service\n", "/with:colon.service"), ("0::/\n", "/"), ("", ""), ("nonsense", "")],
-    ids=["hybrid, 247", "hybrid, 262", "unified", "legacy", "hybrid where only the named one is used",
-         "hybrid where both are", "a colon in the name", "the root", "gone", "nonsense"])
+    pytest.param(sample("proc-247-cgroup-on-a-hybrid-host"), "/system.slice/run-u1.service", id="hybrid, 247"),
+    pytest.param(sample("proc-262-cgroup-on-a-hybrid-host"), "/system.slice/run-p59-i69290.service", id="hybrid, 262"),
+    pytest.param("0::/a.slice/b.service\n", "/a.slice/b.service", id="unified"),
+    pytest.param("4:memory:/m\n1:name=systemd:/s.service\n", "/s.service", id="legacy"),
+    pytest.param("1:name=systemd:/s.service\n0::/\n", "/s.service", id="hybrid where only the named one is used"),
+    pytest.param("1:name=systemd:/s.service\n0::/u.service\n", "/u.service", id="hybrid where both are"),
+    pytest.param("0::/with:colon.service\n", "/with:colon.service", id="a colon in the name"),
+    pytest.param("0::/\n", "/", id="the root"),
+    pytest.param("", "", id="gone"),
+    pytest.param("nonsense", "", id="nonsense"),
+])
 def test_control_group_of_a_process(proc, text, group):
     put(proc.path + "/7/cgroup", text)
     assert processes.control_group_of(7, proc.path) == group
@@ -475,12 +482,14 @@ def test_a_real_stopped_process_is_found(tmp_path):
 
 
 @pytest.mark.parametrize("file,text,kills", [
-    ("unified/%s/memory.events", "low 0\nhigh 0\nmax 12\noom 3\noom_kill 2\noom_group_kill 0\n", 2),
-    ("%s/memory.events", "oom 1\noom_kill 0\n", 0),
-    ("memory/%s/memory.oom_control", sample("proc-6.18-memory.oom_control-v1"), 0),
-    ("memory/%s/memory.oom_control", "oom_kill_disable 0\nunder_oom 0\noom_kill 7\n", 7),
-    ("%s/memory.events", "oom_kill x\n", None), ("%s/cgroup.procs", "", None)],
-    ids=["hybrid", "unified", "legacy, recorded", "legacy", "nonsense", "no memory controller"])
+    pytest.param("unified/%s/memory.events", "low 0\nhigh 0\nmax 12\noom 3\noom_kill 2\noom_group_kill 0\n", 2,
+                 id="hybrid"),
+    pytest.param("%s/memory.events", "oom 1\noom_kill 0\n", 0, id="unified"),
+    pytest.param("memory/%s/memory.oom_control", sample("proc-6.18-memory.oom_control-v1"), 0, id="legacy, recorded"),
+    pytest.param("memory/%s/memory.oom_control", "oom_kill_disable 0\nunder_oom 0\noom_kill 7\n", 7, id="legacy"),
+    pytest.param("%s/memory.events", "oom_kill x\n", None, id="nonsense"),
+    pytest.param("%s/cgroup.procs", "", None, id="no memory controller"),
+])
 def test_oom_kills(tmp_path, file, text, kills):
     put(str(tmp_path / file) % GATEWAY.strip("/"), text)
     assert processes.oom_kills(GATEWAY, str(tmp_path)) == kills
