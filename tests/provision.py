@@ -1,4 +1,4 @@
-"""What the tests need and a fresh Debian lacks: Debian packages, a venv with pytest, wheels for other Pythons.
+"""What the tests need and a fresh Debian lacks: Debian packages, a venv with pytest and ruff, wheels for other Pythons.
 
 All of it is kept outside the tree, in CACHE, and found again by the next run. Nothing here starts a service or leaves
 one enabled on the host.
@@ -10,6 +10,8 @@ import shutil
 import subprocess
 
 CACHE = os.environ.get("CITADEL_TESTS_CACHE", "/var/cache/citadel-tests")
+
+RUFF = os.path.join(CACHE, "venv", "bin", "ruff")
 
 LIVE_PACKAGES = ("systemd", "systemd-container", "dbus", "redis-server", "cron", "logrotate", "procps", "iproute2",
                  "util-linux", "python3-venv", "ca-certificates")
@@ -67,6 +69,19 @@ def venv():
         _pip(["install", "pytest"])
         open(os.path.join(CACHE, "venv", "complete"), "w").close()
     return python
+
+
+def ruff():
+    """ruff in that venv; fetched where it is not there yet."""
+    venv()
+    if not os.path.exists(RUFF):
+        _pip(["install", "ruff"])
+    return RUFF
+
+
+def ruff_here():
+    """A ruff that needs not be fetched, or None."""
+    return RUFF if os.access(RUFF, os.X_OK) else shutil.which("ruff")
 
 
 def pytest_for(minor, python=None):

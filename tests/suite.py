@@ -1,4 +1,4 @@
-"""Runs the tests: the pure ones on every Python there is, the live ones on every systemd that was asked for.
+"""Runs ruff, the pure tests on every Python there is, and the live ones on every systemd that was asked for.
 
 Every pytest is a process of its own, a few side by side; their outputs are kept apart and shown in order. What was
 not run is said and counted, and the last line is the sum.
@@ -29,11 +29,9 @@ ON_THIS_HOST = ("tests/live/test_rehearsal.py", "tests/live/test_story.py", "tes
 NO_TESTS = 5                        # pytest's exit code
 LIVE_SIDE_BY_SIDE = CORES + 3       # a machine of theirs waits for RestartSec most of the time
 
-# The pure parts: tables of facts in and findings out, no process, no socket, a second on each Python.
-TABLES = ["tests/unit/%s.py" % name for name in (
-    "diagnose/test_causes", "diagnose/test_stopped", "plan/test_decisions", "core/test_text", "observe/test_moments",
-    "observe/test_gateway_settings", "observe/test_installed", "settings/test_settings", "commands/test_monitor",
-    "commands/test_config", "commands/test_drill")]
+# --quick plays fewer random histories than the 60 of a full run, and begins with what takes longest.
+FEW_HISTORIES = 16
+LONGEST = ("recovery/test_histories.py", "recovery/test_passes.py", "tell", "record", "installer", "test_contract.py")
 
 # Each cause of a pass, made for real: as long as all the rest, so in a matrix on a machine of their own.
 FAULTS = ("tests/live/test_recovery.py", "tests/live/test_flow.py", "tests/live/test_several.py")
@@ -42,13 +40,7 @@ FAULTS = ("tests/live/test_recovery.py", "tests/live/test_flow.py", "tests/live/
 def main(argv):
     options = _options(argv)
     if options.quick:
-        pythons = sorted(provision.pythons().items())
-        jobs = [_pure(minor, *python, tests=TABLES) for minor, python in pythons]
-        without = ["pure tests, Python %s: it has no pytest; a full run fetches one" % python[0]
-                   for (_, python), job in zip(pythons, jobs) if job is None]
-        rest = len(glob.glob(os.path.join(HERE, "unit", "*", "test_*.py"))) - len(TABLES)
-        return _report([job for job in jobs if job], [], without + _missing_pythons(dict(pythons)) + [
-            "%d files of tests that start processes, open sockets or fuzz, and the live tests: a full run" % rest])
+        return _quick()
     if os.geteuid() != 0:
         print("tests/run: the live tests boot machines and need root; --quick does not", file=sys.stderr)
         return 77
@@ -58,7 +50,8 @@ def main(argv):
 def _options(argv):
     parser = argparse.ArgumentParser(
         prog="tests/run", description="Without options: the pure tests, then the live ones on this host's systemd.")
-    parser.add_argument("--quick", action="store_true", help="only the pure tests, as any user, in seconds")
+    parser.add_argument("--quick", action="store_true",
+                        help="only the pure tests on one Python, as any user, within a minute")
     parser.add_argument("--matrix", action="store_true", help="the live tests on Debian 11, 12, 13 and sid as well")
     parser.add_argument("--root", action="append", metavar="NAME", help="the live tests on this release only, or on /")
     parser.add_argument("-k", metavar="EXPRESSION", default="", help="only the tests that match, as pytest's -k")
@@ -72,6 +65,50 @@ def _options(argv):
     return options
 
 
+def _quick():
+    """All pure tests on this Python, or on another one if only that has a pytest; nothing is fetched."""
+    python, not_run = _python_with_pytest(), []
+    ruff = provision.ruff_here()
+    jobs = [_lint(ruff)] if ruff else []
+    if not ruff:
+        not_run.append("ruff: it is not on this host; a full run fetches it")
+    if python:
+        for part, names in _parts():
+            job = _pure(*python, tests=["tests/unit/" + name for name in names])
+            job.title = "Python %s: %s" % (python[1], part)
+            job.environment.setdefault("CITADEL_HISTORIES", str(FEW_HISTORIES))
+            jobs.append(job)
+    else:
+        not_run.append("pure tests: no Python here has pytest; install it (python3-pytest), or a full run fetches one")
+    return _report(jobs, [], not_run + ["the other Pythons, most of the random histories, the live tests: a full run"])
+
+
+def _python_with_pytest():
+    """(minor, version, path, has a pytest of its own) of this Python if it can run the tests, else of any other."""
+    found = provision.pythons()
+    own = {minor: python for minor, python in found.items() if minor == sys.version_info[1]}
+    for minor, python in list(own.items()) + sorted(found.items(), reverse=True):
+        if python[2] or provision.pytest_directory(minor):
+            return (minor,) + python
+    return None
+
+
+def _parts():
+    """tests/unit cut for pytests side by side: [(name, files)], LONGEST first, then a folder each."""
+    unit, parts = os.path.join(HERE, "unit"), {}
+    for path in sorted(glob.glob(os.path.join(unit, "**", "test_*.py"), recursive=True)):
+        name = os.path.relpath(path, unit)
+        part = name if name in LONGEST else os.path.dirname(name) or "the rest"
+        parts.setdefault(part, []).append(name)
+    return sorted(parts.items(), key=lambda item: LONGEST.index(item[0]) if item[0] in LONGEST else len(LONGEST))
+
+
+def _lint(ruff):
+    programs = [path for path in glob.glob(os.path.join(TREE, "bin", "*")) if os.path.isfile(path)]
+    return Job("ruff", [ruff, "check", "--no-cache", "--quiet", "--output-format=concise", "lib", "install.py", "tests",
+                        "tests/survive"] + sorted(programs))
+
+
 def _everything(options):
     names = [name for name in options.root if name != "/"]
     provision.debian_packages(provision.LIVE_PACKAGES + (provision.MATRIX_PACKAGES if names else ()))
@@ -81,7 +118,7 @@ def _everything(options):
     pythons = provision.pythons()
     for minor, (_, path, _) in pythons.items():
         provision.pytest_for(minor, path)
-    pure = [_pure(minor, *python) for minor, python in sorted(pythons.items())]
+    pure = [_lint(provision.ruff())] + [_pure(minor, *python) for minor, python in sorted(pythons.items())]
     pure += [_pure_in(name) for name in names if name not in unbuilt]
     live = [job for name in options.root if name not in unbuilt for job in _live_jobs(name, options)]
     not_run = ["live tests on %s: its root could not be built" % name for name in unbuilt]
@@ -135,7 +172,7 @@ class Job:
         """Its line in the report."""
         counts = self.counts()
         if not counts:
-            return "%-44s exit %d  %6.1f s" % (self.title, self.code, self.seconds)
+            return "%-44s %s  %6.1f s" % (self.title, "exit %d" % self.code if self.code else "clean", self.seconds)
         return "%-44s %4d passed, %d failed, %d skipped  %6.1f s%s" % (
             self.title, counts.get("passed", 0), _wrong(counts), counts.get("skipped", 0), self.seconds,
             "" if self.code == 0 else "  exit %d" % self.code)
@@ -224,7 +261,7 @@ def _missing_pythons(found):
 
 
 def _report(pure, live, not_run, failed=0):
-    """Runs the jobs, shows what a person needs to see, then a line for each and the sum; the exit code."""
+    """Runs the jobs, shows what needs to be seen, then a line for each and the sum; the exit code."""
     done = []
     for job in _side_by_side(pure, PURE_SIDE_BY_SIDE):
         if job.code != 0:

@@ -3,9 +3,9 @@
 
     python3 tests/bench/check_with_metrics.py [ROUNDS]
 
-Prints the median CPU milliseconds, user and system, of ROUNDS (100) checks each, turn about, and their ratio. Each check
-is a process of its own, as cron starts it, from the settings to the line; only the look at the host is left out, which
-costs the same with and without (systemctl, three probes), so the true ratio is nearer to 1.
+Prints the median CPU milliseconds, user and system, of ROUNDS (100) checks each, turn about, and their ratio. Each
+check is a process of its own, as cron starts it, from the settings to the line; only the look at the host is left
+out, which costs the same with and without (systemctl, three probes), so the true ratio is nearer to 1.
 """
 
 import os
@@ -20,8 +20,8 @@ TREE = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)
 CHECK = """
 import sys
 sys.path.insert(0, sys.argv[1])
-from citadel import check
-from citadel.facts import Dependency, Disk, Facts, Host, Memory, Probe, Service, Unit
+from citadel.commands import check
+from citadel.model import Dependency, Disk, Facts, Host, Memory, Probe, Service, Unit
 def up(name, restarts=3):
     return Unit(name=name, load="loaded", active="active", sub="running", main_pid=7, restarts=restarts)
 facts = Facts(

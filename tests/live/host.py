@@ -25,6 +25,7 @@ RECOVERY = "citadel-recovery.service"
 MANAGER = "/opt/citadel/bin/citadel-restart-manager"
 HANDLER = "/opt/citadel/bin/citadel-recovery-handler"
 MOOD = "/srv/gateway-mood"
+ALERT = "b0f1a5865abe4a3f816dad0c3a64c21c"         # MESSAGE_ID of an alert
 VOLATILE = ("/tmp", "/run", "/var/tmp", "/var/log", "/var/lib/redis", "/var/lib/systemd", "/var/lib/private",
             "/var/cache/ldconfig", "/var/spool/cron")
 

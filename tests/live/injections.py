@@ -1,4 +1,4 @@
-"""What the live tests and the survival table break on purpose, and how each is mended: functions of a host.Host.
+"""What the live tests and the survival table break on purpose, and how each is repaired: functions of a host.Host.
 
 `host.grown_up(unit)` waits until the unit no longer counts as starting.
 """
@@ -48,7 +48,7 @@ def crash_loop(host, says="cannot open the model store"):
     host.wait_state(GATEWAY, "failed")
 
 
-def mend_uvicorn(host):
+def repair_uvicorn(host):
     host.do("mv", UVICORN + ".away", UVICORN)
     no_drop_in(host, GATEWAY)
 
@@ -71,7 +71,7 @@ def start_timeout(host):
     host.wait_state(GATEWAY, "failed")
 
 
-def ill(word):
+def answers(word):
     def make(host):
         host.grown_up(GATEWAY)
         host.mood("%s %d" % (word, host.pid()))
@@ -194,7 +194,7 @@ def redis_writes_soon(host):
 
 
 def port_taken(host):
-    """A stranger is quicker than the gateway's restart."""
+    """Another process is quicker than the gateway's restart."""
     drop_in(host, GATEWAY, "[Service]\nRestartSec=2\n")
     host.kill(GATEWAY)
     host.do("systemd-run", "--unit=stranger", "python3", "-m", "http.server", "8002", "--bind", "127.0.0.1")
@@ -214,15 +214,15 @@ with socket.socket(socket.AF_INET6) as server:
 
 
 def port_taken_elsewhere(host):
-    """Any local user may do this while the gateway is down: the port at another loopback address, and on all of IPv6."""
+    """Any local user may do this while the gateway is down: the port at another loopback address and on all of IPv6."""
     crash_for_good(host)
     host.do("systemd-run", "--unit=stranger", "--uid=nobody", "python3", "-m", "http.server", "8002",
             "--bind", "127.0.0.2")
     host.do("systemd-run", "--unit=stranger-6", "--uid=nobody", "python3", "-IS", "-c", LISTEN_6)
-    host.wait(lambda: host.do("ss", "-Hltn", "sport = :8002").out.count("8002") >= 2, "both strangers")
+    host.wait(lambda: host.do("ss", "-Hltn", "sport = :8002").out.count("8002") >= 2, "both processes")
 
 
-def stranger_leaves(host):
+def other_process_ends(host):
     host.do("systemctl", "stop", "stranger.service")
     no_drop_in(host, GATEWAY)
 
@@ -289,7 +289,7 @@ def settings_invalid(host):
 def settings_valid(host):
     host.write("/opt/citadel/config/production.yaml",
                host.read("/opt/citadel/config/production.yaml").replace("port: 9002", "port: 8002"))
-    mend_uvicorn(host)
+    repair_uvicorn(host)
 
 
 def unit_gone(host):

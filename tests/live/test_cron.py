@@ -32,7 +32,8 @@ def test_cron_checks_each_minute_in_silence_and_calls_for_recovery(by_real_cron)
     said = [entry for entry in host.entries(since=host.start) if entry.get("_SYSTEMD_UNIT") != "cron.service"
             and "session" not in str(entry.get("_SYSTEMD_UNIT"))]
     assert [entry for entry in said if "citadel" in json.dumps(entry)] == []
-    commands = [entry for entry in host.entries("SYSLOG_IDENTIFIER=CRON", since=host.start) if "CMD" in str(entry["MESSAGE"])]
+    commands = [entry for entry in host.entries("SYSLOG_IDENTIFIER=CRON", since=host.start)
+                if "CMD" in str(entry["MESSAGE"])]
     assert 1 <= len(commands) <= 2
     assert not host.do("test", "-e", "/root/mail", ok=False).ok
 
@@ -49,7 +50,7 @@ def test_cron_checks_each_minute_in_silence_and_calls_for_recovery(by_real_cron)
 
 
 def test_check_is_critical_when_nobody_would_come(by_real_cron):
-    """Who watches the healer."""
+    """check watches Citadel itself."""
     host = by_real_cron
 
     def critical():

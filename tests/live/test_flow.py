@@ -2,13 +2,13 @@
 
 failure -> wait RestartSec -> dependencies ready? -> restart -> running
                               not ready -> recovery -> repair them -> start -> running
-           tenth failure -> recovery -> clean, start -> in vain -> a person is called
+           tenth failure -> recovery -> clean, start -> in vain -> an operator is told
 """
 
 import pytest
-from host import GATEWAY, OLLAMA, RECOVERY
-from injections import CONF, crash_loop, drop_in, mend_uvicorn, no_drop_in, processes
-from test_recovery import ALERT, SETTINGS, START_TIMEOUT
+from host import ALERT, GATEWAY, OLLAMA, RECOVERY
+from injections import CONF, crash_loop, drop_in, no_drop_in, processes, repair_uvicorn
+from shortened import SETTINGS, START_TIMEOUT
 
 ALARM = "citadel-recovery-alarm.service"
 LOG = "/opt/citadel/logs/api-gateway/service.log"
@@ -65,15 +65,15 @@ def test_the_tenth_failure_recovery_in_vain_a_person_is_called(unwatched):
     host = unwatched
     try:
         crash_loop(host)
-        host.note("a crash loop that nothing helps: to the call for a person", host.wait(
-            lambda: any(name == "alert" for name, _ in events(host)), "a call for a person", timeout=200))
+        host.note("a crash loop that nothing helps: to the alert", host.wait(
+            lambda: any(name == "alert" for name, _ in events(host)), "an alert", timeout=200))
         alert = [entry for name, entry in events(host) if name == "alert"]
         assert len(alert) == 1
         assert alert[0]["CITADEL_CAUSE"] == "gateway.crash-loop" and "To do: " in alert[0]["MESSAGE"]
         first = [name for name, _ in events(host)]
         assert first[:first.index("alert")].count("exited") >= 10
     finally:
-        mend_uvicorn(host)
+        repair_uvicorn(host)
         host.wait(lambda: host.show(RECOVERY, "ActiveState") != "activating", "the pass to end", timeout=200)
 
 

@@ -48,7 +48,8 @@ def test_the_timer_checks_each_minute(host):
     host.do("systemctl", "start", TIMER)
     try:
         for _ in range(2):
-            host.wait(lambda: host.show(HEALTH, "InvocationID") not in ("", before), "the timer to elapse", timeout=20)
+            host.wait(lambda before=before: host.show(HEALTH, "InvocationID") not in ("", before),
+                      "the timer to elapse", timeout=20)
             before = host.show(HEALTH, "InvocationID")
         host.wait_state(HEALTH, "inactive", "failed")
         assert host.show(HEALTH, "Result") == "success"
@@ -68,7 +69,7 @@ def test_the_units_are_as_systemd_wants_them(host):
 
 
 def test_an_incident_of_a_service_that_came_back_by_itself_is_closed_by_the_next_check(host):
-    """A pass sees it down and may not treat it, so a person is called; by the next minute it is back."""
+    """A pass sees it down and may not treat it, so an operator is told; by the next minute it is back."""
     host.do("systemctl", "stop", OLLAMA)
     host.do("systemctl", "--job-mode=ignore-dependencies", "start", OLLAMA)
     host.manager("maintenance", "on", "--for", "5m", "--reason", "a test")

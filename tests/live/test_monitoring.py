@@ -16,15 +16,16 @@ import urllib.parse
 import provision
 import pytest
 from host import GATEWAY, RECOVERY, TREE, install
-from test_recovery import CONF, SETTINGS
+from injections import CONF
+from shortened import SETTINGS
 
 from citadel.core import log
 from citadel.core.run import run
 from citadel.rehearsal import isolation
-from citadel.tell import alerts, metrics
+from citadel.tell import alertmanager, metrics, spool
 
 RULES = os.path.join(TREE, "units", "prometheus", "citadel.rules.yml")
-LATE = "/var/lib/citadel-recovery/" + alerts.TOLD_LATE
+LATE = "/var/lib/citadel-recovery/" + spool.TOLD_LATE
 DASHBOARD = os.path.join(TREE, "units", "grafana", "citadel-dashboard.json")
 TEXTFILES = "/var/lib/prometheus/node-exporter"
 PROMETHEUS, ALERTMANAGER, EXPORTER, NOTIFIED = 9090, 9093, 9100, 9099
@@ -57,7 +58,7 @@ except OSError as error:
 
 
 def of_readme(kind):
-    """The blocks of that kind in the README's section on monitoring, as a person would copy them."""
+    """The blocks of that kind in the README's section on monitoring, as an operator would copy them."""
     with open(os.path.join(TREE, "README.md")) as file:
         section = file.read().partition("\n## Monitoring\n")[2].partition("\n## ")[0]
     return [text for word, text in re.findall("\n```([a-z]*)\n(.*?)```", section, re.S) if word == kind]
@@ -208,7 +209,7 @@ def well(host, monitoring):
     monitoring.wait(lambda: monitoring.value("citadel_service_healthy") == 1, "Prometheus to see a healthy service")
     monitoring.wait(lambda: monitoring.value("citadel_incident_open") == 0, "Prometheus to see no incident")
     yield host
-    stranger_leaves(host)
+    other_process_ends(host)
 
 
 def minute(host):
@@ -224,12 +225,12 @@ def minutes_pass(host):
     """What was told late is so long ago that its end may follow: the note of it is made older."""
     told = json.loads(host.read(LATE))
     assert told
-    host.write(LATE, json.dumps([[[wall - alerts.HELD, boottime - alerts.HELD, boot_id], alert]
+    host.write(LATE, json.dumps([[[wall - alertmanager.HELD, boottime - alertmanager.HELD, boot_id], alert]
                                  for (wall, boottime, boot_id), alert in told]), 0o600)
 
 
-def stranger_comes(host):
-    """Somebody holds the gateway's port, which no restart can help: a person is called. No pass looks before that."""
+def other_process_comes(host):
+    """Somebody holds the gateway's port, which no restart can help: an operator is told. No pass looks before that."""
     host.do("systemctl", "mask", "--runtime", RECOVERY)
     host.wait(lambda: host.show(RECOVERY, "ActiveState") != "activating", "a pass to end", 300)
     host.write("/run/systemd/system/%s.d/fault.conf" % GATEWAY, "[Service]\nRestart=no\n")
@@ -237,11 +238,11 @@ def stranger_comes(host):
     host.kill(GATEWAY)
     host.wait_state(GATEWAY, "failed")
     host.do("systemd-run", "--unit=stranger", "python3", "-m", "http.server", "8002", "--bind", "127.0.0.1")
-    host.wait(lambda: ":8002 " in host.do("ss", "-Hltn").out, "the stranger to listen")
+    host.wait(lambda: ":8002 " in host.do("ss", "-Hltn").out, "the other process to listen")
     host.do("systemctl", "unmask", "--runtime", RECOVERY)
 
 
-def stranger_leaves(host):
+def other_process_ends(host):
     host.do("systemctl", "stop", "stranger.service", ok=False)
     host.do("rm", "-rf", "/run/systemd/system/%s.d" % GATEWAY)
     host.do("systemctl", "daemon-reload")
@@ -256,13 +257,13 @@ def one_pass_recovers_it(host):
     host.wait_healthy(not_pid=old)
     host.wait(lambda: len(incidents_of(host)) > len(before) and incident_of(host)["end"], "the incident to end", 120)
     host.wait(lambda: host.show(RECOVERY, "ActiveState") != "activating", "the pass to end")
-    stranger_leaves(host)
+    other_process_ends(host)
     return incident_of(host)
 
 
-def mended(host):
-    """The stranger goes, and a person starts the service."""
-    stranger_leaves(host)
+def repaired(host):
+    """The other process ends, and an operator starts the service."""
+    other_process_ends(host)
     host.do("systemctl", "reset-failed", GATEWAY)
     host.do("systemctl", "start", GATEWAY)
     host.wait_healthy()
@@ -281,7 +282,7 @@ def incident_of(host):
 def test_fault_metric_rule_alert_recovery_resolved(well, monitoring):
     host = well
     recovered = monitoring.value('citadel_recoveries_total{outcome="escalated"}')
-    stranger_comes(host)
+    other_process_comes(host)
     assert minute(host) == 2
     incident = incident_of(host)["id"]
     host.note("from the end of the pass to our alert in Alertmanager", monitoring.wait(
@@ -298,7 +299,7 @@ def test_fault_metric_rule_alert_recovery_resolved(well, monitoring):
     assert abs(started - float(host.do("date", "+%s").out)) < 120
     monitoring.wait(lambda: monitoring.notified(incident) == ["firing"], "Alertmanager's notification")
     monitoring.wait(lambda: monitoring.active("CitadelIncidentEscalated", "--inhibited"), "the rule's to be muted")
-    assert not monitoring.active("CitadelIncidentEscalated"), "a person is called once"
+    assert not monitoring.active("CitadelIncidentEscalated"), "an operator is told once"
     monitoring.wait(lambda: monitoring.active("CitadelIncidentOpen") and monitoring.active("CitadelServiceUnhealthy"),
                     "Prometheus' own alerts in Alertmanager")
 
@@ -307,7 +308,7 @@ def test_fault_metric_rule_alert_recovery_resolved(well, monitoring):
     monitoring.wait(lambda: monitoring.active()[0]["updatedAt"] > before, "it to be sent again")
     assert monitoring.active()[0]["startsAt"] == alert["startsAt"] and len(monitoring.active()) == 1
 
-    mended(host)
+    repaired(host)
     assert minute(host) == 1, "the check asks for the pass that closes the incident"
     monitoring.wait(lambda: not monitoring.active(), "our alert to be resolved")
     monitoring.wait(lambda: monitoring.notified(incident) == ["firing", "resolved"], "the all-clear to be notified")
@@ -321,7 +322,7 @@ def test_alertmanager_is_away_during_the_fault(well, monitoring):
     """It is told when it is back: once, as what lasts still; then of its end."""
     host = well
     monitoring.stop("alertmanager")
-    stranger_comes(host)
+    other_process_comes(host)
     assert minute(host) == 2
     incident = incident_of(host)["id"]
     monitoring.wait(lambda: monitoring.value("citadel_alerts_spooled") == 1, "a metric of the alert that waits")
@@ -333,7 +334,7 @@ def test_alertmanager_is_away_during_the_fault(well, monitoring):
     for _ in range(2):
         minute(host)
     minutes_pass(host)
-    mended(host)
+    repaired(host)
     assert minute(host) == 1
     monitoring.wait(lambda: monitoring.notified(incident) == ["firing", "resolved"], "the all-clear")
     assert minute(host) == 0
@@ -343,10 +344,10 @@ def test_alertmanager_is_away_from_beginning_to_end(well, monitoring):
     """What nobody could hear is told later, in its order, each once."""
     host = well
     monitoring.stop("alertmanager")
-    stranger_comes(host)
+    other_process_comes(host)
     minute(host)
     incident = incident_of(host)["id"]
-    mended(host)
+    repaired(host)
     assert minute(host) == 1
     assert incident_of(host)["end"] and monitoring.notified(incident) == []
     assert "2 alerts wait to be sent" in host.manager("check", ok=False).out
@@ -369,7 +370,7 @@ def test_who_stands_in_alertmanagers_place_and_keeps_silent_costs_five_seconds(w
                      "import socket,time; s=socket.socket(); s.setsockopt(1, 2, 1); s.bind(('127.0.0.1', %d)); "
                      "s.listen(9); time.sleep(600)" % ALERTMANAGER)
     try:
-        stranger_comes(host)
+        other_process_comes(host)
         step = [one for one in json.loads(host.handler("--json").out)["services"][0]["steps"]
                 if one["do"] == "escalate"][0]
         assert 4.5 < step["seconds"] < 6.5 and "no answer within 5 s; " in step["detail"]
@@ -378,7 +379,7 @@ def test_who_stands_in_alertmanagers_place_and_keeps_silent_costs_five_seconds(w
         monitoring.stop("silent")
         monitoring.start_alertmanager()
     incident = incident_of(host)["id"]
-    mended(host)
+    repaired(host)
     assert minute(host) == 1
     monitoring.wait(lambda: monitoring.notified(incident) == ["firing"], "what was not heard to be notified")
     minutes_pass(host)
@@ -401,7 +402,7 @@ def test_https_by_name_with_a_password(well, monitoring):
     monitoring.stop("alertmanager")
     monitoring.start_alertmanager("--web.config.file=" + monitoring.path("web.yml"))
     try:
-        stranger_comes(host)
+        other_process_comes(host)
         for step, why in (((), "/etc/citadel-credentials is readable by its group and everybody"),
                           (("chmod", "600", "/etc/citadel-credentials"), "certificate")):
             host.do(*step or ("true",))
@@ -418,7 +419,7 @@ def test_https_by_name_with_a_password(well, monitoring):
         assert "to be sent" not in said, said
         monitoring.wait(lambda: monitoring.notified(incident) == ["firing"], "the notification")
         minutes_pass(host)
-        mended(host)
+        repaired(host)
         minute(host)
         monitoring.wait(lambda: monitoring.notified(incident) == ["firing", "resolved"], "the all-clear")
     finally:
@@ -445,10 +446,11 @@ def test_an_incident_that_one_pass_begins_and_ends_is_in_prometheus_with_its_cau
 TELL = """\
 import sys, time
 sys.path.insert(0, "/opt/citadel/lib")
-from citadel import alertmanager, alerts
+from citadel.model import Alert
+from citadel.tell import alertmanager
 now = time.time() + 3600
 end = {"firing": None, "resolved": now}[sys.argv[1]]
-said = [alerts.Alert(sys.argv[1], unit, "port.taken", "x", "", "i", "h", now - ago, end, "critical")
+said = [Alert(sys.argv[1], unit, "port.taken", "x", "", "i", "h", now - ago, end, "critical")
         for unit, ago in (("ahead.service", 5), ("older.service", 86400))]
 print(alertmanager.tell(["http://127.0.0.1:9093"], said, now, 5).taken)
 """
@@ -472,10 +474,10 @@ def test_every_panel_of_the_dashboard_shows_something(well, monitoring):
     """Its queries, with what Grafana would put for its variables, over the time in which the faults above were made."""
     host = well
     if not monitoring.value("count(max_over_time(citadel_incident_cause[%ds]))" % WINDOW):      # run alone: make one
-        stranger_comes(host)
+        other_process_comes(host)
         minute(host)
         monitoring.wait(lambda: monitoring.value("citadel_incident_open") == 1, "an incident in Prometheus")
-        mended(host)
+        repaired(host)
         minute(host)
         monitoring.wait(lambda: monitoring.value("citadel_incident_open") == 0, "its end in Prometheus")
     with open(DASHBOARD) as file:
@@ -625,10 +627,10 @@ def test_the_nrpe_command_works_for_nobody_without_arguments(well):
 
 def test_the_journal_tells_the_story_and_explains_it(well):
     host = well
-    stranger_comes(host)
+    other_process_comes(host)
     minute(host)
     incident = incident_of(host)["id"]
-    mended(host)
+    repaired(host)
     minute(host)
     entries = [one for one in host.entries("CITADEL_INCIDENT=" + incident) if one.get("SYSLOG_IDENTIFIER")]
     assert {"escalated", "step", "firing", "healthy", "resolved"} <= {one["CITADEL_EVENT"] for one in entries}
@@ -638,8 +640,8 @@ def test_the_journal_tells_the_story_and_explains_it(well):
     typed = [line[2:].replace("20261123T180000-1", incident) for line in "".join(of_readme("")).splitlines()
              if line.startswith("$ ")]
     explained, calls = [host.do("sh", "-c", line).out for line in typed]
-    assert "needs a person" not in calls and "port 8002" in calls
-    assert "Subject: A person is needed for %s" % GATEWAY in explained
+    assert "Subject: " not in calls and "port 8002" in calls
+    assert "Subject: %s needs an operator" % GATEWAY in explained
     assert "journalctl CITADEL_INCIDENT=%s" % incident in explained
     listed = host.do("journalctl", "--list-catalog").out
     assert all(message_id in listed for message_id, _ in log.EVENTS.values())

@@ -1,7 +1,7 @@
 """Each cause of the contract that can be made in a container, made for real: named at the first pass, foretold by
-`explain`, and then either treated or handed to a person with what there is to do.
+`explain`, and then either treated or handed to an operator with what there is to do.
 
-A Fault is: make it, have `explain` name it, perhaps take away what made it (as time or a person would), one pass of
+A Fault is: make it, have `explain` name it, perhaps take away what made it (as time or an operator would), one pass of
 citadel-recovery.service, and a look at what became of it.
 """
 
@@ -11,21 +11,20 @@ import signal
 from collections import namedtuple
 
 import pytest
-from host import GATEWAY, HANDLER, OLLAMA, RECOVERY, REDIS
+from host import ALERT, GATEWAY, HANDLER, OLLAMA, RECOVERY, REDIS
 from injections import (
     CONF,
     LOGS,
     Impossible,
+    answers,
     crash_for_good,
     crash_loop,
     disk_full,
     disk_inodes,
     disk_readonly,
     freeze,
-    ill,
     memory_enough,
     memory_low,
-    mend_uvicorn,
     no_drop_in,
     ollama_can_run,
     ollama_down,
@@ -35,6 +34,7 @@ from injections import (
     operator_masks,
     operator_stops,
     operator_stops_ollama,
+    other_process_ends,
     own_disk_away,
     port_taken,
     port_taken_elsewhere,
@@ -45,74 +45,58 @@ from injections import (
     redis_missing,
     redis_refuses_writes,
     redis_writes_soon,
+    repair_uvicorn,
     settings_invalid,
     settings_valid,
     start_timeout,
     stop_signal,
     stopped_with_ollama,
-    stranger_leaves,
     unit_gone,
     unit_installed_again,
 )
-
-ALERT = "b0f1a5865abe4a3f816dad0c3a64c21c"         # MESSAGE_ID of a call for a person
-
-START_TIMEOUT = 6
-# So that a test need not wait two minutes until a gateway counts as hung.
-SETTINGS = """\
-[service citadel-gateway.service]
-start_timeout = {0}
-[dependency ollama]
-start_timeout = {0}
-[dependency redis]
-start_timeout = {0}
-[recovery]
-verify_timeout = 25s
-attempts = 50
-probe_timeout = 5s
-""".format(START_TIMEOUT)
+from shortened import SETTINGS, START_TIMEOUT
 
 Fault = namedtuple("Fault", "make cause verdict undo repair says")
 Fault.__new__.__defaults__ = (None, None, "")
 Fault.__doc__ = """`make` it; the `cause` and the `verdict` of the first pass; `undo` runs between explain and the pass;
-`repair` runs at the end where the pass itself must not mend it; `says` is a part of the sentence that explains."""
+`repair` runs at the end where the pass itself must not repair it; `says` is a part of the sentence that explains."""
 
 
 FAULTS = {
     "it crashed, and systemd may not restart it": Fault(
         crash_for_good, "gateway.crashed", "recovered", undo=lambda host: no_drop_in(host, GATEWAY), says="SIGKILL"),
-    "it crashed until systemd gave up, and is mended": Fault(
-        crash_loop, "gateway.crash-loop", "recovered", undo=mend_uvicorn,
+    "it crashed until systemd gave up, and is repaired": Fault(
+        crash_loop, "gateway.crash-loop", "recovered", undo=repair_uvicorn,
         says="exited 3, 'cannot open the model store'"),
-    "it crashes whatever we do": Fault(crash_loop, "gateway.crash-loop", "escalated", repair=mend_uvicorn),
+    "it crashes whatever we do": Fault(crash_loop, "gateway.crash-loop", "escalated", repair=repair_uvicorn),
     "all its processes are stopped by SIGSTOP": Fault(
         stop_signal(GATEWAY), "gateway.hung", "recovered", says="SIGSTOP"),
     "its cgroup is frozen": Fault(freeze, "gateway.hung", "recovered", says="frozen"),
-    "it accepts and never answers": Fault(ill("hang"), "gateway.hung", "recovered", says="does not answer"),
-    "it answers with 500": Fault(ill("error"), "gateway.http-error", "recovered", says="500"),
-    "it takes 4 s for an answer": Fault(ill("lazy"), "gateway.slow", "recovered", says="slow begins at 3 s"),
+    "it accepts and never answers": Fault(answers("hang"), "gateway.hung", "recovered", says="does not answer"),
+    "it answers with 500": Fault(answers("error"), "gateway.http-error", "recovered", says="500"),
+    "it takes 4 s for an answer": Fault(answers("lazy"), "gateway.slow", "recovered", says="slow begins at 3 s"),
     "it did not come up in time": Fault(
         start_timeout, "gateway.start-timeout", "recovered", undo=lambda host: no_drop_in(host, GATEWAY)),
-    "a person stopped it": Fault(operator_stops, "gateway.stopped-by-operator", "stood-down", says="by a person"),
+    "a person stopped it": Fault(operator_stops, "gateway.stopped-by-operator", "stood-down", says="by an operator"),
     "a person disabled it": Fault(operator_disables, "gateway.stopped-by-operator", "stood-down", says="disabled"),
-    "a person masked it": Fault(operator_masks, "gateway.stopped-by-operator", "stood-down", says="masked"),
+    "an operator masked it": Fault(operator_masks, "gateway.stopped-by-operator", "stood-down", says="masked"),
     "it was stopped with Ollama and left behind": Fault(
         stopped_with_ollama, "gateway.stopped-with-dependency", "recovered", says=OLLAMA),
-    "Ollama failed, and is mended": Fault(
+    "Ollama failed, and is repaired": Fault(
         ollama_down, "dependency.ollama.down", "recovered", undo=ollama_can_run, says="CUDA error: out of memory"),
     "Ollama hangs": Fault(stop_signal(OLLAMA), "dependency.ollama.hung", "recovered"),
     "Ollama is missing": Fault(ollama_missing, "dependency.ollama.missing", "escalated", repair=ollama_found),
     "redis is missing": Fault(redis_missing, "dependency.redis.missing", "escalated", repair=redis_found),
     "a person stopped Ollama": Fault(
-        operator_stops_ollama, "dependency.ollama.stopped-by-operator", "stood-down", says="by a person"),
+        operator_stops_ollama, "dependency.ollama.stopped-by-operator", "stood-down", says="by an operator"),
     "redis failed, and is mended": Fault(
         redis_down, "dependency.redis.down", "recovered", undo=lambda host: no_drop_in(host, REDIS)),
     "redis hangs": Fault(stop_signal(REDIS), "dependency.redis.hung", "recovered"),
     "redis is loading": Fault(redis_loading, "dependency.redis.loading", "healthy", repair=redis_empty),
-    "redis refuses writes, and is mended meanwhile": Fault(
+    "redis refuses writes, and is repaired meanwhile": Fault(
         redis_refuses_writes, "dependency.redis.refusing-writes", "recovered", undo=redis_writes_soon),
-    "a stranger holds the port": Fault(
-        port_taken, "port.taken", "escalated", repair=stranger_leaves, says="stranger.service"),
+    "another process holds the port": Fault(
+        port_taken, "port.taken", "escalated", repair=other_process_ends, says="stranger.service"),
     "memory is low and it crashed": Fault(
         memory_low, "memory.low", "recovered", undo=lambda host: no_drop_in(host, GATEWAY), repair=memory_enough),
     "the log's disk is full": Fault(disk_full, "disk.full", "recovered", repair=own_disk_away, says=LOGS),
@@ -205,7 +189,7 @@ def test_who_holds_the_port_elsewhere_is_in_nobodys_way(well):
 
 
 def test_pid_1_does_not_answer(well):
-    """Nothing can be started then: no step but the call for a person, and not one question more than needed."""
+    """Nothing can be started then: no step but the alert, and not one question more than needed."""
     host = well
     host.do("systemctl", "unmask", "--runtime", RECOVERY)
     before = host.pid()

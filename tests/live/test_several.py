@@ -5,7 +5,7 @@ import json
 import pytest
 from host import GATEWAY, OLLAMA, RECOVERY, REDIS
 from injections import CONF, drop_in, no_drop_in, ollama_can_run, ollama_down
-from test_recovery import SETTINGS
+from shortened import SETTINGS
 
 A, B = "a.service", "b.service"
 STARTED = "39f53479d3a045ac8e11786248231fbf"        # MESSAGE_ID of "Started": sd-messages(3)

@@ -1,4 +1,4 @@
-"""The shipped units on a real systemd: they come back from every fault, and stay away when a person says so."""
+"""The shipped units on a real systemd: they come back from every fault, and stay away when an operator says so."""
 
 import pytest
 from host import GATEWAY, OLLAMA, RECOVERY, REDIS, install
@@ -99,7 +99,7 @@ def restart_ollama(host):
 
 
 def break_ollama_and_repair_it(host):
-    """It fails until systemd gives it up, the gateway goes with it, and a person repairs it."""
+    """It fails until systemd gives it up, the gateway goes with it, and an operator repairs it."""
     host.write("/run/citadel-rehearsal/ollama", "crash\n")
     host.write("/run/systemd/system/ollama.service.d/fast.conf", "[Service]\nRestartSec=0\n")
     host.do("systemctl", "daemon-reload")
@@ -125,8 +125,9 @@ def test_it_comes_back_when_a_dependency_does(host, fault, request):
 
 
 @pytest.mark.parametrize("breakage", [
-    pytest.param("echo 'raise SystemExit(' >>/opt/citadel/lib/citadel/handler.py", id="a file that is no Python"),
-    pytest.param("mv /opt/citadel/lib/citadel/plan.py /root/", id="a file that is missing"),
+    pytest.param("echo 'raise SystemExit(' >>/opt/citadel/lib/citadel/commands/handler.py",
+                 id="a file that is no Python"),
+    pytest.param("mv /opt/citadel/lib/citadel/plan/decisions.py /root/", id="a file that is missing"),
     pytest.param("mv /opt/citadel/bin/citadel-recovery-handler /root/", id="no program at all"),
     pytest.param("chmod o+w /opt/citadel/lib/citadel", id="a tree that root must not trust")])
 def test_a_defect_of_ours_does_not_keep_it_down(host, breakage):
@@ -136,7 +137,8 @@ def test_a_defect_of_ours_does_not_keep_it_down(host, breakage):
         host.do("sh", "-c", breakage)
         host.wait_healthy(not_pid=host.kill(GATEWAY))
     finally:
-        host.do("sh", "-c", "cd /opt/citadel && rm -rf bin lib && mv /root/bin /root/lib . && rm -f /root/*.py /root/citadel-*")
+        host.do("sh", "-c", "cd /opt/citadel && rm -rf bin lib && mv /root/bin /root/lib . && "
+                "rm -f /root/*.py /root/citadel-*")
 
 
 def test_it_outlives_a_crash_of_redis(host):

@@ -1,8 +1,8 @@
-"""A small host that lives in memory: faults come and go, systemd does what it does, a person interferes, and each of
+"""A small host that lives in memory: faults come and go, systemd does what it does, an operator interferes, and each of
 our steps has its effect, or hasn't. It knows what is really the matter, and judges every step at the moment it is done.
 
 It is handed to handler.recovery_pass as its handler.World: `observe` gives the same Facts that a real host in that
-state gives, `perform` and `verify` do to it what act.py does to a real one, and `now` are its clocks, which a person
+state gives, `perform` and `verify` do to it what act.py does to a real one, and `now` are its clocks, which an operator
 may step and a reboot sets back. What was really done stands in its ledger, and never in a record of ours.
 
 `fuse` counts what a pass asks of it; where it ends we die (Crash), as of a kill or a power cut.
@@ -11,7 +11,7 @@ may step and a reboot sets back. What was really done stands in its ledger, and 
 from collections import namedtuple
 
 from citadel import model
-from citadel.act import steps as act
+from citadel.act import verify as act
 from citadel.core.atomic import from_json
 from citadel.core.clock import Now
 from citadel.core.run import Answer
@@ -41,8 +41,8 @@ BURST, INTERVAL, RESTART_SEC = 10, 1800.0, 5.0      # of the shipped units
 CURES = {"hang": "kill", "frozen": "thaw", "slow": "restart", "http-error": "restart", "stale-file": "clean",
          "ollama-down": "start", "ollama-useless": "restart", "ollama-hung": "kill", "redis-down": "start",
          "redis-refuses": "relieve-disk", "disk": "relieve-disk", "inodes": "relieve-disk", "memory": "relieve-memory"}
-OF_A_SERVICE = ("hang", "frozen", "slow", "http-error", "stale-file", "crash", "unresponsive", "port", "settings", "unit-file",
-                "gate", "oom", "loop")
+OF_A_SERVICE = ("hang", "frozen", "slow", "http-error", "stale-file", "crash", "unresponsive", "port", "settings",
+                "unit-file", "gate", "oom", "loop")
 OF_A_DEPENDENCY = {"ollama-down": OLLAMA, "ollama-useless": OLLAMA, "ollama-hung": OLLAMA, "ollama-restarting": OLLAMA,
                    "redis-down": REDIS, "redis-refuses": REDIS, "redis-loading": REDIS, "redis-missing": REDIS}
 OF_THE_HOST = ("disk", "inodes", "memory", "pid1", "read-only")
@@ -100,7 +100,7 @@ class World:
         self.attempts, self.context = [], None
         self.looks = 0
         self.fuse = None
-        self.meanwhile = lambda: None       # a person, in the middle of a plan
+        self.meanwhile = lambda: None       # an operator, in the middle of a plan
         self.note_stop = lambda unit, stop: None
 
     # --- clocks, and our own death
@@ -179,7 +179,7 @@ class World:
     def person_starts(self, unit):
         service = self.services.get(unit)
         if service is not None and not self._can_be_started(service, by_person=True):
-            return                                              # refused, and no job: the person sees it fail
+            return                                              # refused, and no job: the operator sees it fail
         self.stopped_by_person.discard(unit)
         self.disabled.discard(unit)
         if service is not None:
@@ -406,7 +406,7 @@ class World:
 
     def _judge(self, step):
         """What no plan may ever do: what was so at the look that it came from, and is so still. Maintenance counts at
-        the moment of the step itself, a person may begin one at any time."""
+        the moment of the step itself, an operator may begin one at any time."""
         def forbid(why):
             raise Forbidden("%s %s for %s: %s" % (step.do, step.target, of.unit, why))
 
@@ -418,7 +418,7 @@ class World:
         if "pid1" in known and on_a_unit:
             forbid("systemd does not answer")
         if "person:" + step.target in known and step.target in self.stopped_by_person and on_a_unit:
-            forbid("a person stopped it")
+            forbid("an operator stopped it")
         if step.target == REDIS and "redis-loading" in known and step.do in ("restart", "kill", "start"):
             forbid("a restart prolongs the loading")
         if step.target == REDIS and "redis-refuses" in known and step.do in ("restart", "kill"):
@@ -440,7 +440,7 @@ class World:
                 forbid("a restart cannot help: " + fault)
         for unit in of.needs:
             if "person:" + unit in known and unit in self.stopped_by_person:
-                forbid("Requires= would start %s, which a person stopped" % unit)
+                forbid("Requires= would start %s, which an operator stopped" % unit)
         if of.state in known & {"auto-restart", "starting"}:
             forbid("systemd has it in hand: " + of.state)
         if "well" in known and self.is_well(of):

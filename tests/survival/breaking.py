@@ -1,4 +1,4 @@
-"""How each row of the table breaks its machine, and what the person does who is called: functions of a world.World."""
+"""How each row of the table breaks its machine, and what the operator does who is told: functions of a world.World."""
 
 import os
 import signal
@@ -57,7 +57,7 @@ LOADS_A_MODEL = """\
 import urllib.request
 urllib.request.urlopen("http://127.0.0.1:11434/api/generate", b'{"model": "llama3:8b", "prompt": "why?"}', 10).read()
 """
-STRANGER = """\
+OTHER_PROCESS = """\
 import time
 from http.server import HTTPServer, SimpleHTTPRequestHandler
 while True:
@@ -98,7 +98,7 @@ def worker_was_replaced(world):
 
 
 def crashes_until(seconds):
-    """The program crashes at its start for so long, and is then mended by nobody: it was an outage of its own."""
+    """The program crashes at its start for so long, and then nobody repairs it: it was an outage of its own."""
     return "#!/bin/sh\nif [ $(date +%%s) -lt %d ]; then\n" \
            "  echo 'cannot open the model store' >&2; sleep 0.2; exit 3; fi\n" \
            "exec %s.away \"$@\"\n" % (time.time() + seconds, UVICORN)
@@ -112,7 +112,7 @@ def crash_for(seconds):
 
 
 def crash_to_the_limit(world):
-    """It crashes at each start until systemd has refused one, and is then mended by nobody."""
+    """It crashes at each start until systemd has refused one, and then nobody repairs it."""
     world.program(CRASHES)
     drop_in(world, GATEWAY, QUICK)
     world.strike(GATEWAY)
@@ -131,7 +131,7 @@ def crash_for_good(world):
     world.kill(GATEWAY)
 
 
-def program_mended(world):
+def program_repaired(world):
     world.its_own_program()
     no_drop_in(world, GATEWAY)
 
@@ -142,14 +142,14 @@ def binary_missing(world):
     world.kill(GATEWAY)
 
 
-def deaf(world):
+def unresponsive(world):
     """A run that ignores SIGTERM and never answers; the next one will be well."""
     world.program(UNRESPONSIVE)
     world.harm_begins()
     before = world.pid()
     world.do("systemctl", "restart", GATEWAY)
     world.wait_beating(lambda: world.pid() not in (0, before) and ":8002 " in world.do("ss", "-ltn").out,
-                       "a deaf gateway", 60)
+                       "an unresponsive gateway", 60)
     world.its_own_program()
 
 
@@ -185,7 +185,7 @@ def ollama_killed_thrice(world):
     drop_in(world, OLLAMA, "[Service]\nRestartSec=1\n")
     for blow in (world.strike, world.kill, world.kill):
         pid = blow(OLLAMA)
-        world.wait_beating(lambda: world.pid(OLLAMA) not in (0, pid), "Ollama's next run", 60)
+        world.wait_beating(lambda pid=pid: world.pid(OLLAMA) not in (0, pid), "Ollama's next run", 60)
 
 
 def ollama_answers_nothing(world):
@@ -253,12 +253,12 @@ def operator(*words):
 
 
 def stopped_during_a_restart(world):
-    """Who looks after it may be quicker, and have started it before the person comes; then it is killed once more. What
-    is started after the stop is what the row is about."""
+    """A contestant may be quicker, and have started it before the operator comes; then it is killed once more. What is
+    started after the stop is what the row is about."""
     for _ in range(5):
         pid = world.kill(GATEWAY)
-        world.wait(lambda: world.show(GATEWAY, "SubState").startswith("auto-restart") or world.pid() not in (0, pid),
-                   "the wait for RestartSec")
+        world.wait(lambda pid=pid: world.pid() not in (0, pid)
+                   or world.show(GATEWAY, "SubState").startswith("auto-restart"), "the wait for RestartSec")
         if world.show(GATEWAY, "SubState").startswith("auto-restart"):
             world.do("systemctl", "stop", GATEWAY)
             return
@@ -275,7 +275,7 @@ def stopped_then_ollama_crashes(world):
 def one_call(world):
     """Actions are muted, alerts are not: of Citadel, which promises that."""
     heard = told(world.observer.seen()[1] + tuple(world.contestant.calls(world)))
-    return "" if len(heard) == 1 or not world.is_citadel else "%d calls for a person instead of one" % len(heard)
+    return "" if len(heard) == 1 or not world.is_citadel else "%d alerts instead of one" % len(heard)
 
 
 def maintenance_then_stopped(world):
@@ -320,7 +320,7 @@ def state_disk(world):
 
 
 def state_has_room(world):
-    """The person's file is gone again, so that the incident can end."""
+    """The operator's file is gone again, so that the incident can end."""
     world.do("rm", "-f", STATE + "/filler")
     return ""
 
@@ -343,9 +343,9 @@ def writable_again(world):
     no_drop_in(world, GATEWAY)
 
 
-def stranger_takes_the_port(world):
+def another_takes_the_port(world):
     """He tries until he has it, and the gateway is killed until then."""
-    world.do("systemd-run", "--unit=stranger", "python3", "-c", STRANGER)
+    world.do("systemd-run", "--unit=stranger", "python3", "-c", OTHER_PROCESS)
     world.strike(GATEWAY)
 
     def has_it():
@@ -356,11 +356,11 @@ def stranger_takes_the_port(world):
             world.do("kill", "-KILL", str(pid), ok=False)
         return False
 
-    world.wait_beating(has_it, "the stranger to hold the port", 60)
+    world.wait_beating(has_it, "the other process to hold the port", 60)
     drop_in(world, GATEWAY, QUICK)
 
 
-def stranger_leaves(world):
+def other_process_ends(world):
     world.do("systemctl", "stop", "stranger.service")
     no_drop_in(world, GATEWAY)
 
@@ -374,7 +374,7 @@ def stale_pid_file(world):
     world.kill(GATEWAY)
 
 
-def pid_file_of_a_stranger(world):
+def pid_file_of_another(world):
     world.do("systemd-run", "--unit=stranger", "sleep", "1000")
     world.notes["stranger"] = world.pid("stranger.service")
     world.do("mkdir", "-p", "/run/citadel")
@@ -382,9 +382,9 @@ def pid_file_of_a_stranger(world):
     stop_all_in(world, GATEWAY)
 
 
-def stranger_lives(world):
+def other_process_lives(world):
     same = world.pid("stranger.service") == world.notes["stranger"]
-    return "" if same else "the stranger whom the PID file named was killed"
+    return "" if same else "the process that the PID file named was killed"
 
 
 def short_of_memory(world):
@@ -407,10 +407,10 @@ def settings_broken(world):
     world.kill(GATEWAY)
 
 
-def settings_mended(world):
+def settings_corrected(world):
     text = world.read("/opt/citadel/config/production.yaml")
     world.write("/opt/citadel/config/production.yaml", text.replace("port: 9002", "port: 8002"))
-    program_mended(world)
+    program_repaired(world)
 
 
 def setting(section, line):
@@ -423,18 +423,19 @@ def our_settings_broken(world):
     world.kill(GATEWAY)
 
 
-def our_settings_mended(world):
+def our_settings_corrected(world):
     world.write(CONF, SETTINGS)
 
 
 def our_code_broken(world):
     """As after an upgrade that ran out of room."""
     world.broken_library = True
-    world.do("sh", "-c", "rm -rf /opt/citadel/lib/citadel/__pycache__; echo 'def (' >>/opt/citadel/lib/citadel/plan.py")
+    world.do("sh", "-c", "rm -rf /opt/citadel/lib/citadel/plan/__pycache__; "
+             "echo 'def (' >>/opt/citadel/lib/citadel/plan/decisions.py")
     world.kill(GATEWAY)
 
 
-def our_code_mended(world):
+def our_code_repaired(world):
     world.contestant.install(world)
     world.broken_library = False
 
@@ -462,8 +463,8 @@ def pid_1_continues(world):
 STEPPED = """\
 import sys
 sys.path.insert(0, "/opt/citadel/lib")
-from citadel import clock
-from citadel.incidents import Store
+from citadel.core import clock
+from citadel.record.store import Store
 UNIT = "citadel-gateway.service"
 
 def store(**more):
@@ -471,20 +472,20 @@ def store(**more):
 
 earlier = store(boot_id="0123456789abcdef0123456789abcdef")
 with earlier.lock("manual"):
-    earlier.open_incident(UNIT, "gateway.crashed", "it crashed")
-    earlier.count_attempt(UNIT, "gateway.crashed: start", 1)
-    earlier.set_level(UNIT, 1)
-    earlier.mark_escalated(UNIT, "gateway.crashed")
-    earlier.mark_pass(UNIT, "gateway.crashed")
+    earlier.of(UNIT).open_incident("gateway.crashed", "it crashed")
+    earlier.of(UNIT).count_attempt("gateway.crashed: start", 1, window=1800)
+    earlier.of(UNIT).set_level(1)
+    earlier.of(UNIT).mark_escalated("gateway.crashed")
+    earlier.of(UNIT).mark_pass("gateway.crashed", 600)
 now = store()
 with now.lock("manual"):
-    now.count_attempt(UNIT, "gateway.crashed: start", 1)
+    now.of(UNIT).count_attempt("gateway.crashed: start", 1, window=1800)
 """
 
 
 def clock_stepped(world):
     """An attempt of this boot, by a clock that was 25 years ahead; and an incident that an earlier boot had begun, with
-    a call for a person, by such a clock: there incidents.age has nothing but the wall clock and the uptime to ask."""
+    an alert, by such a clock: there the record has nothing but the wall clock and the uptime to ask."""
     world.do("python3", "-IS", "-B", "-c", STEPPED)
     stop_all_in(world, GATEWAY)
 
@@ -524,13 +525,14 @@ def handler_killed(world):
     lasting_fault(world)
     world.notes["killed"] = []
     for verb, word in ROAD:
-        pid = world.wait_beating(lambda: _pass_at(world, verb, word), "a pass that waits for %s, after %s" % (
-            verb or "the gateway to last", word), 60)
+        pid = world.wait_beating(lambda verb=verb, word=word: _pass_at(world, verb, word),
+                                 "a pass that waits for %s, after %s" % (verb or "the gateway to last", word), 60)
         world.do("journalctl", "--sync", timeout=30)
         said = _last_word(world, pid)
         hit = world.do("kill", "-KILL", pid, ok=False).ok
         world.do("rm", "-f", "/run/fault-hold-" + verb)
-        world.wait_beating(lambda: not world.do("test", "-e", "/proc/" + pid, ok=False).ok, "pass %s to end" % pid, 20)
+        world.wait_beating(lambda pid=pid: not world.do("test", "-e", "/proc/" + pid, ok=False).ok,
+                           "pass %s to end" % pid, 20)
         world.notes["killed"].append((said, hit))
     assert all(hit for _, hit in world.notes["killed"]), "a kill missed its pass: %s" % world.notes["killed"]
     assert len({said for said, _ in world.notes["killed"]}) >= 3, "the same step hit again: %s" % world.notes["killed"]
@@ -609,7 +611,7 @@ def hook_hangs(world):
     settings_broken(world)
 
 
-AGED = ("/opt/citadel/lib/citadel/plan.py", UNIT_FILE)
+AGED = ("/opt/citadel/lib/citadel/plan/decisions.py", UNIT_FILE)
 
 
 def upgrade_during_a_recovery(world):

@@ -8,7 +8,7 @@ from host import GATEWAY, MANAGER, RECOVERY, TREE, install
 from injections import CONF, UNIT_FILE
 
 from citadel.record.notes import OPEN
-from citadel.rehearsal.machine import entry_command
+from citadel.rehearsal.leader import entry_command
 from survival import monit
 from survival.judge import Call, is_good, told
 from survival.observer import PAGER
@@ -16,11 +16,11 @@ from survival.observer import PAGER
 HERE = os.path.dirname(os.path.abspath(__file__))
 START_TIMEOUT = 15              # seconds until a start is over, for Citadel: 8 workers on a busy host take 10
 CHECK_EACH = 10                 # seconds between two health checks, of Citadel and of Monit
-FIRING = "b0f1a5865abe4a3f816dad0c3a64c21c"         # MESSAGE_ID of a call for a person
+FIRING = "b0f1a5865abe4a3f816dad0c3a64c21c"         # MESSAGE_ID of an alert
 STATE = "/var/lib/citadel-recovery"
 ALARM = "citadel-recovery-alarm.service"
 CLOSED = 40                     # seconds after a recovery in which the incident must be over,
-QUIET = 15                      # and in which, at least, nobody may be called any more: a health check, and its pass
+QUIET = 15                      # and in which, at least, nobody may be told any more: a health check, and its pass
 
 PAGE = """\
 #!/usr/bin/python3 -IS
@@ -70,11 +70,11 @@ class Contestant:
         """Paused: forgets all that was."""
 
     def calls(self, world):
-        """Calls for a person that did not come by pager or mail."""
+        """Alerts that did not come by pager or mail."""
         return ()
 
     def maintenance(self, world):
-        """What a person types before work on the gateway."""
+        """What an operator types before work on the gateway."""
         raise NotImplementedError(self.name)
 
     def kindly(self, rule):
@@ -85,7 +85,7 @@ class Contestant:
         """Called a few times a second while it looks after the service."""
 
     def aftermath(self, world, calls):
-        """After a recovery: what is still wrong, in a sentence, or "". `calls` for a person have come so far."""
+        """After a recovery: what is still wrong, in a sentence, or "". `calls` alerts were sent so far."""
         return ""
 
 
@@ -154,7 +154,7 @@ done
         world.do("systemctl", "start", "monit.service")
 
     def kindly(self, rule):
-        """Its mails tell of each event, so that none is a call for nothing, nor one too many; and any words will do
+        """Its mails tell of each event, so that none is sent for nothing, nor one too many; and any words will do
         for the cause."""
         return rule._replace(may_call=True, causes=(), says="", once=False)
 
@@ -223,7 +223,7 @@ class Citadel(Contestant):
         self._checks = []
 
     def calls(self, world):
-        """What the journal of this row holds: calls for a person, and the alarm that a pass itself has failed."""
+        """What the journal of this row holds: alerts, and the alarm that a pass itself has failed."""
         def at(entry):
             return max(0.0, int(entry["__REALTIME_TIMESTAMP"]) / 1e6 - world.observer.began_at)
 
@@ -233,7 +233,7 @@ class Citadel(Contestant):
                         for entry in world.since("-t", "citadel", "-p", "crit")]
 
     def aftermath(self, world, calls):
-        """All is still well, no incident is open any more, and nobody else was called."""
+        """All is still well, no incident is open any more, and nobody else was told."""
         now = began = time.monotonic()
         while now - began < QUIET or (now - began < CLOSED and self._unfinished(world)):
             self.beat(world)
@@ -243,7 +243,7 @@ class Citadel(Contestant):
             raise AssertionError(world.observer.broken)
         heard = told(world.observer.seen()[1] + tuple(self.calls(world)))
         if len(heard) > calls:
-            return "a person was called once more after the recovery (%s): %s" % (
+            return "an operator was told once more after the recovery (%s): %s" % (
                 heard[-1].cause or "no cause", heard[-1].text[:160])
         return self._unfinished(world) and "%.0f s after the recovery, %s" % (now - began, self._unfinished(world))
 
@@ -251,7 +251,7 @@ class Citadel(Contestant):
         """What is not over yet, in words, or ""."""
         samples = world.observer.seen()[0]
         if not samples or not is_good(samples[-1]):
-            return "the gateway is ill again"
+            return "the gateway is unhealthy again"
         incidents = world.do("cat", "%s/%s" % (STATE, OPEN), ok=False).out.split()
         return "incident %s is still open" % incidents[0] if incidents else ""
 

@@ -91,7 +91,7 @@ def _play(row, world):
 
 
 class LeftAlone:
-    """Watches a unit that must neither be started nor restarted: from the fault, or from the call for a person, until
+    """Watches a unit that must neither be started nor restarted: from the fault, or from the alert, until
     the cure."""
 
     def __init__(self, row, world):
@@ -101,7 +101,7 @@ class LeftAlone:
             self.before = world.settled_run(row.veto.unit)
 
     def look(self, timeline):
-        """Once somebody has been called, and systemd itself has given up: what runs."""
+        """Once somebody has been told, and systemd itself has given up: what runs."""
         if self.veto and self.before is None and timeline.calls:
             self.before = self.world.settled_run(self.veto.unit)
 
@@ -110,5 +110,5 @@ class LeftAlone:
         if self.veto is None:
             return ""
         if self.before is None:
-            raise AssertionError("systemd was still restarting %s when the person came" % self.veto.unit)
+            raise AssertionError("systemd was still restarting %s when the operator came" % self.veto.unit)
         return judge.touched(self.veto.unit, self.before, self.world.settled_run(self.veto.unit))

@@ -1,13 +1,13 @@
-"""Who survived a fault: one rule for every contestant, from what a stranger can see.
+"""Who survived a fault: one rule for every contestant, from what anybody can see from outside.
 
-Pure. A stranger sees the gateway's HTTP status and the PID of its main process twice a second, and what a person is
+Pure. Seen are the gateway's HTTP status and the PID of its main process twice a second, and what an operator is
 told. Nothing of how a contestant works, what it writes about itself or thinks it has done.
 
     recovers    200 from one and the same process for longer than RestartSec, and good answers from what it needs,
                 within the bound, with nobody's help
-    escalates   no machine can mend it: exactly one call for a person, with the right cause, and none after it; once the
+    escalates   only an operator can fix it: exactly one alert, with the right cause, and none after it; once the
                 cause is removed the service comes back by itself within `bound_after`
-    decided     a person wanted it so: nothing is done, and nobody is called
+    decided     an operator wanted it so: nothing is done, and nobody is told
 """
 
 from collections import namedtuple
@@ -31,10 +31,10 @@ Rule = namedtuple("Rule", "kind bound causes bound_after watch stays may_call be
 Rule.__new__.__defaults__ = ((), 90, 75, "down", False, 25, None, "", True)
 Rule.__doc__ = """What a row expects. `causes`: any of which is the right one (empty: whatever it is). `watch`: seconds
 for which nothing may be done. `stays`: "down", or "same" for one process that must neither end nor be replaced.
-`may_call`: a call for a person, of one of these causes, is no fault here. `before_cure`: seconds from the call until
-the person comes, in which a second call would be seen: two health checks of 10 s and the pass after them.
-`serves_within`: the service itself must be back in so many seconds, whoever is called. `says`: the call holds these
-words. `once`: a second call is a fault, whatever it is about."""
+`may_call`: an alert, of one of these causes, is no fault here. `before_cure`: seconds from the alert until
+the operator comes, in which a second alert would be seen: two health checks of 10 s and the pass after them.
+`serves_within`: the service itself must be back in so many seconds, whoever is told. `says`: the alert holds these
+words. `once`: a second alert is a fault, whatever it is about."""
 
 Run = namedtuple("Run", "pid invocation")
 Run.__doc__ = "One run of a unit: its main process (0: none any more) and its InvocationID."
@@ -43,7 +43,7 @@ Timeline = namedtuple("Timeline", "samples calls cured")
 Timeline.__new__.__defaults__ = ((), (), None)
 
 Verdict = namedtuple("Verdict", "survived seconds why")
-Verdict.__doc__ = """`seconds` from the fault (where a person had to come: from the cure) to the first good answer of
+Verdict.__doc__ = """`seconds` from the fault (where an operator had to come: from the cure) to the first good answer of
 the run that lasted; None where none was due. `why` is a sentence."""
 
 
@@ -74,7 +74,7 @@ def judge(rule, timeline, now, watched=True):
 
 
 def is_cure_due(rule, timeline, now):
-    """Whether the person who was called comes now."""
+    """Whether the operator who was told comes now."""
     return (rule.kind == ESCALATES and timeline.cured is None and bool(timeline.calls)
             and now - timeline.calls[0].at >= rule.before_cure
             and now > (0.0 if rule.serves_within is None else rule.serves_within + STABLE))
@@ -99,7 +99,7 @@ def seen(timeline):
         return "nothing was seen"
     last = timeline.samples[-1]
     if not last.pid:
-        return "the gateway is down" + (", and a stranger answers %d" % last.status if last.status else "")
+        return "the gateway is down" + (", and another process answers %d" % last.status if last.status else "")
     if not last.status:
         return "the gateway runs and does not answer"
     needs = ", and %s not" % " and ".join(last.needs) if last.needs else ""
@@ -107,7 +107,7 @@ def seen(timeline):
 
 
 def healthy_since(samples):
-    """When the run of good looks began that lasts until the last one, all of one process; None when it is ill."""
+    """When the run of good looks began that lasts until the last one, all of one process; None when it is not well."""
     since, pid = None, samples[-1].pid if samples else 0
     for sample in reversed(samples):
         if not is_good(sample) or sample.pid != pid:
@@ -122,7 +122,7 @@ def is_good(sample):
 
 
 def _served(rule, timeline, now):
-    """Where the service must be back by itself, whoever is called: the Verdict on that, None while it is open."""
+    """Where the service must be back by itself, whoever is told: the Verdict on that, None while it is open."""
     if rule.serves_within is None:
         return None
     since = pid = None
@@ -157,9 +157,9 @@ def _decided(rule, timeline, now):
     first = timeline.samples[0].pid if timeline.samples else 0
     for sample in timeline.samples:
         if rule.stays == "down" and (sample.pid or sample.status == 200):
-            return Verdict(False, None, "started after %.0f s, against the person who had decided" % sample.at)
+            return Verdict(False, None, "started after %.0f s, against the operator who had decided" % sample.at)
         if rule.stays == "same" and sample.pid != first:
-            return Verdict(False, None, "its process was ended or replaced after %.0f s, against the person who had "
+            return Verdict(False, None, "its process was ended or replaced after %.0f s, against the operator who had "
                                         "decided" % sample.at)
     if now < rule.watch:
         return None
@@ -177,24 +177,24 @@ def _trouble_with_calls(rule, timeline):
     if not calls:
         return ""
     if rule.kind != ESCALATES and not rule.may_call:
-        return "a person was called for nothing (%s) after %.0f s: %s" % (
+        return "an operator was told for nothing (%s) after %.0f s: %s" % (
             calls[0].cause or "no cause", calls[0].at, calls[0].text[:160])
     wrong = next((call for call in calls if rule.causes and call.cause not in rule.causes), None)
     if wrong:
-        return "a person was told %s instead of %s: %s" % (wrong.cause or "no cause", " or ".join(rule.causes),
+        return "an operator was told %s instead of %s: %s" % (wrong.cause or "no cause", " or ".join(rule.causes),
                                                            wrong.text[:160])
     if rule.once and len(calls) > 1:
-        return "called %d times (%s)" % (len(calls), ", ".join(
+        return "told %d times (%s)" % (len(calls), ", ".join(
             "%s at %.0f s" % (call.cause, call.at) for call in calls))
     silent = next((call for call in calls if rule.says not in call.text), None)
     if silent:
-        return "the call does not say %r: %s" % (rule.says, silent.text[:300])
+        return "the alert does not say %r: %s" % (rule.says, silent.text[:300])
     return ""
 
 
 def told(calls):
-    """The calls that a person takes for different ones: what has one key and came by two ways is one, and as many as
-    came by one of them where that brought several."""
+    """The alerts that an operator takes for different ones: what has one key and came by two ways is one, and as many
+    as came by one of them where that brought several."""
     by_key = {}
     for call in sorted(calls, key=lambda call: call.at):
         by_key.setdefault(call.key, {}).setdefault(call.source, []).append(call)

@@ -214,7 +214,7 @@ def heading(options, argv, seconds, outcomes):
     return (
         "%s, Citadel %s%s, on %s; `tests/survive %s`, %.0f min. The health check each %d s instead of each minute "
         "(Monit's cycle likewise), start_timeout %d s instead of 2 min (the dependencies' likewise, instead of 1 min), "
-        "verify_timeout 30 s instead of 2 min, the pause after a call for a person 1 min instead of 5; all else as "
+        "verify_timeout 30 s instead of 2 min, the pause after an alert 1 min instead of 5; all else as "
         "shipped, but for what a row says. Monit and the unit alone are judged more kindly: Monit's mails may be as "
         "many as they are and name any cause, and neither is held to what becomes of an incident after the recovery. "
         "What an operator decides is typed with systemctl; Monit, which knows of `monit unmonitor` only, is told of it "

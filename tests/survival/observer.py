@@ -1,7 +1,7 @@
-"""What a stranger sees of a machine: from outside, without asking the systemd or any program in it.
+"""What anybody sees of a machine: from outside, without asking the systemd or any program in it.
 
 Threads of ours stand in the machine's network namespace (setns(2) is of the thread that calls it). One asks /health
-twice a second and looks up the gateway's main process in its cgroup; two others are what a person carries: a pager
+twice a second and looks up the gateway's main process in its cgroup; two others are what an operator carries: a pager
 (one JSON document a connection) and a mailbox (SMTP). A thread of ours that has ended says so (`broken`): nobody was
 told, and nobody could have been, are two things.
 """
@@ -89,7 +89,7 @@ class Observer:
                     self.samples.append(Sample(time.monotonic() - self._began, status, pid, needs))
             time.sleep(PAUSE)
 
-    # --- what a person carries
+    # --- what an operator carries
 
     def _take_pages(self):
         serve(listener_on(PAGER), lambda connection: self.paged(read_page(connection)), lambda: self._ended)
@@ -98,13 +98,13 @@ class Observer:
         serve(listener_on(MAIL), lambda connection: self.mail(read_mail(connection)), lambda: self._ended)
 
     def paged(self, alert):
-        """What Citadel's hook says. What is over is no call."""
+        """What Citadel's hook says. What is over is no alert."""
         if alert.get("kind") == "firing":
             self.called("pager", str(alert.get("incident", "")), str(alert.get("cause", "")),
                         str(alert.get("because", "")))
 
     def mail(self, subject):
-        """A mail by Monit: `monit alert -- EVENT SERVICE`. What is over, or was done, is no call."""
+        """A mail by Monit: `monit alert -- EVENT SERVICE`. What is over, or was done, is no alert."""
         match = re.match(r"monit alert --\s+(.*?)\s+(\S+)$", subject or "")
         if not match:
             return
@@ -134,7 +134,7 @@ def serve(listener, receive, ended):
 
 
 def read_page(connection):
-    """One JSON document; what is none calls for a person all the same."""
+    """One JSON document; what is none is an alert all the same."""
     text = b"".join(iter(lambda: connection.recv(65536), b"")).decode("utf-8", "replace")
     try:
         alert = json.loads(text)

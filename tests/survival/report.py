@@ -124,13 +124,13 @@ def expected(row):
     """What the row asks for, in words."""
     rule = row.rule
     if rule.kind == "recovers":
-        call = ", and a person may be told of %s" % " or ".join(rule.causes) if rule.causes else ""
+        call = ", and an operator may be told of %s" % " or ".join(rule.causes) if rule.causes else ""
         return "well again within %d s%s" % (rule.bound, call)
     if rule.kind == "decided":
         return "left alone for %d s" % rule.watch
     alarm = rule.causes == ("alarm",)
     serves = "" if rule.serves_within is None else "back within %d s, and " % rule.serves_within
-    return "%sone call for a person within %d s (%s), %s within %d s of the cure" % (
+    return "%sone alert within %d s (%s), %s within %d s of the cure" % (
         serves, rule.bound, "the alarm" if alarm else " or ".join(rule.causes), "well" if serves else "back",
         rule.bound_after)
 
@@ -142,7 +142,7 @@ def as_json(outcomes, head, soaks=()):
 
 def soak_markdown(soaks, head):
     """The soaks as a table."""
-    lines = [head, "", "| root | requests | seconds | missed | restarts | calls |", "|---|---|---|---|---|---|"]
+    lines = [head, "", "| root | requests | seconds | missed | restarts | alerts |", "|---|---|---|---|---|---|"]
     return "\n".join(lines + ["| %s | %d | %d | %d | %d | %d |" % one for one in soaks]) + "\n"
 
 

@@ -8,7 +8,7 @@ from survival.world import Stage
 
 Soak = namedtuple("Soak", "root requests seconds missed restarts calls")
 Soak.__doc__ = """What was seen on one release. `missed`: looks at which the gateway or what it needs gave no good
-answer; `restarts`: how often another main process was seen; `calls` for a person."""
+answer; `restarts`: how often another main process was seen; `calls`: alerts."""
 
 
 def run(root, contestant, seconds, say):
@@ -49,6 +49,6 @@ def is_clean(soak):
 
 def sentence(soak):
     """What was seen, in numbers."""
-    return "%d requests in %d s, %d missed, %d restart%s, %d call%s for a person" % (
+    return "%d requests in %d s, %d missed, %d restart%s, %d alert%s" % (
         soak.requests, soak.seconds, soak.missed, soak.restarts, "s" * (soak.restarts != 1), soak.calls,
         "s" * (soak.calls != 1))

@@ -10,7 +10,7 @@ from host import GATEWAY, MOOD, OLLAMA, PRODUCTION, REDIS, Host, furnish, instal
 from injections import CONF, LOGS, UVICORN
 
 from citadel.core.errors import CitadelError
-from citadel.rehearsal.machine import entry_command
+from citadel.rehearsal.leader import entry_command
 from survival.contestants import SETTINGS, START_TIMEOUT
 from survival.judge import Run
 from survival.observer import Observer
@@ -144,7 +144,8 @@ class World(Host):
             systemctl stop 'stranger*.service' 'fault*.service' 'fault*.timer'
             systemctl start dbus.socket dbus.service
             rm -f /usr/local/sbin/systemctl /run/fault-hold-*
-            grep -q '^journal /var/log/journal tmpfs' /proc/mounts && { journalctl --relinquish-var; umount -l /var/log/journal
+            grep -q '^journal /var/log/journal tmpfs' /proc/mounts && {
+                journalctl --relinquish-var; umount -l /var/log/journal
                 systemctl restart systemd-journald.service; journalctl --flush; }
             for place in 'logs %s' 'state /var/lib/citadel-recovery'; do
                 grep -q "^$place tmpfs" /proc/mounts && umount -l ${place#* }
@@ -178,13 +179,13 @@ class World(Host):
         return states == ["active"] * 3 and self.age(GATEWAY) > WELL and self.age(OLLAMA) > 3
 
     def evidence(self):
-        """What a person would look at where a row has failed."""
+        """What an operator would look at where a row has failed."""
         units = self.do("systemctl", "--no-pager", "status", "-n0", GATEWAY, OLLAMA, REDIS, ok=False, timeout=100).out
         return units + "\n".join(self.journal("--since=@%d" % int(self.began - 1))[-3000:])
 
 
 class Stage:
-    """Boots a world for one root and contestant, and boots another when one is beyond mending."""
+    """Boots a world for one root and contestant, and boots another when one is beyond repair."""
 
     def __init__(self, root, contestant, say):
         self.root, self.contestant, self.say = root, contestant, say

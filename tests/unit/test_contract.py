@@ -37,15 +37,17 @@ from world import FAULTS, GATEWAY, OLLAMA, REDIS, World
 import citadel
 from citadel.commands.handler import main as handler
 from citadel.commands.manager import main as manager
+from citadel.core import log
 from citadel.core import run as programs  # it has PATH, where programs are
 from citadel.core.entry import enter
 from citadel.core.log import EVENTS, journal
-from citadel.diagnose.causes import diagnose, marks_of
+from citadel.diagnose.causes import diagnose
 from citadel.model import Facts, Probe, Service, Stop, Unit
 from citadel.model import Host as HostFacts
 from citadel.rehearsal.faults import Result as FaultResult
-from citadel.rehearsal.main import Narrator
-from citadel.settings.file import SETTINGS, as_data, parse
+from citadel.rehearsal.narrator import Narrator
+from citadel.settings.file import as_data, parse
+from citadel.settings.table import SETTINGS
 
 GOLDEN = os.path.join(SAMPLES, "contract.json")
 
@@ -246,6 +248,7 @@ class Host:
         for name, fake in fakes.items():
             setattr(time if hasattr(time, name) else os, name, fake)
         programs.PATH = (self.path("bin"),)
+        log.JOURNAL = self.place + "/run/systemd/journal/socket"
         self.change_user(uid)
 
     def slept(self):
@@ -323,24 +326,22 @@ def serve(listener, datagrams, host):
 
 
 def answer(connection, alerts):
-    with connection:
-        connection.settimeout(10)
-        heard = b""
-        try:
-            while b"\r\n\r\n" not in heard:
-                chunk = connection.recv(65536)
-                if not chunk:
+    """One exchange by HTTP; who only connects is let go."""
+    connection.settimeout(10)
+    try:
+        with connection, connection.makefile("rb") as heard:
+            first, length = heard.readline(), 0
+            for line in iter(heard.readline, b"\r\n"):
+                if not line:
                     return
-                heard += chunk
-            head, _, body = heard.partition(b"\r\n\r\n")
-            length = re.search(br"(?i)content-length: *(\d+)", head)
-            while length and len(body) < int(length.group(1)):
-                body += connection.recv(65536)
-            if head.startswith(b"POST /api/v2/alerts "):
+                name, _, value = line.partition(b":")
+                length = int(value) if name.lower() == b"content-length" else length
+            body = heard.read(length)
+            if first.startswith(b"POST /api/v2/alerts "):
                 alerts.write(body + b"\n")
             connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{}")
-        except OSError:
-            pass                        # who asked has gone, which is its own affair
+    except OSError:
+        pass                            # who asked has gone, which is its own affair
 
 
 # --- what a document is like ------------------------------------------------------------------------------------------
@@ -564,7 +565,7 @@ def causes_found():
         judge(facts)
 
     def judge(facts):
-        for finding in diagnose(facts, marks_of(settings)):
+        for finding in diagnose(facts, settings):
             found.update([finding.cause] if finding.cause else [], (one.cause for one in finding.others))
 
     for happens in [lambda world, fault=fault: world.breaks(fault) for fault in FAULTS] + [

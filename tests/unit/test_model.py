@@ -1,8 +1,20 @@
-"""The table of causes."""
+"""The table of causes, and what follows from a service's record."""
 
 import pytest
 
-from citadel.model import ALWAYS_CRITICAL, CAUSES, CRITICAL, PASSING, WARNING, Cause, about, gravity_of
+from citadel.model import (
+    ALWAYS_CRITICAL,
+    CAUSES,
+    CRITICAL,
+    PASSING,
+    WARNING,
+    Attempt,
+    Cause,
+    Escalation,
+    History,
+    about,
+    gravity_of,
+)
 
 UNIT, TARGET = "citadel-gateway.service", "/the/target"
 
@@ -44,3 +56,19 @@ def test_about(cause, name):
 ])
 def test_gravity(cause, manner, gravity):
     assert gravity_of(Cause(cause, "", "", True, manner)) == gravity
+
+
+def test_what_follows_from_the_record():
+    history = History(tuple(Attempt(age, "x", 2) for age in (10.0, 50.0, 900.0)) + (Attempt(20.0, "x", 1),), 2, "i",
+                      Escalation(2, 30.0, "gateway.slow"), open_for=100.0, spell_for=100.0)
+    assert (history.escalated, history.retries, history.tries) == (True, 1, 2)
+
+
+def test_nothing_on_record():
+    history = History()
+    assert (history.escalated, history.retries, history.tries) == (False, 0, 0)
+
+
+def test_an_alert_before_this_incident_is_not_this_incidents():
+    history = History(escalation=Escalation(3, 500.0, "gateway.slow"), incident="i", open_for=100.0)
+    assert (history.escalated, history.retries) == (False, 2)

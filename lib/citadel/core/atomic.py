@@ -4,9 +4,9 @@ A write goes to a new file (O_EXCL) in the same directory, is fsynced, renamed o
 fsynced. `Directory` is our state on disk: it must belong to whoever we run as and be closed to everybody else, and
 every file is reached through its open descriptor, so that no part of the path can be swapped under us.
 
-A full disk is the very thing that we may have been called to repair, so the directory keeps RESERVE bytes in a file
-of their own: when a write meets ENOSPC the reserve is given up and the write is tried once more. (On a file system
-that copies on write even this may fail; then the caller hears of it.)
+A full disk may be the very fault to repair, so the directory keeps RESERVE bytes in a file of their own: when a write
+meets ENOSPC the reserve is given up and the write is tried once more. (On a file system that copies on write even this
+may fail; then the caller gets the error.)
 """
 
 import errno
@@ -66,22 +66,19 @@ def sync_directory(path, dir_fd=None):
 
 
 def sweep(directory, prefix=""):
-    """Removes the temporary files of `prefix` whose writers died, from a directory's descriptor; how many. (A number
-    that was used again keeps one longer.)"""
-    removed = 0
+    """Removes the temporary files of `prefix` whose writers died, by the directory's descriptor. (A PID that was used
+    again keeps one longer.)"""
     for name in os.listdir(directory):
         words = name.split(".")
         if (name.startswith("." + prefix) and len(words) > 3 and words[-1] == "tmp" and words[-3].isdecimal()
                 and not os.path.exists("/proc/" + words[-3])):
             os.unlink(name, dir_fd=directory)
-            removed += 1
-    return removed
 
 
 # --- our state directory
 
 class Directory:
-    """One directory and its sub-directories, one level deep. Nothing on disk is touched before it is asked for."""
+    """One directory and its sub-directories, one level deep. Nothing on disk is touched before it is needed."""
 
     def __init__(self, path):
         self.path = path
@@ -89,14 +86,19 @@ class Directory:
 
     def open(self, create=False):
         """The descriptor of the directory, or None when it is missing and not to be created. NotPermitted when it is
-        not ours alone: another's directory may hold another's idea of our state."""
+        not ours alone: another user's directory may hold what another user wants us to believe."""
         if self._descriptor is not None:
             return self._descriptor
         try:
             if create:
-                _make(self.path)
+                try:
+                    os.mkdir(self.path, 0o700)      # and not its parents
+                except FileExistsError:
+                    pass                            # as usual, or another pass was faster
             descriptor = os.open(self.path, FOLDER)
         except FileNotFoundError:
+            if create:
+                raise NotPermitted("%s: its parent directory is missing" % self.path)
             return None
         except PermissionError:
             raise NotPermitted("%s: this needs root" % self.path)
@@ -117,17 +119,15 @@ class Directory:
             os.close(self._descriptor)
             self._descriptor = None
 
-    __del__ = close                     # as a file closes itself: who forgets one must not run out of descriptors
+    __del__ = close                     # as a file closes itself: nobody runs out of descriptors who forgets to
 
     def read(self, name, limit=1 << 20):
-        """The bytes of a file, None when there is none. OSError when it cannot be read, or is no regular file, or
-        holds more than `limit` bytes."""
+        """The bytes of a file, None when there is none; otherwise as trust.read_file."""
         base = self.open()
         return None if base is None else read_file(name, limit, base)
 
     def write(self, name, data):
-        """Puts `data` in place of the file `name`, whole or not at all. OSError when it could not; the old one is
-        then still there."""
+        """Puts `data` in place of the file `name`, as `write_file`, if need be with what the reserve frees."""
         try:
             self._replace(name, data)
         except OSError as error:
@@ -171,12 +171,12 @@ class Directory:
                 os.unlink(name, dir_fd=base)
                 return True
         except (OSError, NotPermitted):
-            pass                        # then it is not there, or not ours to remove: the answer says so
+            pass                        # it is not there, or not ours to remove: the answer says so
         return False
 
     def set_aside(self, name, keep=5):
-        """Renames a file that cannot be understood to `name.corrupt-<n>`, for a person to look at; only the newest
-        `keep` of them stay. Its new name, or "" when it could not be moved."""
+        """Renames a file that cannot be understood to `name.corrupt-<n>`, for an operator to look at; only the newest
+        `keep` of them stay. Its new name, or "" when it could not be renamed."""
         base = self.open()
         parent, _, last = name.rpartition("/")
         numbers = sorted(int(entry.rpartition("-")[2]) for entry in self.names(parent)
@@ -191,21 +191,19 @@ class Directory:
         return new
 
     def sweep(self, *inside):
-        """Removes the temporary files of passes that died while writing, also in these sub-directories; how many."""
-        removed = 0
+        """Removes the temporary files of passes that died while writing, also in these sub-directories."""
         for parent in ("",) + inside:
             descriptor = self._open_inside(parent)
             if descriptor is not None:
                 try:
-                    removed += sweep(descriptor)
+                    sweep(descriptor)
                 except OSError:
                     pass                # the next pass tries again
                 finally:
                     os.close(descriptor)
-        return removed
 
     def keep_reserve(self):
-        """Sets RESERVE bytes aside for the day when the disk is full, unless they are there; whether they are."""
+        """Keeps RESERVE bytes for the day when the disk is full; whether they are there."""
         base = self.open(create=True)
         try:
             descriptor = os.open("reserve", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600, dir_fd=base)
@@ -234,31 +232,16 @@ def to_json(document):
 
 
 def from_json(data):
-    """The document in `data`; ValueError for anything that is not one, however it was spoilt (nested too deep, not
-    UTF-8, numbers that no clock gives)."""
+    """The document in `data`; ValueError for anything that is not one: nested too deep, not UTF-8, infinite numbers."""
     import json
     try:
-        return json.loads(data.decode("utf-8"), parse_constant=_refuse, parse_float=_finite)
+        return json.loads(data.decode("utf-8"), parse_constant=_finite, parse_float=_finite)
     except RecursionError:
         raise ValueError("nested too deep")
 
 
-def _refuse(word):
-    raise ValueError("%s is no number of ours" % word)
-
-
 def _finite(text):
     number = float(text)
-    if abs(number) == float("inf"):     # a text of digits is never NaN
-        raise ValueError("%s is no number of ours" % text[:20])
+    if number - number:                 # of infinity and of NaN this is NaN, of all others 0
+        raise ValueError("%s is not a number of ours" % text[:20])
     return number
-
-
-def _make(path):
-    """One directory, 0700 whatever the umask; its parents must be there already."""
-    try:
-        os.mkdir(path, 0o700)
-    except FileExistsError:
-        return
-    except FileNotFoundError:
-        raise NotPermitted("%s: its parent directory is missing" % path)

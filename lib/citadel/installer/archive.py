@@ -4,8 +4,8 @@
     python3 citadel.pyz rehearsal | restart-manager | recovery-handler [ARGUMENTS]
 
 It is a zip file that Python runs (PEP 441). The same source gives the same bytes, everywhere: sorted, stored and not
-compressed (what deflate yields depends on zlib's version), no times. Run, it unpacks itself into a directory that is
-the caller's alone, runs the command from there as from a checkout, and removes the directory.
+compressed (deflate's output depends on zlib's version), no times. When it is run, it unpacks itself into a directory
+that is the caller's alone, runs the command from there as from a checkout, and removes the directory.
 """
 
 import io

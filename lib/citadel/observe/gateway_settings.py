@@ -10,9 +10,9 @@ from collections import namedtuple
 from citadel.core.errors import NotPermitted, SettingsError
 from citadel.core.text import printable
 from citadel.core.trust import decode, read_trusted
+from citadel.core.url import is_address, split_place
 from citadel.model import Problem
 from citadel.observe.yaml_subset import Document, parse
-from citadel.settings.values import is_address
 
 PORT_KEYS = ("server.port", "port", "api.port", "gateway.port")
 WORKERS_KEYS = ("server.workers", "workers", "api.workers", "gateway.workers")
@@ -127,12 +127,7 @@ def _address(text):
     scheme, separator, rest = text.partition("://") if "://" in text else ("", "", text)
     if scheme.lower() not in ("", "http", "https", "redis", "rediss", "tcp"):
         return None, None
-    place = re.split("[/?#]", rest)[0].rpartition("@")[2].strip()
-    if place.startswith("["):
-        host, _, digits = place[1:].partition("]")
-    else:
-        host, _, digits = place.partition(":") if place.count(":") < 2 else (place, "", "")
-    digits = digits.lstrip(":")
+    host, _, digits = split_place(re.split("[/?#]", rest)[0].rpartition("@")[2].strip())
     port = int(digits) if re.fullmatch("[0-9]{1,5}", digits) else None
     if not digits and scheme.lower() in ("redis", "rediss"):
         port = 6379

@@ -16,6 +16,8 @@ import select
 import time
 
 from citadel.core.text import printable, size
+from citadel.core.url import is_address, join_place
+from citadel.core.url import read as read_url
 from citadel.model import Probe
 from citadel.observe.protocols import ENOUGH, PROTOCOLS, Ended, Incoming, NotTheProtocol, TooMuch
 
@@ -63,23 +65,12 @@ def ask(targets, seconds, clock=time.monotonic):
 
 def read_target(target):
     """(scheme, address family, address, port, path) of a target; ValueError says what is wrong with it."""
-    scheme, separator, rest = target.partition("://")
-    if not separator or scheme not in PROTOCOLS:
-        raise ValueError("only http://, redis:// and tcp:// can be asked")
-    place, slash, path = rest.partition("/")
-    address, colon, digits = place.rpartition(":")
-    if not colon or not digits.isdecimal() or len(digits) > 5 or not 1 <= int(digits) <= 65535:
-        raise ValueError("no port number")
-    family = _socket.AF_INET
-    if address.startswith("[") and address.endswith("]"):
-        family, address = _socket.AF_INET6, address[1:-1]
-    try:
-        _socket.inet_pton(family, address)
-    except (OSError, ValueError):
-        raise ValueError("not an address by number")
-    if not all("!" <= letter <= "~" for letter in path):
-        raise ValueError("characters that no path has")
-    return scheme, family, address, int(digits), slash + path or "/"
+    scheme, host, port, path = read_url(target, tuple(PROTOCOLS))
+    if not is_address(host):
+        raise ValueError("%s: %s is not an address by number" % (printable(target, 120), host))
+    if not port:
+        raise ValueError("%s has no port" % printable(target, 120))
+    return scheme, _socket.AF_INET6 if ":" in host else _socket.AF_INET, host, port, path or "/"
 
 
 class _Question:
@@ -95,8 +86,8 @@ class _Question:
         try:
             scheme, family, address, port, path = read_target(self.target)
         except ValueError as error:
-            return self._done("unreachable", "%s: %s" % (printable(self.target, 120), error))
-        self.where = "%s:%d" % ("[%s]" % address if family == _socket.AF_INET6 else address, port)
+            return self._done("unreachable", str(error))
+        self.where = join_place(address, port)
         self._protocol = PROTOCOLS[scheme](self.where, path, self._incoming)
         self._unsent = self._protocol.request
         self._talk = self._protocol.talk()

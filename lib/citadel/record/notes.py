@@ -8,8 +8,9 @@ from citadel.core.trust import open_file
 
 OPEN = "open"               # the open incidents, a line each: "ID UNIT"
 DROPPED = "spool/dropped"   # how many alerts found the spool full
+REFUSED = "spool/refused"   # why the Alertmanagers did not take what waits
 LONGEST = 65536             # bytes
-INCIDENTS = "incidents:"    # no file: what incidents.Store.counts calls the incidents of a cause, before the cause
+INCIDENTS = "incidents:"    # no file: what ServiceRecord.counts calls the incidents of a cause, before the cause
 
 
 def read(directory, name):

@@ -9,23 +9,25 @@ from citadel.core import entry
 from citadel.core.errors import NotPermitted
 
 
-def test_a_defect_that_is_met_each_minute_does_not_fill_the_disk(tmp_path, monkeypatch):
+def test_an_internal_error_each_minute_does_not_fill_the_disk(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "geteuid", lambda: 0)           # whose files they are is all that it asks
-    for number in range(entry.MOST_DEFECTS + 5):
+    for number in range(entry.MOST_REPORTS + 5):
         path = tmp_path / ("defect-x-%d.txt" % number)
         path.write_text("")
         os.utime(str(path), (1000 + number, 1000 + number))
     (tmp_path / "state.json").write_text("{}")
-    sentence = entry.write_defect("x", ValueError("no\x1b[31m\nsuch"), str(tmp_path))
+    sentence = entry.write_internal_error("x", ValueError("no\x1b[31m\nsuch"), str(tmp_path))
     left = sorted(path.name for path in tmp_path.glob("defect-*"))
-    assert len(left) == entry.MOST_DEFECTS and (tmp_path / "state.json").exists()
+    assert len(left) == entry.MOST_REPORTS and (tmp_path / "state.json").exists()
     assert "defect-x-5.txt" not in left and "defect-x-6.txt" in left, "the oldest go"
-    assert sentence.startswith("a defect of ours: ValueError: no\\x1b[31m such; the details are in %s/defect-x-" % tmp_path)
+    assert sentence.startswith(
+        "internal error: ValueError: no\\x1b[31m such; the details are in %s/defect-x-" % tmp_path)
     assert os.path.basename(sentence.rpartition(" ")[2]) in left
 
 
-def test_a_defect_without_a_word(tmp_path):
-    assert entry.write_defect("x", ValueError(), str(tmp_path / "nowhere")).startswith("a defect of ours: ValueError:; the")
+def test_an_internal_error_without_a_word(tmp_path):
+    sentence = entry.write_internal_error("x", ValueError(), str(tmp_path / "nowhere"))
+    assert sentence.startswith("internal error: ValueError:; the")
 
 
 # --- whose code root runs
@@ -84,7 +86,7 @@ def test_a_directory_above_the_tree_that_others_can_write(tree, mode, trusted):
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root, for whom alone the tree is looked at")
 def test_the_whole_package_is_what_a_command_looks_at(monkeypatch):
     looked_at = []
-    monkeypatch.setattr(entry, "_clean_surroundings", lambda: None)
+    monkeypatch.setattr(entry, "_clean_environment", lambda: None)
     monkeypatch.setattr(entry, "refuse_untrusted_tree", looked_at.append)
     with pytest.raises(SystemExit):
         entry.enter(lambda words: 0, "x")

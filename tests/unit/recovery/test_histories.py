@@ -1,10 +1,10 @@
 """Random histories of whole passes: whatever breaks, whoever asks, however often we crash or forget, no restart storm.
 
-The real handler.recovery_pass with the real record on disk goes through each; only the host is tests/world.py, which
-judges every step at the moment it is done, by what is really the matter. The budget is counted from its ledger, the
-calls for a person from what arrives at the journal's socket: neither from what our own record says.
+The real recovery.recovery_pass with the real record on disk goes through each; only the host is tests/support/world.py.
+It judges every step at the moment it is done, by what is really the matter. The budget is counted from its ledger, the
+alerts from what arrives at the journal's socket: neither from what our own record says.
 
-Each history is made from its seed, and a failure names it: play(SEED) plays it again.
+Each history is made from its seed, and a failure names the command that plays it again, with all that happens printed.
 """
 
 import os
@@ -22,7 +22,8 @@ def test_no_history_makes_a_restart_storm(part, journald):
         try:
             play(seed, journald)
         except (Exception, Forbidden) as error:
-            raise AssertionError("play(%d): %s: %s" % (seed, type(error).__name__, error)) from error
+            raise AssertionError("%s: %s; python3 tests/support/play.py %d plays it again" % (
+                type(error).__name__, error, seed)) from error
 
 
 @pytest.mark.parametrize("number", range(len(LIMITS)))

@@ -67,7 +67,7 @@ VERDICTS = {
     "what it needs does not answer": (BACK, tuple(one._replace(needs=("redis",)) for one in looks((7, GOOD))), (), None,
                                       7, None),
     "too late": (BACK, looks((31, DOWN), (7, (200, 8))), (), None, 38, (False, None)),
-    "a person was called for what mends itself": (
+    "an operator was told of what repairs itself": (
         BACK, looks((5, DOWN), (7, (200, 8))), (call(3),), None, 12, (False, None)),
     "a call beside it was right": (BACK._replace(may_call=True, causes=("disk.full",)), looks((5, DOWN), (7, (200, 8))),
                                    (call(3, "disk.full"),), None, 12, (True, 5.0)),
@@ -93,7 +93,7 @@ VERDICTS = {
     "the right cause, and a wrong one beside it": (
         CALLS._replace(once=False), looks((20, DOWN)), (call(10), call(15, "disk.full", key="2")), None, 20,
         (False, None)),
-    "serves, and its keeper waits for a person": (
+    "serves, and its keeper waits for an operator": (
         ALARM, looks((3, DOWN), (30, (200, 8))), SAID, None, 33, None),
     "served in time, and all is well after the cure": (
         ALARM, looks((3, DOWN), (57, (200, 8))), SAID, 50.0, 60, (True, 3.0)),
@@ -110,7 +110,7 @@ VERDICTS = {
     "left alone": (LEFT, looks((21, DOWN)), (), None, 21, (True, None)),
     "left alone so far": (LEFT, looks((10, DOWN)), (), None, 10, None),
     "an operator overruled": (LEFT, looks((10, DOWN), (1, (0, 8))), (), None, 11, (False, None)),
-    "called for what a person decided": (LEFT, looks((10, DOWN)), (call(5),), None, 10, (False, None)),
+    "told of what an operator decided": (LEFT, looks((10, DOWN)), (call(5),), None, 10, (False, None)),
     "a process that had to stay was replaced": (
         LEFT._replace(stays="same"), looks((5, (0, 7)), (1, (200, 8))), (), None, 6, (False, None)),
     "a process that had to stay did": (
@@ -221,7 +221,7 @@ def test_survived_all_means_each_row_that_applies_and_one_at_least():
 
 def test_the_tables_name_each_row_and_each_failure_of_ours():
     rows = faults.named(["gateway-sigkill", "stopped"])
-    outcomes = [outcome(), outcome("stopped", False, seconds=None, why="started after 3 s | against a person"),
+    outcomes = [outcome(), outcome("stopped", False, seconds=None, why="started after 3 s | against an operator"),
                 outcome("stopped", None, "plain")]
     text = report.text(outcomes, rows, ["citadel", "plain"], ("trixie",), "head")
     assert "1 of 2" in text and "0 of 0" in text and "started after 3 s" in text
@@ -293,7 +293,7 @@ def test_a_soak_that_asked_nothing_is_not_clean():
 def test_a_soak_is_in_each_kind_of_report(capsys):
     seen = [soaked(*looks((30, GOOD)), calls=(call(1),))]
     for word, wanted in (("--json", '"missed": 0'), ("--markdown", "| trixie | 60 | 30 | 0 | 0 | 1 |"),
-                         (None, "60 requests in 30 s, 0 missed, 0 restarts, 1 call")):
+                         (None, "60 requests in 30 s, 0 missed, 0 restarts, 1 alert")):
         main.show(main.arguments(["--soak", "1"] + ([word] if word else [])), [], "head", seen)
         assert wanted in capsys.readouterr().out
 
@@ -394,7 +394,7 @@ def test_a_row_says_what_it_expects(row):
     assert (row.rule.kind == ESCALATES) == (row.cure is not None)
     assert row.rule.kind != ESCALATES or row.rule.causes
     assert not set(row.only) - set(main.CONTESTANTS)
-    assert row.veto is None or row.cure             # what must not be touched, until a person comes
+    assert row.veto is None or row.cure             # what must not be touched, until an operator comes
     assert row.veto is None or not set(row.veto.only) - set(main.CONTESTANTS)
 
 

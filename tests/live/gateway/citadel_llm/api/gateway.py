@@ -2,7 +2,8 @@
 
 Its log goes to standard output, which the unit appends to the application log. It answers /health as MOOD tells it
 to: `ok` (or no file) 200, `error` 500, `slow` 200 after SLOW seconds, `lazy` after LAZY, `drip` 200 and then a byte a
-second without an end, `hang` never. A PID after the word limits it to the life of that main process. MOOD is read at each request, so a test changes it while the gateway runs.
+second without an end, `hang` never. A PID after the word limits it to the life of that main process. MOOD is read at
+each request, so a test changes it while the gateway runs.
 """
 
 import asyncio
