@@ -236,7 +236,7 @@ def _named_process(path, pid, control_group, proc):
     if is_within(group, control_group):
         return PidFile(path=path, pid=pid, state="own", detail=name)
     unit = unit_of(group)
-    return PidFile(path=path, pid=pid, state="stranger", detail="process %d is %s%s" % (
+    return PidFile(path=path, pid=pid, state="other", detail="process %d is %s%s" % (
         pid, name, " of " + unit if unit else ""))
 
 

@@ -502,8 +502,8 @@ def test_oom_kills(tmp_path, file, text, kills):
     pytest.param("10\n", "own", "uvicorn", id="with a line's end"),
     pytest.param(" 10 \n", "own", "uvicorn", id="with spaces"),
     pytest.param("11\n", "own", "worker", id="in a group below"),
-    pytest.param("20\n", "stranger", "process 20 is sshd of ssh.service", id="another unit's"),
-    pytest.param("21\n", "stranger", "process 21 is bash", id="of no unit"),
+    pytest.param("20\n", "other", "process 20 is sshd of ssh.service", id="another unit's"),
+    pytest.param("21\n", "other", "process 21 is bash", id="of no unit"),
     pytest.param("30\n", "dead", "no process 30", id="gone"),
     pytest.param("40\n", "dead", "no process 40", id="a zombie"),
     pytest.param("", "unreadable", "it is empty", id="empty"),
@@ -527,7 +527,7 @@ def test_pid_file(proc, tmp_path, content, state, detail):
     put(path, content)
     found = processes.pid_file(path, GATEWAY, proc.path)
     assert (found.path, found.state) == (path, state)
-    assert found.pid == (int(content) if state in ("own", "stranger", "dead") else 0)
+    assert found.pid == (int(content) if state in ("own", "other", "dead") else 0)
     assert found.detail.isprintable() and (detail is None or found.detail == detail)
 
 
@@ -549,7 +549,7 @@ def test_a_pid_file_that_is_no_file(proc, tmp_path):
 def test_while_the_unit_has_no_group_every_process_is_another(proc, tmp_path):
     proc.process(10)
     put(tmp_path / "pid", "10")
-    assert processes.pid_file(str(tmp_path / "pid"), "", proc.path).state == "stranger"
+    assert processes.pid_file(str(tmp_path / "pid"), "", proc.path).state == "other"
 
 
 # --- whatever stands there
