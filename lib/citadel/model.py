@@ -64,7 +64,7 @@ Holder = _record(
 
 PidFile = _record(
     "PidFile",
-    "A PID file beside what it names: `state` is absent|own|dead|stranger|unreadable.",
+    "A PID file beside what it names: `state` is absent|own|dead|other|unreadable.",
     path="", pid=0, state="absent", detail="")
 
 Disk = _record(

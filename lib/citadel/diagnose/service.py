@@ -77,7 +77,7 @@ def _processes(count, one, many):
 
 def _left_behind(service):
     """A PID file that an earlier run has left: some programs do not start beside one."""
-    stale = next((one for one in service.pid_files if one.state in ("dead", "stranger")), None)
+    stale = next((one for one in service.pid_files if one.state in ("dead", "other")), None)
     return "; %s is from an earlier run: it names PID %d, which %s" % (
         printable(stale.path, 120), stale.pid,
         "does not exist" if stale.state == "dead" else "is not one of its processes") if stale else ""

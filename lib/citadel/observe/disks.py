@@ -11,7 +11,7 @@ from citadel.observe.processes import PROC, command_of, control_group_of, pids_i
 _MOST_LINKS = 40                        # symbolic links in one path, as the kernel allows (path_resolution(7))
 
 # File systems that another machine or a user's program answers for: statvfs(2) or even lstat(2) hangs in the kernel
-# when that one is gone, and no deadline of ours can end it.
+# when that one is gone, and no deadline can end it.
 _REMOTE = frozenset(("nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "afs", "ceph", "glusterfs", "lustre", "gpfs",
                      "beegfs", "ocfs2", "gfs2", "orangefs", "autofs", "fuse"))
 

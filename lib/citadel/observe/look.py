@@ -12,7 +12,7 @@ from citadel.core import clock
 from citadel.core.errors import CannotLook
 from citadel.core.run import run
 from citadel.model import Dependency, Facts, Host, PidFile, Probe, Service, Stop, Unit
-from citadel.observe import disks, installed, journalctl, probes, processes, systemctl
+from citadel.observe import disks, installed, probes, processes, systemctl
 from citadel.settings.values import address
 
 LINES = 30
@@ -129,6 +129,7 @@ def _runs_and_answers(unit, probe):
 
 
 def _second_look(service, wanted, settings, jobs, moment, run, stop_note):
+    from citadel.observe import journalctl  # a healthy check need not load it
     unit = _with_job(service.unit, jobs)
     return service._replace(
         unit=unit,
@@ -165,6 +166,7 @@ def _dependency_evidence(dependency, jobs, moment, run):
     unit = _with_job(dependency.unit, jobs)
     if _runs_and_answers(unit, dependency.probe):
         return dependency._replace(unit=unit)
+    from citadel.observe import journalctl
     return dependency._replace(unit=unit, last_job=journalctl.last_job(unit.name, moment, run=run),
                                lines=journalctl.last_lines(unit.name, unit.invocation, LINES, moment, run=run))
 

@@ -177,7 +177,7 @@ class _Question:
         return select.POLLIN | (select.POLLOUT if self._unsent else 0)
 
     def _cut_short(self, outcome, why):
-        """The conversation ended before its end; its protocol knows whether what was heard is answer enough."""
+        """The conversation was cut short; its protocol knows whether what was heard is answer enough."""
         return self._done(*(self._protocol.so_far() or (outcome, why)))
 
     def _network_error(self, code):

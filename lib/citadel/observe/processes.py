@@ -11,7 +11,6 @@ import os
 import sys
 import time
 
-from citadel.core import accounts
 from citadel.core.text import printable
 from citadel.core.trust import open_file
 from citadel.model import Holder, PidFile
@@ -138,9 +137,10 @@ def _socket_holders(inodes, proc):
                 break
 
 
-def user_name(uid, passwd=accounts.PASSWD):
+def user_name(uid, passwd=None):
     """The account's name; "" for none."""
-    account = accounts.by_uid(uid, passwd)
+    from citadel.core import accounts  # a healthy check need not load it
+    account = accounts.by_uid(uid, passwd or accounts.PASSWD)
     return printable(account.name, 64) if account else ""
 
 
@@ -236,7 +236,7 @@ def _named_process(path, pid, control_group, proc):
     if is_within(group, control_group):
         return PidFile(path=path, pid=pid, state="own", detail=name)
     unit = unit_of(group)
-    return PidFile(path=path, pid=pid, state="stranger", detail="process %d is %s%s" % (
+    return PidFile(path=path, pid=pid, state="other", detail="process %d is %s%s" % (
         pid, name, " of " + unit if unit else ""))
 
 

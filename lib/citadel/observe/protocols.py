@@ -108,8 +108,8 @@ class Tcp:
 
 
 class Http(Tcp):
-    """One GET. 2xx with its whole body is ok, or with the first ENOUGH bytes of a longer one: it is the service that we
-    judge, not the size of its page. A redirect is an http-error: we are not sent elsewhere by what we watch."""
+    """One GET. 2xx with its whole body is ok, or with the first ENOUGH bytes of a longer one: the service is judged,
+    not the size of its page. A redirect is an http-error: a service that is watched does not say what to watch."""
 
     def __init__(self, where, path, incoming):
         super().__init__(where, path, incoming)
@@ -141,7 +141,7 @@ class Http(Tcp):
         return "http-error", _excerpt(said) + (": " + words if words else "")
 
     def _head(self):
-        """Status, reason and the header fields that matter to us (RFC 9112)."""
+        """Status, reason and the header fields that matter here (RFC 9112)."""
         if not (yield from self.incoming.begins_with(b"HTTP/1.")):
             raise NotTheProtocol("answers, but not in HTTP")
         line = yield from self.incoming.line()
@@ -174,7 +174,7 @@ class Http(Tcp):
             try:
                 yield from self.incoming.read(ENOUGH * 2, self._body)
             except Ended:
-                if not self.incoming.closed:       # a reset does not end a body, it breaks it off
+                if not self.incoming.closed:        # a reset does not end a body, it breaks it off
                     raise
 
     def _read_chunks(self):
@@ -189,7 +189,7 @@ class Http(Tcp):
             yield from self.incoming.read(length, self._body)
             if (yield from self.incoming.line()):
                 raise NotTheProtocol("sends a chunk longer than it said")
-        while (yield from self.incoming.line()):   # trailer fields
+        while (yield from self.incoming.line()):    # trailer fields
             pass
 
 
@@ -198,7 +198,7 @@ class Redis(Tcp):
 
     Measured on 6.0, 7.0, 8.0.2 and 8.0.6: while redis cannot save its dataset (or its append-only file) PING itself is
     answered with MISCONF; full memory, missing replicas and a read-only replica are not told by PING, but by INFO. INFO
-    is answered while LOADING. So nothing need be written into the user's database.
+    is answered while LOADING. So nothing is ever written into the user's database.
     """
 
     request = b"*1\r\n$4\r\nPING\r\n*1\r\n$4\r\nINFO\r\n"
@@ -212,7 +212,7 @@ class Redis(Tcp):
             raise NotTheProtocol("answers PING with %s" % _excerpt(repr(kind + reply)[1:]))
         code = reply.partition(b" ")[0].decode("ascii", "replace")
         if code in _NEEDS_LEAVE:
-            return "ok", "answers PING with %s, and was not looked at further" % code
+            return "ok", "answers PING with %s: no more was asked" % code
         words = _excerpt(reply.decode("utf-8", "replace"))
         if code == "LOADING":
             self._loading = words
@@ -228,7 +228,7 @@ class Redis(Tcp):
     def _look_closer(self):
         info = yield from self._info()
         if info is None:
-            return "ok", "PONG; it does not let us read INFO"
+            return "ok", "PONG; reading INFO is not permitted"
         if info.get("loading") == "1":
             return "loading", "loading its dataset" + _loading_progress(info)
         why = why_writes_are_refused(info)
@@ -275,9 +275,8 @@ def why_writes_are_refused(info):
             info.get("master_host", "?"), info.get("master_port", "?"), info.get("master_link_status", "?")), 200)
     if info.get("min_slaves_good_slaves") == "0":       # told only where a minimum, 1 at least, is set
         return "no replica is connected, and min-replicas-to-write asks for some"
-    limit, used, uncounted = (_whole(info.get(name, "")) for name in ("maxmemory", "used_memory",
-                                                                       "mem_not_counted_for_evict"))
-    used -= uncounted
+    limit = _whole(info.get("maxmemory", ""))
+    used = _whole(info.get("used_memory", "")) - _whole(info.get("mem_not_counted_for_evict", ""))
     policy = info.get("maxmemory_policy", "")
     if limit and used > limit and not _evictable_keys(info, policy):
         return "its memory is full: %s used, maxmemory %s, and %s" % (

@@ -171,7 +171,7 @@ class _Reader:
         """The path of the key that is written so, None for one that is not judged. `seen`: its mapping's keys."""
         key, why = _scalar(text, line)
         if why or not isinstance(key, str) or key in ("", "<<") or "." in key:
-            return self._note(line, path, why or "a key that is empty, has a dot in it, merges or is no text")
+            return self._note(line, path, why or "an unusual key (empty, no text, with a dot, or <<)")
         path, first = path + "." + key if path else key, seen.setdefault(key, line)
         if first == line:
             return path
@@ -277,7 +277,7 @@ def _scalar(text, line):
         if not _ESCAPED.fullmatch(text[1:-1]):
             raise _Broken(line, "an unknown or incomplete escape in double quotes; use single quotes")
         return (None, "an escape in double quotes") if "\\" in text else (text[1:-1], "")
-    number = text if len(text) <= 40 else ""        # what is longer is none that is asked for
+    number = text if len(text) <= 40 else ""        # a longer one is no port and no count
     if _INTEGER.fullmatch(number):
         digits, number = text.lstrip("+-").replace("_", ""), 0
         for part in digits.split(":"):

@@ -26,7 +26,8 @@ def lines(*entries, count=30):
 
 def test_who_said_it_is_kept():
     assert lines(entry("x.service: Failed with result 'oom-kill'.", "1", "4"), entry("killed by the OOM killer")) == (
-        Line(4, 10.0, "x.service: Failed with result 'oom-kill'.", True), Line(6, 10.0, "killed by the OOM killer", False))
+        Line(4, 10.0, "x.service: Failed with result 'oom-kill'.", True),
+        Line(6, 10.0, "killed by the OOM killer", False))
 
 
 def test_the_newest_line_is_read_however_long_those_before_it_are():

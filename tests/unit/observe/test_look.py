@@ -30,7 +30,8 @@ def test_a_hundred_services_that_are_well_are_one_question():
         probed.append(targets)
         return {target: Probe(target=target, outcome="ok", seconds=0.01) for target in targets}
 
-    settings = parse(text + "[dependency redis]\nunit = redis.service\nprobe = redis://127.0.0.1:6379\n", "citadel.conf")
+    settings = parse(text + "[dependency redis]\nunit = redis.service\nprobe = redis://127.0.0.1:6379\n",
+                     "citadel.conf")
     facts = observe(settings, run=run, ask=ask, now=lambda: Now(1.0, 1.0, 1.0, "b"), installation=Installed)
     assert len(facts.services) == 100 and all(service.probe.outcome == "ok" for service in facts.services)
     assert len(asked) == 1 and asked[0][1] == "show"
@@ -44,8 +45,8 @@ def test_while_a_service_may_not_listen_yet_its_port_is_looked_at(age, looked):
 
     def run(argv, timeout, **how):
         words.append(argv[1])
-        return Answer(argv, 0, BLOCK % "s.service" + "ActiveEnterTimestampMonotonic=%d\n" % ((1000 - age) * 10 ** 6), "",
-                      0.01, False)
+        shown = BLOCK % "s.service" + "ActiveEnterTimestampMonotonic=%d\n" % ((1000 - age) * 10 ** 6)
+        return Answer(argv, 0, shown, "", 0.01, False)
 
     settings = parse("[service s.service]\nhealth = http://127.0.0.1:9/\ndepends =\nsettings =\n", "citadel.conf")
     observe(settings, run=run, ask=lambda targets, timeout: {one: Probe(one, "ok") for one in targets},
@@ -83,16 +84,17 @@ def another_process():
     pytest.param(socket.AF_INET6, "::1", False, id="at IPv6's loopback"),
     pytest.param(socket.AF_INET6, "::", False, id="on all of IPv6, and IPv6 alone"),
 ])
-def test_only_who_is_in_our_way_holds_our_port(another_process, family, at, named):
+def test_only_a_process_that_makes_a_bind_fail_holds_our_port(another_process, family, at, named):
     """Any local user may listen at 127.0.0.2:8002 while the gateway is down; that must keep nobody from starting it."""
     try:
         port = another_process(family, at)
     except OSError as error:
         pytest.skip("this host has no IPv6: %s" % error)
     down = BLOCK.replace("=active", "=failed") % "s.service"
-    settings = parse("[service s.service]\nhealth = http://127.0.0.1:%d/\ndepends =\nsettings =\n" % port, "citadel.conf")
+    settings = parse("[service s.service]\nhealth = http://127.0.0.1:%d/\ndepends =\nsettings =\n" % port,
+                     "citadel.conf")
     facts = observe(settings, run=lambda argv, *more, **how: Answer(argv, 0, down, "", 0.01, False),
-                    ask=lambda targets, timeout: {target: Probe(target=target, outcome="refused") for target in targets},
+                    ask=lambda targets, timeout: {one: Probe(target=one, outcome="refused") for one in targets},
                     now=lambda: Now(1.0, 1.0, 1.0, "b"), installation=Installed)
     holder = facts.services[0].holder
     assert (holder is not None) is named

@@ -193,9 +193,9 @@ LOADING = b"-LOADING Redis is loading the dataset in memory\r\n"
 REDIS = [
     ("PONG and INFO", say(b"+PONG\r\n" + bulk(INFO), then=hold), "ok", "PONG"),
     ("a byte at a time", say(*[b"%c" % byte for byte in b"+PONG\r\n" + bulk(INFO)], pause=0.002), "ok", "PONG"),
-    ("a password is needed", say(b"-NOAUTH Authentication required.\r\n" * 2), "ok", "NOAUTH, and was not looked at"),
-    ("INFO is not for us", say(b"+PONG\r\n-NOPERM this user has no permissions\r\n"),
-     "ok", "does not let us read INFO"),
+    ("a password is needed", say(b"-NOAUTH Authentication required.\r\n" * 2), "ok", "NOAUTH: no more was asked"),
+    ("INFO is not permitted", say(b"+PONG\r\n-NOPERM this user has no permissions\r\n"),
+     "ok", "reading INFO is not permitted"),
     ("loading", say(LOADING + bulk(b"loading:1\r\nloading_loaded_perc:12.34\r\nloading_eta_seconds:37\r\n")),
      "loading", "12 % of it is read, about 37 s to go"),
     ("loading, and INFO hangs", say(LOADING, then=hold), "loading", "LOADING Redis is loading"),
@@ -217,7 +217,8 @@ REDIS = [
     ("INFO drips", repeat(b"+PONG\r\n$50000\r\n", b"x", 0.02), "timeout", "not complete"),
     ("says nothing", hold, "timeout", "(0 bytes)"),
     ("more keys than can be counted",
-     say(b"+PONG\r\n" + bulk(b"maxmemory:1\r\nused_memory:2\r\nmaxmemory_policy:allkeys-lru\r\ndb0:keys=" + b"9" * 5000)),
+     say(b"+PONG\r\n" + bulk(b"maxmemory:1\r\nused_memory:2\r\nmaxmemory_policy:allkeys-lru\r\n"
+                            b"db0:keys=" + b"9" * 5000)),
      "refusing-writes", "allkeys-lru finds nothing to evict"),
     ("an error with a password", say(b"-MISCONF see redis://:hunter2@host/\r\n"), "refusing-writes",
      "MISCONF see redis://[redacted]@host/"),
@@ -673,7 +674,7 @@ SITUATIONS = [
     (too_few_replicas, b"-NOREPLICAS", "refusing-writes", "min-replicas-to-write asks for some"),
     (replica, b"-READONLY", "refusing-writes", "it is a read-only replica of 127.0.0.1:"),
     (replica_without_master, b"-", "refusing-writes", ""),
-    (lambda server: server.say("CONFIG SET requirepass secret"), b"-NOAUTH", "ok", "NOAUTH, and was not looked at"),
+    (lambda server: server.say("CONFIG SET requirepass secret"), b"-NOAUTH", "ok", "NOAUTH: no more was asked"),
 ]
 
 

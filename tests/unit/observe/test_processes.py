@@ -192,8 +192,14 @@ def test_memory_without_psi_and_without_meminfo(proc):
 
 
 @pytest.mark.parametrize("text,pressure", [
-    (sample("proc-6.18-pressure-memory"), 0.0), ("", None), ("some\n", None), ("some avg10=x\n", None),
-    ("full avg10=3.00\n", None)], ids=["recorded", "empty", "no numbers", "not a number", "full is not some"])
+    pytest.param(sample("proc-6.18-pressure-memory"), 0.0, id="recorded"),
+    pytest.param("some avg10=2.50 avg60=1.00\nfull avg10=3.00\n", 2.5, id="some, not full"),
+    pytest.param("", None, id="empty"),
+    pytest.param("some\n", None, id="no numbers"),
+    pytest.param("some avg10=x\n", None, id="not a number"),
+    pytest.param("some avg10=", None, id="cut off"),
+    pytest.param("full avg10=3.00\n", None, id="full is not some"),
+])
 def test_pressure(text, pressure):
     assert disks._pressure(text) == pressure
 
@@ -224,14 +230,19 @@ def recorded_ports(proc):
 
 
 @pytest.mark.parametrize("port,address,inodes", [
-    (8002, "", {"317276", "317280"}), (8002, "127.0.0.1", {"317276"}), (8002, "::1", {"317280"}),
-    (8002, "10.0.0.1", set()), (6379, "", {"317277"}), (6379, "127.0.0.1", {"317277"}),
-    (9000, "127.0.0.1", {"317281"}), (9000, "::1", {"317281"}),
-    (11434, "127.0.0.1", {"317282"}), (11434, "10.0.0.1", set()), (51644, "", set()), (80, "", set())],
-    ids=["both families", "IPv4 loopback", "IPv6 loopback", "another address", "all addresses", "all include loopback",
-         "all of IPv6 include IPv4", "all of IPv6", "IPv4 through IPv6", "another one through IPv6",
-         "a mere connection",
-         "nobody"])
+    pytest.param(8002, "", {"317276", "317280"}, id="both families"),
+    pytest.param(8002, "127.0.0.1", {"317276"}, id="IPv4 loopback"),
+    pytest.param(8002, "::1", {"317280"}, id="IPv6 loopback"),
+    pytest.param(8002, "10.0.0.1", set(), id="another address"),
+    pytest.param(6379, "", {"317277"}, id="all addresses"),
+    pytest.param(6379, "127.0.0.1", {"317277"}, id="all include loopback"),
+    pytest.param(9000, "127.0.0.1", {"317281"}, id="all of IPv6 include IPv4"),
+    pytest.param(9000, "::1", {"317281"}, id="all of IPv6"),
+    pytest.param(11434, "127.0.0.1", {"317282"}, id="IPv4 through IPv6"),
+    pytest.param(11434, "10.0.0.1", set(), id="another one through IPv6"),
+    pytest.param(51644, "", set(), id="a mere connection"),
+    pytest.param(80, "", set(), id="nobody"),
+])
 @pytest.mark.skipif(sys.byteorder != "little", reason="recorded on a little-endian machine")
 def test_recorded_listeners(proc, port, address, inodes):
     assert set(processes._listeners(port, address, recorded_ports(proc).path)) == inodes
@@ -280,7 +291,8 @@ HERE, EVERYWHERE, EVERYWHERE_6, THERE = "0100007F", "00000000", "0" * 32, "02000
     pytest.param([(HERE, 7), (THERE, 8)], [], 99, id="theirs is at 127.0.0.2"),
     pytest.param([(HERE, 8)], [(EVERYWHERE_6, 7)], 41, id="theirs is here, ours is on all of IPv6"),
     pytest.param([], [(EVERYWHERE_6, 7), (EVERYWHERE_6, 8)], 41, id="both on all of IPv6"),
-    pytest.param([(HERE, 9)], [(EVERYWHERE_6, 8)], 0, id="one is here that there was no time to find, and it may be ours"),
+    pytest.param([(HERE, 9)], [(EVERYWHERE_6, 8)], 0,
+                 id="one is here that there was no time to find, and it may be ours"),
     pytest.param([(THERE, 8)], [], None, id="theirs is at 127.0.0.2, ours is not there"),
 ])
 @pytest.mark.skipif(sys.byteorder != "little", reason="written as on a little-endian machine")
@@ -391,15 +403,17 @@ def test_unit_of_a_control_group(group, unit):
 
 
 @pytest.mark.parametrize("text,group", [
-    (sample("proc-247-cgroup-on-a-hybrid-host"), "/system.slice/run-u1.service"),
-    (sample("proc-262-cgroup-on-a-hybrid-host"), "/system.slice/run-p59-i69290.service"),
-    ("0::/a.slice/b.service\n", "/a.slice/b.service"),
-    ("4:memory:/m\n1:name=systemd:/s.service\n", "/s.service"),
-    ("1:name=systemd:/s.service\n0::/\n", "/s.service"),
-    ("1:name=systemd:/s.service\n0::/u.service\n", "/u.service"),
-    ("0::/with:colon.service\n", "/with:colon.service"), ("0::/\n", "/"), ("", ""), ("nonsense", "")],
-    ids=["hybrid, 247", "hybrid, 262", "unified", "legacy", "hybrid where only the named one is used",
-         "hybrid where both are", "a colon in the name", "the root", "gone", "nonsense"])
+    pytest.param(sample("proc-247-cgroup-on-a-hybrid-host"), "/system.slice/run-u1.service", id="hybrid, 247"),
+    pytest.param(sample("proc-262-cgroup-on-a-hybrid-host"), "/system.slice/run-p59-i69290.service", id="hybrid, 262"),
+    pytest.param("0::/a.slice/b.service\n", "/a.slice/b.service", id="unified"),
+    pytest.param("4:memory:/m\n1:name=systemd:/s.service\n", "/s.service", id="legacy"),
+    pytest.param("1:name=systemd:/s.service\n0::/\n", "/s.service", id="hybrid where only the named one is used"),
+    pytest.param("1:name=systemd:/s.service\n0::/u.service\n", "/u.service", id="hybrid where both are"),
+    pytest.param("0::/with:colon.service\n", "/with:colon.service", id="a colon in the name"),
+    pytest.param("0::/\n", "/", id="the root"),
+    pytest.param("", "", id="gone"),
+    pytest.param("nonsense", "", id="nonsense"),
+])
 def test_control_group_of_a_process(proc, text, group):
     put(proc.path + "/7/cgroup", text)
     assert processes.control_group_of(7, proc.path) == group
@@ -409,7 +423,8 @@ def test_control_group_of_a_process(proc, text, group):
     pytest.param("0::/system.slice/x.service\n", True, id="cgroup v2"),
     pytest.param("0::/system.slice/x.service/worker\n", True, id="in a cgroup beneath it"),
     pytest.param("1:name=systemd:/system.slice/x.service\n0::/\n", True, id="cgroup v1"),
-    pytest.param("0::/user.slice/user-1000.slice/system.slice/x.service\n", False, id="a user's group that ends like it"),
+    pytest.param("0::/user.slice/user-1000.slice/system.slice/x.service\n", False,
+                 id="a user's group that ends like it"),
     pytest.param("0::/user.slice/system.slice/x.service/y\n", False, id="a user's group that holds its name"),
     pytest.param("0::/system.slice/x.service.d\n", False, id="a name that only begins alike"),
     pytest.param("0::/system.slice/y.service\n", False, id="another service"),
@@ -467,12 +482,14 @@ def test_a_real_stopped_process_is_found(tmp_path):
 
 
 @pytest.mark.parametrize("file,text,kills", [
-    ("unified/%s/memory.events", "low 0\nhigh 0\nmax 12\noom 3\noom_kill 2\noom_group_kill 0\n", 2),
-    ("%s/memory.events", "oom 1\noom_kill 0\n", 0),
-    ("memory/%s/memory.oom_control", sample("proc-6.18-memory.oom_control-v1"), 0),
-    ("memory/%s/memory.oom_control", "oom_kill_disable 0\nunder_oom 0\noom_kill 7\n", 7),
-    ("%s/memory.events", "oom_kill x\n", None), ("%s/cgroup.procs", "", None)],
-    ids=["hybrid", "unified", "legacy, recorded", "legacy", "nonsense", "no memory controller"])
+    pytest.param("unified/%s/memory.events", "low 0\nhigh 0\nmax 12\noom 3\noom_kill 2\noom_group_kill 0\n", 2,
+                 id="hybrid"),
+    pytest.param("%s/memory.events", "oom 1\noom_kill 0\n", 0, id="unified"),
+    pytest.param("memory/%s/memory.oom_control", sample("proc-6.18-memory.oom_control-v1"), 0, id="legacy, recorded"),
+    pytest.param("memory/%s/memory.oom_control", "oom_kill_disable 0\nunder_oom 0\noom_kill 7\n", 7, id="legacy"),
+    pytest.param("%s/memory.events", "oom_kill x\n", None, id="nonsense"),
+    pytest.param("%s/cgroup.procs", "", None, id="no memory controller"),
+])
 def test_oom_kills(tmp_path, file, text, kills):
     put(str(tmp_path / file) % GATEWAY.strip("/"), text)
     assert processes.oom_kills(GATEWAY, str(tmp_path)) == kills
@@ -481,19 +498,28 @@ def test_oom_kills(tmp_path, file, text, kills):
 # --- PID files
 
 @pytest.mark.parametrize("content,state,detail", [
-    ("10", "own", "uvicorn"), ("10\n", "own", "uvicorn"), (" 10 \n", "own", "uvicorn"), ("11\n", "own", "worker"),
-    ("20\n", "stranger", "process 20 is sshd of ssh.service"), ("21\n", "stranger", "process 21 is bash"),
-    ("30\n", "dead", "no process 30"), ("40\n", "dead", "no process 40"),
-    ("", "unreadable", "it is empty"), ("\n", "unreadable", "it is empty"),
-    ("0", "unreadable", "it names no process: 0"), ("1\n", "unreadable", "it names no process: 1"),
-    ("-1", "unreadable", "it names no process: -1"), ("4194305", "unreadable", "it names no process: 4194305"),
-    ("10 11", "unreadable", "it names no process: 10 11"), ("\x1b[31m", "unreadable", "it names no process: \\x1b[31m"),
-    ("\udcff", "unreadable", "it names no process: \\xff"), ("\u0661\u0660", "unreadable", None),
-    ("1" * 65, "unreadable", None), ("10" + " " * 63, "unreadable", None), ("x" * 5000000, "unreadable", None)],
-    ids=["ours", "with a line's end", "with spaces", "in a group below", "another unit's", "of no unit", "gone",
-         "a zombie", "empty", "an empty line", "0", "process 1", "-1", "too large for a PID", "two", "an escape",
-         "not UTF-8",
-         "digits of another script", "65 digits", "too long", "5 MB"])
+    pytest.param("10", "own", "uvicorn", id="ours"),
+    pytest.param("10\n", "own", "uvicorn", id="with a line's end"),
+    pytest.param(" 10 \n", "own", "uvicorn", id="with spaces"),
+    pytest.param("11\n", "own", "worker", id="in a group below"),
+    pytest.param("20\n", "other", "process 20 is sshd of ssh.service", id="another unit's"),
+    pytest.param("21\n", "other", "process 21 is bash", id="of no unit"),
+    pytest.param("30\n", "dead", "no process 30", id="gone"),
+    pytest.param("40\n", "dead", "no process 40", id="a zombie"),
+    pytest.param("", "unreadable", "it is empty", id="empty"),
+    pytest.param("\n", "unreadable", "it is empty", id="an empty line"),
+    pytest.param("0", "unreadable", "it names no process: 0", id="process 0"),
+    pytest.param("1\n", "unreadable", "it names no process: 1", id="process 1"),
+    pytest.param("-1", "unreadable", "it names no process: -1", id="a negative number"),
+    pytest.param("4194305", "unreadable", "it names no process: 4194305", id="too large for a PID"),
+    pytest.param("10 11", "unreadable", "it names no process: 10 11", id="two numbers"),
+    pytest.param("\x1b[31m", "unreadable", "it names no process: \\x1b[31m", id="an escape sequence"),
+    pytest.param("\udcff", "unreadable", "it names no process: \\xff", id="not UTF-8"),
+    pytest.param("\u0661\u0660", "unreadable", None, id="digits of another script"),
+    pytest.param("1" * 65, "unreadable", None, id="65 digits"),
+    pytest.param("10" + " " * 63, "unreadable", None, id="too many spaces"),
+    pytest.param("x" * 5000000, "unreadable", None, id="5 MB"),
+])
 def test_pid_file(proc, tmp_path, content, state, detail):
     proc.process(10, "uvicorn").process(11, "worker", GATEWAY + "/payload").process(40, "x", state="Z")
     proc.process(20, "sshd", "/system.slice/ssh.service").process(21, "bash", "/")
@@ -501,7 +527,7 @@ def test_pid_file(proc, tmp_path, content, state, detail):
     put(path, content)
     found = processes.pid_file(path, GATEWAY, proc.path)
     assert (found.path, found.state) == (path, state)
-    assert found.pid == (int(content) if state in ("own", "stranger", "dead") else 0)
+    assert found.pid == (int(content) if state in ("own", "other", "dead") else 0)
     assert found.detail.isprintable() and (detail is None or found.detail == detail)
 
 
@@ -523,7 +549,7 @@ def test_a_pid_file_that_is_no_file(proc, tmp_path):
 def test_while_the_unit_has_no_group_every_process_is_another(proc, tmp_path):
     proc.process(10)
     put(tmp_path / "pid", "10")
-    assert processes.pid_file(str(tmp_path / "pid"), "", proc.path).state == "stranger"
+    assert processes.pid_file(str(tmp_path / "pid"), "", proc.path).state == "other"
 
 
 # --- whatever stands there
