@@ -177,13 +177,12 @@ def not_told(wanted, facts, findings, state, moment):
         if wanted.alertmanager.credentials or wanted.hook.command:
             from citadel.tell import receivers
             told += receivers.complaints(wanted)
-    told = [why for why in told if why]
     waiting = notes.spooled(state)
-    if not waiting:
-        return told
-    refused = printable(notes.read(state, notes.REFUSED), 300)
-    return told + ["%d alert%s to be sent%s" % (
-        waiting, " waits" if waiting == 1 else "s wait", " (%s)" % refused if refused else "")]
+    if waiting:
+        refused = printable(notes.read(state, notes.REFUSED), 300)
+        told.append("%d alert%s to be sent%s" % (
+            waiting, " waits" if waiting == 1 else "s wait", " (%s)" % refused if refused else ""))
+    return [why for why in told if why]
 
 
 def code_of(finding, service):
@@ -197,10 +196,9 @@ def code_of(finding, service):
 
 def sentence(finding):
     """A finding in one sentence, its cause in brackets."""
-    if finding.cause or not finding.others:
-        text = model.full_sentence(finding.unit, finding)
-        return "%s (%s)" % (text, finding.cause) if finding.cause else text
-    return "; ".join("%s (%s)" % (model.full_sentence(finding.unit, cause), cause.cause) for cause in finding.others)
+    causes = (finding,) if finding.cause or not finding.others else finding.others
+    return "; ".join(model.full_sentence(finding.unit, one) + (" (%s)" % one.cause if one.cause else "")
+                     for one in causes)
 
 
 def line(code, texts, measured):

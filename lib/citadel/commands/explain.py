@@ -4,7 +4,7 @@ from citadel import recovery
 from citadel.commands.call import finding_as_data
 from citadel.core.errors import CANNOT_LOOK, OK
 from citadel.core.text import local_time, printable, span
-from citadel.model import UNKNOWN
+from citadel.model import UNKNOWN, full_sentence
 
 
 def perform(call):
@@ -22,9 +22,9 @@ def perform(call):
 def _lines(call, finding, plan):
     yield "%s: %s" % (call.paint(finding.unit, "strong"),
                       call.paint(finding.cause or "no cause to act", "bad" if finding.cause else "good"))
-    yield "  because  " + printable(finding.because, 600)
+    yield "  because  " + printable(full_sentence(finding.unit, finding), 600)
     for cause in finding.others:
-        yield "  also     %s: %s" % (cause.cause, printable(cause.because, 400))
+        yield "  also     %s: %s" % (cause.cause, printable(full_sentence(finding.unit, cause), 400))
     yield "  verdict  %s%s" % (plan.verdict, _beyond(finding.because, plan.because))
     for number, step in enumerate(plan.steps, 1):
         limit = ", at most %s" % span(step.seconds) if step.seconds else ""

@@ -5,6 +5,7 @@ from citadel.commands.call import dependency_as_data, finding_as_data
 from citadel.core.errors import OK, STILL_WRONG, CannotLook, NotPermitted
 from citadel.core.text import plural, printable, size, span
 from citadel.diagnose.causes import diagnose
+from citadel.model import full_sentence
 from citadel.observe import gateway_settings, systemctl
 
 ASKED = ("ExecStart", "Environment", "TimeoutStartUSec", "TimeoutStopUSec", "OnFailure", "StateChangeTimestamp")
@@ -58,13 +59,10 @@ def tree(service, finding, more, style):
         ("restart: %s" % (unit.restart or "no"), _restart_branches(unit, more)),
         ("dependencies", [_dependency_text(style, one) for one in service.dependencies] or ["none"]),
     ] + _record_branches(more["record"])
-    because = printable(finding.because, 400)
-    if because.startswith(unit.name + " "):
-        because = because[len(unit.name) + 1:]
-    heading = "%s: %s%s" % (style.paint(unit.name, "strong"), style.paint(because, tone),
+    heading = "%s: %s%s" % (style.paint(unit.name, "strong"), style.paint(printable(finding.because, 400), tone),
                             " (%s)" % finding.cause if finding.cause else "")
     return style.tree(heading, branches) + [
-        "also: %s (%s)" % (printable(cause.because, 400), cause.cause) for cause in finding.others]
+        "also: %s (%s)" % (printable(full_sentence(unit.name, cause), 400), cause.cause) for cause in finding.others]
 
 
 def _restart_branches(unit, more):

@@ -7,7 +7,7 @@ from citadel.model import Cause, Dependency, Finding, Probe, Service, Unit
 
 UNIT = Unit(name="x.service", main_pid=10, restart="always", restart_sec=5.0, start_burst=10, start_interval=1800.0,
             memory=512 << 20, memory_max=8 << 30)
-WELL = Finding("x.service", because="x.service has been running for 2 h")
+WELL = Finding("x.service", because="has been running for 2 h")
 RECORD = {"incident": None, "last": None, "maintenance": "", "readable": True}
 MORE = {"port": 8002, "workers": 8, "environment": "production", "since": "Mon 2026-11-23 18:00:00 UTC",
         "start_timeout": 120.0, "stop_timeout": 60.0, "on_failure": ["citadel-recovery.service"], "record": RECORD}
@@ -33,7 +33,7 @@ def test_a_healthy_service():
 
 @pytest.mark.parametrize("given, expected", [
     pytest.param({"finding": Finding("x.service", "dependency.redis.down", "redis is down", "redis.service",
-                                     (Cause("memory.low", "64 MiB are available"),), None, model.DOWN)},
+                                     (Cause("memory.low", "64 MiB are available", "memory"),), None, model.DOWN)},
                  ["x.service: redis is down (dependency.redis.down)", "also: 64 MiB are available (memory.low)"],
                  id="a cause, and others beneath it"),
     pytest.param({"unit": UNIT._replace(restarts=3)},
