@@ -17,7 +17,7 @@ def start():
     sys.dont_write_bytecode = True          # a checkout stays as it was cloned, without files of root in it
     sys.path.insert(0, os.path.join(HERE, "lib"))
     from citadel.core.entry import enter
-    enter(lambda arguments: run(arguments, called_in), "install.py", trusted_tree=False)
+    sys.exit(enter(lambda arguments: run(arguments, called_in), "install.py", trusted_tree=False))
 
 
 def run(arguments, called_in):

@@ -214,7 +214,7 @@ class Host:
             sys.stdout, sys.stderr = open(1, "w", closefd=False), open(2, "w", closefd=False)
             self.move_in(uid)
             sys.argv = ["command"] + list(words)
-            enter(main, "command", trusted_tree=False)
+            code = enter(main, "command", trusted_tree=False)
         except SystemExit as end:
             code = end.code
             sys.stdout.flush()

@@ -56,7 +56,7 @@ def isolated(words):
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda number, frame: sys.exit(128 + number))
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    enter(main, NAME, trusted_tree=False)
+    sys.exit(enter(main, NAME, trusted_tree=False))
 
 
 def _read(argv):

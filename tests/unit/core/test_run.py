@@ -34,7 +34,7 @@ def test_who_started_us_may_have_ignored_its_children_and_blocked_our_signals():
             "    print(commands.run(['sh', '-c', 'exit 7'], 5).code)\n"
             "    print(sorted(int(number) for number in signal.pthread_sigmask(signal.SIG_BLOCK, ())))\n"
             "    return 0\n"
-            "entry.enter(main, 'x', trusted_tree=False)\n" % LIB)
+            "sys.exit(entry.enter(main, 'x', trusted_tree=False))\n" % LIB)
 
     def surround():
         signal.signal(signal.SIGCHLD, signal.SIG_IGN)
