@@ -1,6 +1,6 @@
 #!/usr/bin/python3 -IS
-"""Installs Citadel: `sudo ./install.py`; `./install.py --help`. The rooms behind it: lib/citadel/installer/."""
-# Readable for any Python, so that an old one gets a sentence and not a SyntaxError.
+"""Installs Citadel: `sudo ./install.py`; `./install.py --help`. The code is in lib/citadel/installer/."""
+# Any Python must be able to read this file, so that an old one gets a sentence and not a SyntaxError.
 
 import os
 import sys
@@ -12,9 +12,9 @@ def start():
     if sys.version_info < (3, 6):
         complain("needs Python 3.6 or newer, and this is %d.%d" % sys.version_info[:2])
     if not os.path.isfile(os.path.join(HERE, "lib", "citadel", "core", "entry.py")):
-        complain("lib/citadel is not beside %s: run it in a whole source tree" % os.path.abspath(__file__))
+        complain("there is no lib/citadel beside %s: run it in a complete source tree" % os.path.abspath(__file__))
     called_in = os.getcwd()
-    sys.dont_write_bytecode = True          # a checkout stays as it was cloned, without files of root's in it
+    sys.dont_write_bytecode = True          # a checkout stays as it was cloned, without files of root in it
     sys.path.insert(0, os.path.join(HERE, "lib"))
     from citadel.core.entry import enter
     enter(lambda arguments: run(arguments, called_in), "install.py", trusted_tree=False)

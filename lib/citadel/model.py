@@ -1,7 +1,7 @@
-"""What was seen on the host: plain data, no judgement.
+"""The plain data that travels through Citadel: facts, causes, plans, outcomes, the record. Imports nothing of ours.
 
-`observe` fills these in, `diagnose` reads them; a test writes them by hand. Every field has a default that means
-"not looked at" or "nothing there", so that a table of tests names only what matters to the row.
+`observe` fills in the facts; a test writes them by hand. Every field has a default that means "not looked at" or
+"nothing there", so that a table of tests names only what matters to the row.
 
 Units: seconds and bytes throughout. `*_enter` and `*_exit` are seconds of CLOCK_MONOTONIC, as systemd gives them
 (org.freedesktop.systemd1(5)), 0.0 for "never since this unit was loaded"; `Host.monotonic` is the same clock's now.
@@ -35,12 +35,10 @@ Unit = _record(
 
 Probe = _record(
     "Probe",
-    """One question put to a socket, and how far up the ladder (port, protocol, a real request) it got.
-
-    `outcome`: ok | refused (nothing listens) | timeout (something listens and does not answer in full) |
-    http-error (`status` holds the code) | loading | refusing-writes (redis' own words) | protocol (answers, but not
-    in its protocol) | unreachable (any other error of the network) | none (no probe is set for it).
-    `detail` is the evidence in a few words, already safe to print.""",
+    """One question put to a socket, and its answer. `outcome`: ok | refused (nothing listens) | timeout (something
+    listens and does not answer in full) | http-error (`status` holds the code) | loading | refusing-writes (redis' own
+    words) | protocol (answers, but not in its protocol) | unreachable (any other error of the network) | none (no probe
+    is set for it). `detail` is the evidence in a few words, already safe to print.""",
     target="", outcome="none", status=0, seconds=0.0, detail="")
 
 Job = _record(
@@ -51,7 +49,7 @@ Job = _record(
 Stop = _record(
     "Stop",
     """What our ExecStopPost= noted while the unit was stopping: `by` is crash|restart|dependency|shutdown|operator,
-    `dependency` the unit that took it along, `invocation` the run that ended, `age` in seconds.""",
+    `dependency` the unit that it stopped with, `invocation` the run that ended, `age` in seconds.""",
     by="", dependency="", invocation="", age=None)
 
 Line = _record(
@@ -71,7 +69,7 @@ PidFile = _record(
 
 Disk = _record(
     "Disk",
-    """One file system that we depend on, `path` being our reason to look. `free` is what an unprivileged writer has
+    """One file system that we depend on; `path` is our reason to look. `free` is what an unprivileged writer has
     left (statvfs f_bavail); `inodes` 0 means that the file system does not count them (btrfs, vfat).""",
     path="", mount="", device="", total=0, free=0, inodes=0, inodes_free=0, read_only=False)
 
@@ -113,49 +111,123 @@ Host = _record(
 
 Facts = _record("Facts", "Everything one look brought home.", host=Host(), services=())
 
-# What the service does, seen apart from why.
+# What the service does, whatever the cause.
 SERVING = "serving"             # runs, and answers as it should
-STARTING = "starting"           # on its way up, and within its time
+STARTING = "starting"           # within the time that a start may take
 RESTARTING = "restarting"       # down, and systemd itself is about to start it again
-STOPPING = "stopping"           # on its way down
+STOPPING = "stopping"
 RUNNING = "running"             # runs, and does not answer as it should
 DOWN = "down"
 UNKNOWN = "unknown"             # systemd could not be asked
 
-# How a cause is to be met, where its name alone does not say so.
+# How a cause is to be treated, where its name alone does not say so.
 PASSING = "passing"             # over by itself soon: loading, starting, or systemd is restarting it
 FROZEN = "frozen"               # its cgroup is frozen: no signal reaches it before it is thawed
-UNRESPONSIVE = "unresponsive"                   # its processes live and do not answer, nor may they to SIGTERM
+UNRESPONSIVE = "unresponsive"   # its processes live and do not answer, perhaps not even to SIGTERM
 ACTIVE = "active"               # systemd has it running, so that only a restart, not a start, does anything
 
 Cause = namedtuple("Cause", "cause because target actionable manner")
 Cause.__new__.__defaults__ = ("", True, "")
-Cause.__doc__ = """One thing that is wrong: its name in the contract, the sentence that says how we know, the unit, path
-or port that it is about. What does not press is a remark: worth a line, no reason to act. `manner` as above."""
+Cause.__doc__ = """One thing that is wrong: its name in the contract, the evidence in a sentence, the unit, path or port
+that it is about (a sentence about the service itself goes without its subject: see `full_sentence`). One that is not
+`actionable` is a remark: worth a line, no reason to act."""
 
 _Finding = namedtuple("Finding", "unit cause because target others since condition actionable manner")
 _Finding.__new__.__defaults__ = ("", "", "", (), None, SERVING, True, "")
 
 
 class Finding(_Finding):
-    """What is wrong with one service: its primary cause, "" for none, and the `others` beneath it.
-
-    `since` is for how many seconds it has been in this condition, None if nobody knows. A service on its way up has no
-    cause either; so ask `well`.
-    """
+    """What is wrong with one service: its primary cause, "" for none, and the `others` beneath it. `since`: seconds in
+    this condition, None if unknown."""
 
     __slots__ = ()
 
     @property
     def well(self):
-        """Serving, and nothing that presses."""
+        """Serving, and no cause to act. (A service that is starting has no cause either.)"""
         return not self.cause and self.condition == SERVING
 
     @property
     def actionable_causes(self):
-        """All that has to be met, by precedence, the primary cause first."""
+        """All that has to be treated, by precedence, the primary cause first."""
         own = (Cause(self.cause, self.because, self.target, self.actionable, self.manner),) if self.cause else ()
         return own + tuple(cause for cause in self.others if cause.actionable)
+
+
+def full_sentence(unit, cause):
+    """The sentence of a Cause or Finding of that service where it stands alone, with its subject."""
+    return "%s %s" % (unit, cause.because) if cause.target in ("", unit) else cause.because
+
+
+# --- the table of causes ----------------------------------------------------------------------------------------------
+
+START, CLEAN, REPAIR, RELIEVE = 1, 2, 3, 4              # the levels of the ladder (plan)
+WARNING, CRITICAL, ALWAYS_CRITICAL = "warning", "critical", "critical, even while it passes by itself"
+
+About = namedtuple("About", "name advice commands level confirmations veto gravity")
+About.__new__.__defaults__ = (START, 1, "", CRITICAL)
+About.__doc__ = """All that is known of a cause but its condition, which is in diagnose. `advice`: what the operator
+should do; `commands`: what to type for it. `level`: the level of the ladder that treats it. `confirmations`: how many
+looks in a row must find it before it is treated (a dependency's: while the service still answers). `veto`: why no
+restart can help, or "". `gravity`: what `check` makes of it, see `gravity_of`. The texts are to be filled in: %(unit)s
+is the service, %(target)s what the cause is about."""
+
+_MANAGER = "/opt/citadel/bin/citadel-restart-manager --service %(unit)s "
+_LOGS = _MANAGER + "logs"
+_DEPENDENCY = "systemctl status %(target)s; journalctl -n 50 -u %(target)s"
+
+CAUSES = (
+    About("gateway.crashed", "read the log to learn why it ended", _LOGS),
+    About("gateway.crash-loop", "read the log to learn why each run ends", _LOGS, CLEAN, gravity=ALWAYS_CRITICAL),
+    About("gateway.hung", "read the log to learn why it does not answer", _LOGS),
+    About("gateway.http-error", "read the log to learn why it answers with an error", _LOGS, confirmations=2),
+    About("gateway.slow", "look for what uses processor, memory or disk", "top", confirmations=2, gravity=WARNING),
+    About("gateway.oom", "raise its MemoryMax=, or give the host more", "free -h; systemctl cat %(unit)s", RELIEVE),
+    About("gateway.start-timeout", "read the log to learn what its start waits for", _LOGS),
+    About("gateway.stopped-by-operator", "start it when it is wanted again (if masked, unmask it first)",
+          "systemctl start %(unit)s", veto="Citadel does not start what an operator has stopped", gravity=WARNING),
+    About("gateway.stopped-with-dependency", "read the log of the dependency it stopped with", _MANAGER + "status"),
+    About("port.taken", "stop that process, or give one of the two another port", "ss -ltnp sport = :%(target)s",
+          veto="starting would fail, and Citadel never kills processes it does not manage"),
+    About("disk.full", "make room on that file system", "df -h %(target)s; du -xh %(target)s | sort -h", RELIEVE),
+    About("disk.inodes", "remove files there", "df -i %(target)s; du -x --inodes %(target)s | sort -n", RELIEVE),
+    About("disk.readonly", "repair the disk, then mount it writable", "journalctl -k; findmnt -T %(target)s", RELIEVE),
+    About("memory.low", "stop what uses it, or give the host more", "free -h; ps aux --sort=-rss | head", RELIEVE),
+    About("config.invalid", "correct that line, then start the service", "systemctl start %(unit)s",
+          veto="a restart would read the same %(target)s again"),
+    About("unit.changed", "run install.py again, or `systemctl revert`; then reload systemd",
+          "systemd-analyze verify %(unit)s; systemctl daemon-reload",
+          veto="a start would fail while systemd cannot load its unit"),
+    About("systemd.unresponsive", "look at the console; a reboot may be the only way", "journalctl -b -n 50 _PID=1",
+          veto="without systemd nothing can be started or stopped"),
+    About("unknown", "see what Citadel found and would do", _MANAGER + "explain"),
+    About("dependency.*.down", "repair it; the service comes back by itself when it starts", _DEPENDENCY, REPAIR),
+    About("dependency.*.hung", "read the log of that dependency", _DEPENDENCY, REPAIR, confirmations=2),
+    About("dependency.*.loading", "wait until it is ready; a restart would begin anew", _DEPENDENCY, REPAIR),
+    About("dependency.*.refusing-writes", "look at the disk and the memory of that dependency", _DEPENDENCY, REPAIR),
+    About("dependency.*.missing", "install that dependency, or correct `depends` in citadel.conf",
+          "systemctl list-unit-files", veto="the service cannot start without that dependency"),
+    About("dependency.*.stopped-by-operator", "start it when it is wanted again (if masked, unmask it first)",
+          "systemctl start %(target)s", gravity=WARNING,
+          veto="starting the service would also start that dependency, which an operator has stopped"),
+)
+_ABOUT = {row.name: row for row in CAUSES}
+
+
+def about(cause):
+    """The row of a cause by its full name ("dependency.redis.hung"); that of "unknown" for a name without one."""
+    if cause.startswith("dependency."):
+        cause = "dependency.*." + cause.rpartition(".")[2]
+    return _ABOUT.get(cause) or _ABOUT["unknown"]
+
+
+def gravity_of(cause):
+    """WARNING or CRITICAL, for a Cause or a Finding that has one."""
+    gravity = about(cause.cause).gravity
+    return WARNING if gravity == WARNING or (gravity == CRITICAL and cause.manner == PASSING) else CRITICAL
+
+
+# --- what is decided, and what came of it -----------------------------------------------------------------------------
 
 HEALTHY, WAITING, STOOD_DOWN, ESCALATED, ACT = "healthy", "waiting", "stood-down", "escalated", "act"
 
@@ -168,13 +240,11 @@ Step.__doc__ = "One thing to do, to what, why, and for how many seconds at most.
 
 Plan = namedtuple("Plan", "unit verdict steps because veto next_in gives_up_in level counts")
 Plan.__new__.__defaults__ = ((), "", "", None, None, 0, False)
-Plan.__doc__ = """What to do now about one service.
-
-`verdict` is one of the contract's, or `act`: what then comes of it is known after acting. `veto` is the sentence that
-forbids a restart, or "". `next_in`: seconds until the next attempt or the next look worth having, None for nothing to
-come; `gives_up_in`: seconds until a person is called if nothing helps and each try takes its whole time, None if that is not
-in sight. `level` is the
-rung that an attempt stands on, for the record. `counts`: it is an attempt, to be counted before it is made."""
+Plan.__doc__ = """What to do now about one service. `verdict`: one of the contract's, or `act`, whose outcome is known
+after acting. `veto`: the sentence that forbids a restart, or "". `next_in`: seconds until the next attempt or useful
+look, None for nothing to come. `gives_up_in`: seconds until an alert is sent if nothing helps and each try takes its
+whole time, None if that is not in sight. `level`: of an attempt, for the record. `counts`: it is an attempt, to be
+counted before it is made."""
 
 OK, FAILED, SKIPPED = "ok", "failed", "skipped"
 
@@ -187,10 +257,41 @@ Attempt.__doc__ = "One counted attempt, `age` seconds ago."
 
 Escalation = namedtuple("Escalation", "count age cause")
 Escalation.__new__.__defaults__ = ("",)
-Escalation.__doc__ = """A person was called in the incident that is open: `age` seconds since the call, or since the
-newest attempt after it; `count` goes on from incident to incident until the service was well for long enough; `cause`
-is what was found then."""
+Escalation.__doc__ = """An alert was sent in the open incident: `age` seconds since then, or since the newest attempt
+after it; `count`: 1, and 1 more for each of these attempts, in any incident of the fault; `cause`: what was found."""
+
+_History = namedtuple("History", "attempts level incident escalation healthy_for seen last_pass lost open_for "
+                                 "spell_for relapsed maintenance treated")
+_History.__new__.__defaults__ = ((), 0, "", None, None, {}, None, None, None, None, False, "", {})
+
+
+class History(_History):
+    """What is on record of one service; ages in seconds, None for never. `attempts`: newest first, of any cause and
+    incident. `level`: the highest level tried for this fault. A fault ends when the service was well for
+    `healthy_forgets`, and may have several incidents: `spell_for` is its age, `relapsed`: the open incident is not its
+    first. `seen`: passes in a row, by cause (0: not by the last one). `open_for`: the age of the incident. `lost`: of a
+    loss of the state; until it is a window old, what was lost counts as made. Recovery adds the reason of a
+    `maintenance`, and `treated`: attempts in the window by dependency unit, for all services."""
+
+    __slots__ = ()
+
+    @property
+    def escalated(self):
+        """Whether an alert was sent in the open incident."""
+        return bool(self.escalation and self.open_for is not None and self.escalation.age <= self.open_for)
+
+    @property
+    def retries(self):
+        """Attempts made since an alert was sent."""
+        return max(0, self.escalation.count - 1) if self.escalation else 0
+
+    @property
+    def tries(self):
+        """Attempts on `level` for this fault."""
+        since = -1.0 if self.spell_for is None else self.spell_for
+        return sum(one.level == self.level and one.age <= since for one in self.attempts)
+
 
 Alert = namedtuple("Alert", "kind unit cause because advice incident host started ended severity")
-Alert.__doc__ = """What a person is told: `kind` firing|resolved; `started` and `ended` in seconds since 1970, `ended`
+Alert.__doc__ = """What operators are told: `kind` firing|resolved; `started` and `ended` in seconds since 1970, `ended`
 None while it lasts. The identity is (incident, kind); nothing that changes from one look to the next is part of it."""

@@ -1,13 +1,14 @@
-"""citadel-recovery-handler: one recovery pass over every service in the settings.
+"""One recovery pass over every service in the settings:
 
-    observe -> diagnose -> plan -> act -> verify -> record -> escalate
+    observe -> diagnose -> plan -> act -> verify -> record -> tell
 
-`recovery_pass` is that road, from start to end. The cause is named first and treated; what a veto forbids is not done;
-what is about to be tried is counted on disk before it is tried; and each decision carries the sentence that says why.
+Read `Pass.run`, then `Treatment.perform`: they are that road, from start to end. The cause is named first and treated;
+what a veto forbids is not done; what is about to be tried is counted on disk before it is tried; and each decision
+carries the sentence that says why.
 
-A trigger that arrives while a pass runs is lost (systemd starts the one unit once), so a pass does not end with a step
-done but with a look that finds the service well, or a reason to wait that somebody else will end. It goes in rounds, an
-attempt a service, so that none waits for the end of another's trouble.
+A trigger that arrives while a pass runs is lost (systemd starts the one unit once). So a pass does not end with a step
+done, but with a look that finds the service well, or a reason to wait that systemd or an operator will end. It goes in
+rounds, an attempt a service, so that no service waits for the end of another's trouble.
 """
 
 import os
@@ -17,16 +18,18 @@ from collections import namedtuple
 
 from citadel import model
 from citadel.act import steps as act
-from citadel.core import clock, log
-from citadel.core.entry import write_defect
+from citadel.act.verify import verify
+from citadel.core import clock
+from citadel.core.entry import write_internal_error
 from citadel.core.errors import CitadelError
+from citadel.core.log import journal
 from citadel.core.run import Deadline, run
 from citadel.core.text import span
-from citadel.diagnose.causes import diagnose, marks_of
-from citadel.model import ACT, ESCALATED, HEALTHY, PATIENCE, STOOD_DOWN, UNKNOWN, WAITING, Plan, Step
+from citadel.diagnose.causes import diagnose
+from citadel.model import ACT, ESCALATED, FAILED, HEALTHY, STOOD_DOWN, UNKNOWN, WAITING, Outcome, Plan, Step
 from citadel.observe import probes
 from citadel.observe.look import observe, within
-from citadel.plan.decisions import limits_of, plan, recall
+from citadel.plan.decisions import plan
 from citadel.record import evidence
 from citadel.tell import alerts, metrics
 
@@ -35,275 +38,292 @@ RECOVERED = "recovered"
 
 LONGEST_PASS = 9 * 60                   # seconds; the unit's TimeoutStartSec is 15 min
 LONGEST_LOOK = 45                       # seconds for all that one look asks, whatever hangs
-MAY_FAIL = ("clean", "relieve-disk", "relieve-memory", "reset-failed")      # without ending the attempt
 WORTH_WAITING = 65                      # seconds until the next look for which a pass stays: a minute, to confirm
+MAY_FAIL = ("clean", "relieve-disk", "relieve-memory", "reset-failed")      # without ending the attempt
+REVIVES = ("start", "restart", "thaw")
 
 World = namedtuple("World", "run ask now sleep dice observe perform verify")
 World.__doc__ = """All that a pass knows of the world outside: programs, probes, the clock, the pause, chance in [0, 1);
-and, made of these, how it is looked at and how a step is done (observe.observe, act.perform, act.verify)."""
+and, made of these, how it is looked at and how a step is done (observe.look, act.steps, act.verify)."""
 
 Result = namedtuple("Result", "unit verdict cause because incident steps veto acted")
-Result.__doc__ = """What a pass came to for one service; `steps` are act.Outcomes (plan.Steps where nothing was done), `veto`
-the sentence that forbids a restart, or "", `acted` whether any attempt was made."""
+Result.__doc__ = """What a pass came to for one service; `steps` are Outcomes (Steps where nothing was done), `veto` the
+sentence that forbids a restart, or "", `acted` whether any attempt was made."""
 
 
-# --- the road ---------------------------------------------------------------------------------------------------------
+def real_world():
+    return World(run, probes.ask, clock.now, time.sleep, random.random, observe, act.perform, verify)
+
 
 def recovery_pass(settings, store, trigger, world):
-    """Looks at every service and treats those that need it, round after round until each is well, a person was called,
-    or it is somebody else's turn; a Result for each. The caller holds `store.lock`."""
-    deadline = Deadline(LONGEST_PASS, clock=lambda: world.now().monotonic)
-    results, due = {}, {}
-    facts, findings = look(settings, store, world)
-    pending = findings
-    while pending:
-        acted = False
-        for finding in pending:
-            due.pop(finding.unit, None)
-            if acted:                   # for another service, which may have changed this one
-                finding = look(settings, store, world, units=(finding.unit,))[1][0]
-            before = results.get(finding.unit)
-            results[finding.unit], planned = treat(finding, before, settings, store, trigger, world, deadline)
-            acted = acted or planned.verdict == ACT
-            next_look = look_again_in(planned, deadline)
-            if next_look is not None:
-                due[finding.unit] = world.now().monotonic + next_look
-        pending = wait_for_the_next(due, settings, store, world)
-    store.list_open()
-    alerts.send_spooled(settings, store, world.run)     # after the recovery: no receiver may delay it
-    if settings.metrics.directory:
-        if not all(finding.well for finding in findings):       # then it may have changed since
-            facts, findings = look(settings, store, world)
-        metrics.after_pass(settings, facts, findings, store, world.now().wall)
-    return list(results.values())
-
-
-def look_again_in(planned, deadline):
-    """In how many seconds the pass looks again: after an attempt at once, and when the next look is worth having within
-    a minute; None where the rest is somebody else's."""
-    if planned.verdict == ACT:
-        return 0.0 if deadline.left() > 0 else None
-    if planned.verdict != WAITING or planned.next_in is None or planned.next_in > WORTH_WAITING:
-        return None
-    return max(1.0, planned.next_in) if planned.next_in + 1 <= deadline.left() else None
-
-
-def wait_for_the_next(due, settings, store, world):
-    """The Findings of the services whose time comes first; none where nobody's comes."""
-    if not due:
-        return ()
-    first = min(due.values())
-    if first > world.now().monotonic:
-        world.sleep(first - world.now().monotonic)
-    # What is due within the next second needs no look, and no round, of its own.
-    return look(settings, store, world, units=[unit for unit, moment in due.items() if moment <= first + 1])[1]
-
-
-def look(settings, store, world, units=None):
-    """The facts and a Finding for each service (of `units`, where given)."""
-    if units is not None:
-        settings = settings._replace(services=tuple(one for one in settings.services if one.unit in units))
-    run, ask = within(Deadline(LONGEST_LOOK, clock=lambda: world.now().monotonic), world.run, world.ask)
-    facts = world.observe(settings, run=run, ask=ask, now=world.now, stop_note=store.stop_note, pause=world.sleep)
-    return facts, diagnose(facts, marks_of(settings))
-
-
-def decide(finding, settings, store, dice, unrecorded=0):
-    """The Plan for a Finding, by what is on record; `unrecorded` looks that found this and were not noted."""
-    maintenance = store.maintenance()
-    limits = limits_of(settings)
-    treated = {cause.target: store.history(cause.target).attempts for cause in finding.actionable_causes
-               if cause.cause.startswith("dependency.")}
-    record = recall(store.history(finding.unit), finding.cause, maintenance.reason if maintenance else "",
-                    limits.window, treated)
-    return plan(finding, record._replace(seen=record.seen + unrecorded), limits, dice)
+    """Looks at every service and treats those that need it; a Result for each. The caller holds `store.lock`."""
+    return Pass(settings, store, trigger, world).run()
 
 
 def foresee(settings, store, world=None):
     """What a pass would decide now: (finding, plan) for each service. Changes nothing, not even the record."""
-    return [(finding, decide(finding, settings, store, 0.0, unrecorded=1))
-            for finding in look(settings, store, world or real_world())[1]]
+    one = Pass(settings, store, "manual", world or real_world())
+    return [(finding, Treatment(one, finding).decide(0.0, unrecorded=1)) for finding in one.look()]
 
 
-def treat(finding, before, settings, store, trigger, world, deadline):
-    """One decision about one service, and what it asks for: (Result, Plan). `before` is the Result of the rounds before
-    this one. A defect of ours in here must not be what keeps a person from hearing, nor the other services waiting."""
-    try:
-        planned, incident, outcomes = decide_and_do(finding, settings, store, trigger, world, deadline)
-    except CitadelError:
-        raise
-    except Exception as error:
-        finding = finding._replace(cause="unknown", because=write_defect(NAME, error), others=())
-        planned, incident, outcomes = own_up(finding, settings, store, trigger, world, deadline)
-    acted = planned.verdict == ACT or bool(before and before.acted)
-    verdict = {HEALTHY: RECOVERED if acted else HEALTHY, ACT: WAITING}.get(planned.verdict, planned.verdict)
-    if finding.condition == UNKNOWN and not (incident and store.history(finding.unit).escalation):
-        verdict = UNKNOWN
-    return Result(finding.unit, verdict, finding.cause or first_cause(store, incident), planned.because, incident,
-                  (before.steps if before else ()) + tuple(outcomes), planned.veto, acted), planned
+class Pass:
+    """One pass: the settings, the record, who asked for it, the world outside, and the time that is left."""
+
+    def __init__(self, settings, store, trigger, world):
+        self.settings, self.store, self.trigger, self.world = settings, store, trigger, world
+        self.deadline = Deadline(LONGEST_PASS, clock=self.monotonic)
+        self.facts = None               # of the newest look
+
+    def monotonic(self):
+        return self.world.now().monotonic
+
+    def run(self):
+        """Round after round, until each service is well, or an alert was sent, or this pass can do no more."""
+        results, due = {}, {}
+        first = pending = self.look()
+        while pending:
+            acted = False
+            for finding in pending:
+                due.pop(finding.unit, None)
+                if acted:               # for another service, which may have changed this one
+                    finding = self.look(units=(finding.unit,))[0]
+                results[finding.unit], planned = Treatment(self, finding).perform(results.get(finding.unit))
+                acted = acted or planned.verdict == ACT
+                next_look = self.look_again_in(planned)
+                if next_look is not None:
+                    due[finding.unit] = self.monotonic() + next_look
+            pending = self.wait_for_the_next(due)
+        self.finish(first)
+        return list(results.values())
+
+    def look(self, units=None):
+        """A Finding for each service (of `units`, where given)."""
+        settings = self.settings
+        if units is not None:
+            settings = settings._replace(services=tuple(one for one in settings.services if one.unit in units))
+        run, ask = within(Deadline(LONGEST_LOOK, clock=self.monotonic), self.world.run, self.world.ask)
+        self.facts = self.world.observe(settings, run=run, ask=ask, now=self.world.now, pause=self.world.sleep,
+                                        stop_note=self.store.intent.stop_note)
+        return diagnose(self.facts, settings)
+
+    def look_again_in(self, planned):
+        """In how many seconds the pass looks again: after an attempt at once, and when the next look is worth having
+        within a minute; None where this pass has nothing left to do."""
+        if planned.verdict == ACT:
+            return 0.0 if self.deadline.left() > 0 else None
+        if planned.verdict != WAITING or planned.next_in is None or planned.next_in > WORTH_WAITING:
+            return None
+        return max(1.0, planned.next_in) if planned.next_in + 1 <= self.deadline.left() else None
+
+    def wait_for_the_next(self, due):
+        """The Findings of the services whose time comes first; none where nobody's comes."""
+        if not due:
+            return ()
+        first = min(due.values())
+        if first > self.monotonic():
+            self.world.sleep(first - self.monotonic())
+        # What is due within the next second needs no look, and no round, of its own.
+        return self.look(units=[unit for unit, moment in due.items() if moment <= first + 1])
+
+    def finish(self, findings):
+        """What must not delay the recovery: the note of open incidents, alerts that wait, metrics. `findings` are those
+        that the pass began with."""
+        self.store.incidents.list_open()
+        alerts.send_spooled(self.settings, self.store, self.world.run)
+        if self.settings.metrics.directory:
+            if not all(finding.well for finding in findings):       # then it may have changed since
+                findings = self.look()
+            metrics.after_pass(self.settings, self.facts, findings, self.store, self.world.now().wall)
 
 
-def decide_and_do(finding, settings, store, trigger, world, deadline):
-    """The Plan, the incident that it belongs to, and the Outcomes of its steps."""
-    alerts.keep_firing(settings, store, world.run)
-    first_time = notice(finding, settings, store)
-    planned = decide(finding, settings, store, world.dice())
-    if planned.verdict == ACT and deadline.left() < time_for(planned, settings):
-        planned = planned._replace(verdict=WAITING, steps=(), next_in=None,
-                                   because=finding.because + "; no time is left in this pass, the next one treats it")
-    if finding.cause and (planned.steps or planned.verdict not in (HEALTHY, STOOD_DOWN)):
-        begin_incident(finding, settings, store, trigger, world)
-    tell(finding, planned, store, first_time)
-    if planned.verdict == ACT and not count(finding, planned, settings, store):
-        because = finding.because + "; " + store.trouble
-        planned = planned._replace(verdict=ESCALATED, because=because, steps=call_for(finding, because, store))
-    incident = store.history(finding.unit).incident
-    return planned, incident, carry_out(planned, finding, settings, store, world, deadline)
+class Treatment:
+    """What a pass does about one Finding: `record` is the service's."""
 
+    def __init__(self, one_pass, finding):
+        self.one_pass, self.finding = one_pass, finding
+        self.settings, self.store, self.world = one_pass.settings, one_pass.store, one_pass.world
+        self.record = self.store.of(finding.unit)
 
-def own_up(finding, settings, store, trigger, world, deadline):
-    """What is left to do for a service at which our own code broke: its incident, and a person who hears of it."""
-    incident = store.open_incident(finding.unit, finding.cause, finding.because, os.uname().nodename, trigger)
-    planned = Plan(finding.unit, ESCALATED, call_for(finding, finding.because, store), finding.because)
-    return planned, incident, carry_out(planned, finding, settings, store, world, deadline)
+    def perform(self, before):
+        """One decision, and what it asks for: (Result, Plan). `before` is the Result of the rounds before this one. An
+        internal error in here must neither stay silent nor keep the other services waiting."""
+        try:
+            planned, incident, outcomes = self.decide_and_do()
+        except CitadelError:
+            raise
+        except Exception as error:
+            self.finding = self.finding._replace(cause="unknown", because=write_internal_error(NAME, error), others=())
+            planned, incident, outcomes = self.report_internal_error()
+        acted = planned.verdict == ACT or bool(before and before.acted)
+        verdict = {HEALTHY: RECOVERED if acted else HEALTHY, ACT: WAITING}.get(planned.verdict, planned.verdict)
+        if self.finding.condition == UNKNOWN and not (incident and self.record.history().escalation):
+            verdict = UNKNOWN
+        return Result(self.finding.unit, verdict, self.finding.cause or self.store.incidents.first_cause(incident),
+                      planned.because, incident, (before.steps if before else ()) + tuple(outcomes), planned.veto,
+                      acted), planned
 
+    def decide_and_do(self):
+        """The Plan, the incident that it belongs to, and the Outcomes of its steps."""
+        finding = self.finding
+        alerts.keep_firing(self.settings, self.store, self.world.run)
+        is_news = self.notice()
+        planned = self.decide(self.world.dice())
+        if planned.verdict == ACT and self.one_pass.deadline.left() < self.time_for(planned):
+            planned = planned._replace(verdict=WAITING, steps=(), next_in=None, because="%s; no time is left in this "
+                                       "pass, the next one treats it" % finding.because)
+        if finding.cause and (planned.steps or planned.verdict not in (HEALTHY, STOOD_DOWN)):
+            self.begin_incident()
+        self.tell(planned, is_news)
+        if planned.verdict == ACT and not self.count(planned):
+            because = "%s; %s" % (finding.because, self.store.trouble)
+            planned = planned._replace(verdict=ESCALATED, because=because, steps=self.alert_for(because))
+        incident = self.record.history().incident
+        return planned, incident, self.carry_out(planned)
 
-def call_for(finding, because, store):
-    """The step that calls a person, unless one was called."""
-    return () if store.history(finding.unit).escalation else (
-        Step("escalate", finding.unit, because, PATIENCE["escalate"]),)
+    def report_internal_error(self):
+        """What is left to do after an internal error: the service's incident, and an alert."""
+        because = self.finding.because
+        incident = self.record.open_incident(self.finding.cause, because, os.uname().nodename, self.one_pass.trigger)
+        planned = Plan(self.finding.unit, ESCALATED, self.alert_for(because), because)
+        return planned, incident, self.carry_out(planned)
 
+    # --- deciding
 
-def time_for(planned, settings):
-    """Seconds that an attempt may need; none is begun, and counted, that cannot be finished. A long one gets half a
-    pass, or it would never begin."""
-    return min(sum(step.seconds for step in planned.steps) + settings.recovery.verify_timeout, LONGEST_PASS / 2)
+    def notice(self):
+        """Notes that a pass has seen this; whether it is news since the service was last well."""
+        finding, before = self.finding, self.record.history()
+        self.record.mark_pass(finding.cause or ("" if finding.well else finding.condition),
+                              self.settings.recovery.healthy_forgets)
+        return bool(finding.cause) and (before.healthy_for is not None or finding.cause not in before.seen)
 
+    def decide(self, dice, unrecorded=0):
+        """The Plan, by what is on record; `unrecorded` looks that found this and were not noted."""
+        history, maintenance = self.record.history(), self.store.intent.maintenance()
+        treated = {cause.target: sum(one.age < self.settings.recovery.window
+                                     for one in self.store.of(cause.target).history().attempts)
+                   for cause in self.finding.actionable_causes if cause.cause.startswith("dependency.")}
+        seen = dict(history.seen)
+        seen[self.finding.cause] = seen.get(self.finding.cause, 0) + unrecorded
+        return plan(self.finding, history._replace(maintenance=maintenance.reason if maintenance else "",
+                                                   treated=treated, seen=seen), self.settings, dice)
 
-def carry_out(planned, finding, settings, store, world, deadline):
-    """Performs a plan's steps in their order, and verifies; what fails ends the attempt, for the look that follows
-    knows more than the plan did. So does a maintenance that has begun meanwhile."""
-    context = act.Context(world.run, world.ask, lambda: world.now().monotonic, world.sleep, settings, store, deadline)
-    outcomes, incident = [], store.history(finding.unit).incident
-    for step in planned.steps:
-        if step.do == "escalate":
-            outcome = call_a_person(step, finding, settings, store, world)
-        elif step.do == "resolve":
-            outcome = close(step, finding, settings, store, world)
-        elif store.maintenance():
-            outcome = model.Outcome(step, model.FAILED, 0.0, "maintenance has begun meanwhile", {})
-        else:
-            outcome = world.perform(step, context)
-        outcomes.append(outcome)
-        record(outcome, finding, planned, incident, store)
-        if outcome.outcome == model.FAILED and (step.do not in MAY_FAIL or store.maintenance()):
-            break
-    else:
-        if planned.verdict == ACT and any(step.target == finding.unit and step.do in ("start", "restart", "thaw")
+    def time_for(self, planned):
+        """Seconds that an attempt may need; none is begun, and counted, that cannot be finished. A long one gets half
+        a pass, or it would never begin."""
+        return min(sum(step.seconds for step in planned.steps) + self.settings.recovery.verify_timeout,
+                   LONGEST_PASS / 2)
+
+    def alert_for(self, because):
+        """The step that alerts an operator, unless one was alerted."""
+        return () if self.record.history().escalation else (
+            Step("escalate", self.finding.unit, because, model.PATIENCE["escalate"]),)
+
+    # --- the record
+
+    def begin_incident(self):
+        """One incident from the first symptom to its end; its evidence is kept before the first step changes it."""
+        finding, known = self.finding, self.record.history().incident
+        incident = self.record.open_incident(finding.cause, finding.because, os.uname().nodename,
+                                             self.one_pass.trigger)
+        if not known:
+            metrics.write_record(self.settings, self.store, self.world.now().wall)
+        document = self.store.incidents.read(incident)
+        if not known or (document and document["bundle"] is None):      # or we died before it was collected
+            self.store.incidents.amend(incident, bundle=evidence.collect(
+                self.store.files, incident, finding.unit, self.settings, self.world.run))
+
+    def count(self, planned):
+        """Counts an attempt before it is made, for the service and for each dependency that it treats; whether it may
+        be made."""
+        unit, window = self.finding.unit, self.settings.recovery.window
+        what = "%s: %s" % (self.finding.cause, ", ".join(step.do for step in planned.steps))
+        for other in {step.target for step in planned.steps if step.do in ("start", "restart")} - {unit}:
+            self.store.of(other).count_attempt("for %s: %s" % (unit, what), planned.level, window=window)
+        self.record.set_level(planned.level)
+        if self.record.history().escalation:
+            self.record.mark_escalated(self.finding.cause)      # the pause after this one grows
+        return self.record.count_attempt(what, planned.level, window=window)
+
+    def note(self, outcome, planned, incident):
+        if incident and self.record.history().incident:         # that it was closed is no step of it
+            self.store.incidents.append(incident, outcome_as_data(outcome))
+        journal("step", "%s %s: %s, %s" % (outcome.step.do, outcome.step.target, outcome.outcome, outcome.detail
+                                           or span(outcome.seconds)),
+                unit=self.finding.unit, cause=self.finding.cause or self.store.incidents.first_cause(incident),
+                verdict=planned.verdict, incident=incident)
+
+    # --- acting
+
+    def carry_out(self, planned):
+        """Performs a plan's steps in their order, and verifies; what fails ends the attempt, for the look that follows
+        knows more than the plan did. So does a maintenance that has begun meanwhile."""
+        context = act.Context(self.world.run, self.world.ask, self.one_pass.monotonic, self.world.sleep, self.settings,
+                              self.store, self.one_pass.deadline)
+        outcomes, incident = [], self.record.history().incident
+        for step in planned.steps:
+            if step.do == "escalate":
+                outcome = self.alert_an_operator(step)
+            elif step.do == "resolve":
+                outcome = self.close(step)
+            elif self.store.intent.maintenance():
+                outcome = Outcome(step, FAILED, 0.0, "maintenance has begun meanwhile", {})
+            else:
+                outcome = self.world.perform(step, context)
+            outcomes.append(outcome)
+            self.note(outcome, planned, incident)
+            if outcome.outcome == FAILED and (step.do not in MAY_FAIL or self.store.intent.maintenance()):
+                return outcomes
+        if planned.verdict == ACT and any(step.target == self.finding.unit and step.do in REVIVES
                                           for step in planned.steps):
-            outcomes.append(world.verify(finding.unit, context))
-            record(outcomes[-1], finding, planned, incident, store)
-    return outcomes
+            outcomes.append(self.world.verify(self.finding.unit, context))
+            self.note(outcomes[-1], planned, incident)
+        return outcomes
 
+    # --- telling
 
-# --- the record -------------------------------------------------------------------------------------------------------
+    def tell(self, planned, is_news):
+        """A decision goes to the journal when it is news; a service that is well is not, nor is a minute like the
+        last."""
+        if planned.verdict == ACT or is_news:
+            veto = "; not restarted: " + planned.veto if planned.veto else ""
+            journal(planned.verdict, "%s: %s%s" % (self.finding.unit, planned.because, veto),
+                    unit=self.finding.unit, cause=self.finding.cause, verdict=planned.verdict,
+                    incident=self.record.history().incident)
 
-def notice(finding, settings, store):
-    """Notes that a pass has seen this; whether it is news since the service was last well."""
-    before = store.history(finding.unit)
-    store.mark_pass(finding.unit, finding.cause or ("" if finding.well else finding.condition),
-                    settings.recovery.healthy_forgets)
-    return bool(finding.cause) and (before.healthy_for is not None or finding.cause not in before.seen)
+    def alert_an_operator(self, step):
+        """One alert an incident: sent first, then noted, so that a crash of ours in between sends it twice and not
+        never; what cannot be delivered is spooled and sent later."""
+        incident = self.record.history().incident
+        outcome = alerts.escalate(step, self.finding, incident, self.settings, self.store, self.world.now(),
+                                  run=self.world.run)
+        if outcome.outcome == FAILED:           # neither sent nor kept for later: the next pass tries again
+            return outcome
+        self.record.mark_escalated(self.finding.cause)
+        self.store.incidents.amend(incident, escalated=clock.stamp(self.world.now().wall))
+        metrics.write_record(self.settings, self.store, self.world.now().wall)
+        return outcome
 
-
-def begin_incident(finding, settings, store, trigger, world):
-    """One incident from the first symptom to its end; the evidence is kept before the first step changes anything."""
-    known = store.history(finding.unit).incident
-    incident = store.open_incident(finding.unit, finding.cause, finding.because, os.uname().nodename, trigger)
-    if not known:
-        metrics.write_record(settings, store, world.now().wall)
-    document = store.incident(incident)
-    if not known or (document and document["bundle"] is None):      # or we died before it was collected
-        store.amend(incident, bundle=evidence.collect(store, incident, finding.unit, settings, world.run))
-
-
-def count(finding, planned, settings, store):
-    """Counts an attempt before it is made, for the service and for each dependency that it treats; whether it may be
-    made."""
-    what = "%s: %s" % (finding.cause, ", ".join(step.do for step in planned.steps))
-    for unit in {step.target for step in planned.steps if step.do in ("start", "restart")
-                 and step.target != finding.unit}:
-        store.count_attempt(unit, "for %s: %s" % (finding.unit, what), planned.level, settings.recovery.window)
-    store.set_level(finding.unit, planned.level)
-    if store.history(finding.unit).escalation:
-        store.mark_escalated(finding.unit, finding.cause)       # the pause after this one grows
-    return store.count_attempt(finding.unit, what, planned.level, settings.recovery.window)
-
-
-def record(outcome, finding, planned, incident, store):
-    if incident and store.history(finding.unit).incident:       # that it was closed is no step of it
-        store.append(incident, outcome_as_data(outcome))
-    log.journal("step", "%s %s: %s, %s" % (outcome.step.do, outcome.step.target, outcome.outcome, outcome.detail
-                                              or span(outcome.seconds)),
-                   unit=finding.unit, cause=finding.cause or first_cause(store, incident), verdict=planned.verdict,
-                   incident=incident)
+    def close(self, step):
+        """The incident is over; whoever was alerted is told that, too."""
+        history, incidents = self.record.history(), self.store.incidents
+        incidents.amend(history.incident)       # its file is there then, even where it was lost or had no room
+        document = incidents.read(history.incident)
+        acted = any(one.get("do") not in ("escalate", "resolve") for one in (document or {}).get("steps", ()))
+        verdict = RECOVERED if acted else HEALTHY       # by an action of ours, or by itself
+        journal(verdict, "%s: %s" % (self.finding.unit, step.because), self.finding.unit,
+                cause=incidents.first_cause(history.incident), verdict=verdict, incident=history.incident)
+        outcome = Outcome(step, model.OK, 0.0, "no alert had been sent", {})
+        alerted = history.escalation is not None or history.incident in alerts.firing(self.store)    # and we died of it
+        if alerted and document is not None:
+            outcome = alerts.resolve(step, document, self.settings, self.store, self.world.now(), run=self.world.run)
+        self.record.close_incident(RECOVERED)
+        return outcome
 
 
 def outcome_as_data(outcome):
-    """A step, with what came of it where it was done."""
+    """A step as JSON has it, with what came of it where it was done."""
     if not hasattr(outcome, "step"):
         return dict(outcome._asdict())
     return {"do": outcome.step.do, "target": outcome.step.target, "because": outcome.step.because,
             "outcome": outcome.outcome, "seconds": round(outcome.seconds, 2), "detail": outcome.detail,
             "changed": outcome.changed}
-
-
-def first_cause(store, incident):
-    """What a service that is well again had suffered from."""
-    document = store.incident(incident) if incident else None
-    return document["causes"][0]["cause"] if document and document["causes"] else ""
-
-
-# --- telling ----------------------------------------------------------------------------------------------------------
-
-def tell(finding, planned, store, first_time):
-    """A decision goes to the journal when it is news; a service that is well is not, nor is a minute like the last."""
-    if planned.verdict == ACT or first_time:
-        log.journal(planned.verdict, "%s: %s%s" % (finding.unit, planned.because, "; not restarted: " + planned.veto
-                                                      if planned.veto else ""),
-                       unit=finding.unit, cause=finding.cause, verdict=planned.verdict,
-                       incident=store.history(finding.unit).incident)
-
-
-def call_a_person(step, finding, settings, store, world):
-    """One escalation an incident: sent first, then noted, so that a crash of ours in between tells a person twice and
-    not never; what cannot be delivered is spooled and sent later."""
-    incident = store.history(finding.unit).incident
-    outcome = alerts.escalate(step, finding, incident, settings, store, world.now(), run=world.run)
-    if outcome.outcome == model.FAILED:           # nobody heard, and nothing was kept for later: the next pass calls
-        return outcome
-    store.mark_escalated(finding.unit, finding.cause)
-    store.amend(incident, escalated=clock.stamp(world.now().wall))
-    metrics.write_record(settings, store, world.now().wall)
-    return outcome
-
-
-def close(step, finding, settings, store, world):
-    """The incident is over; whoever was called hears that, too."""
-    history = store.history(finding.unit)
-    store.amend(history.incident)       # where its file was lost, or never written for want of room, it is there now
-    document = store.incident(history.incident)
-    acted = any(one.get("do") not in ("escalate", "resolve") for one in (document or {}).get("steps", ()))
-    verdict = RECOVERED if acted else HEALTHY       # by a hand of ours, or by itself
-    log.journal(verdict, "%s: %s" % (finding.unit, step.because), finding.unit,
-                   cause=first_cause(store, history.incident), verdict=verdict, incident=history.incident)
-    outcome = model.Outcome(step, model.OK, 0.0, "nobody had been called", {})
-    was_called = history.escalation is not None or history.incident in alerts.firing(store)     # and we died of it
-    if was_called and document is not None:
-        outcome = alerts.resolve(step, document, settings, store, world.now(), run=world.run)
-    store.close_incident(finding.unit, RECOVERED)
-    return outcome
-
-
-def real_world():
-    return World(run, probes.ask, clock.now, time.sleep, random.random, observe, act.perform, act.verify)

@@ -208,7 +208,7 @@ def test_a_mask_is_respected_and_outlives_us(bare):
     said = put(bare)
     assert GATEWAY + " is masked" in said
     said = put(bare, "--uninstall", "--purge")
-    assert "/etc/systemd/system/%s stays: it is not ours." % GATEWAY in said
+    assert "/etc/systemd/system/%s stays: it is the operator's." % GATEWAY in said
     left = bare.do("find", "/etc/systemd", "-name", "citadel-*", "!", "-name", "*.target").out
     assert left == "/etc/systemd/system/%s\n" % GATEWAY
     bare.do("systemctl", "unmask", GATEWAY)
@@ -237,7 +237,7 @@ def test_a_running_gateway_is_not_restarted_by_an_upgrade(bare):
         pid = bare.pid()
         bare.do("sh", "-c", "echo '# newer' >>%s/units/%s" % (NEWER, GATEWAY))
         said = put(bare, source=NEWER)
-        assert "%s has changed and runs on with its old settings until: systemctl restart " % GATEWAY in said
+        assert "%s has changed and keeps its old settings until you restart it." % GATEWAY in said
         assert bare.pid() == pid
         assert bare.show(GATEWAY, "NeedDaemonReload") == "no"
         said = put(bare, "--uninstall", "--purge")

@@ -22,10 +22,10 @@ from shortened import SETTINGS
 from citadel.core import log
 from citadel.core.run import run
 from citadel.rehearsal import isolation
-from citadel.tell import alerts, metrics
+from citadel.tell import alertmanager, metrics, spool
 
 RULES = os.path.join(TREE, "units", "prometheus", "citadel.rules.yml")
-LATE = "/var/lib/citadel-recovery/" + alerts.TOLD_LATE
+LATE = "/var/lib/citadel-recovery/" + spool.TOLD_LATE
 DASHBOARD = os.path.join(TREE, "units", "grafana", "citadel-dashboard.json")
 TEXTFILES = "/var/lib/prometheus/node-exporter"
 PROMETHEUS, ALERTMANAGER, EXPORTER, NOTIFIED = 9090, 9093, 9100, 9099
@@ -225,7 +225,7 @@ def minutes_pass(host):
     """What was told late is so long ago that its end may follow: the note of it is made older."""
     told = json.loads(host.read(LATE))
     assert told
-    host.write(LATE, json.dumps([[[wall - alerts.HELD, boottime - alerts.HELD, boot_id], alert]
+    host.write(LATE, json.dumps([[[wall - alertmanager.HELD, boottime - alertmanager.HELD, boot_id], alert]
                                  for (wall, boottime, boot_id), alert in told]), 0o600)
 
 
@@ -640,8 +640,8 @@ def test_the_journal_tells_the_story_and_explains_it(well):
     typed = [line[2:].replace("20261123T180000-1", incident) for line in "".join(of_readme("")).splitlines()
              if line.startswith("$ ")]
     explained, calls = [host.do("sh", "-c", line).out for line in typed]
-    assert "needs a person" not in calls and "port 8002" in calls
-    assert "Subject: A person is needed for %s" % GATEWAY in explained
+    assert "Subject: " not in calls and "port 8002" in calls
+    assert "Subject: %s needs an operator" % GATEWAY in explained
     assert "journalctl CITADEL_INCIDENT=%s" % incident in explained
     listed = host.do("journalctl", "--list-catalog").out
     assert all(message_id in listed for message_id, _ in log.EVENTS.values())

@@ -77,7 +77,7 @@ FAULTS = {
     "it takes 4 s for an answer": Fault(answers("lazy"), "gateway.slow", "recovered", says="slow begins at 3 s"),
     "it did not come up in time": Fault(
         start_timeout, "gateway.start-timeout", "recovered", undo=lambda host: no_drop_in(host, GATEWAY)),
-    "a person stopped it": Fault(operator_stops, "gateway.stopped-by-operator", "stood-down", says="by a person"),
+    "a person stopped it": Fault(operator_stops, "gateway.stopped-by-operator", "stood-down", says="by an operator"),
     "a person disabled it": Fault(operator_disables, "gateway.stopped-by-operator", "stood-down", says="disabled"),
     "an operator masked it": Fault(operator_masks, "gateway.stopped-by-operator", "stood-down", says="masked"),
     "it was stopped with Ollama and left behind": Fault(
@@ -88,7 +88,7 @@ FAULTS = {
     "Ollama is missing": Fault(ollama_missing, "dependency.ollama.missing", "escalated", repair=ollama_found),
     "redis is missing": Fault(redis_missing, "dependency.redis.missing", "escalated", repair=redis_found),
     "a person stopped Ollama": Fault(
-        operator_stops_ollama, "dependency.ollama.stopped-by-operator", "stood-down", says="by a person"),
+        operator_stops_ollama, "dependency.ollama.stopped-by-operator", "stood-down", says="by an operator"),
     "redis failed, and is mended": Fault(
         redis_down, "dependency.redis.down", "recovered", undo=lambda host: no_drop_in(host, REDIS)),
     "redis hangs": Fault(stop_signal(REDIS), "dependency.redis.hung", "recovered"),

@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from citadel.rehearsal import isolation
+from citadel.rehearsal import cgroups, isolation
 from citadel.rehearsal.machine import Machine
 
 TREE = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
@@ -54,7 +54,7 @@ class Rehearsal:
                                         preexec_fn=self._join, universal_newlines=True)
 
     def _make_group(self):
-        here = isolation.own_cgroup_directory()
+        here = cgroups.own_directory()
         if not here or not os.access(here, os.W_OK) or os.path.isdir("/run/systemd/system"):
             return ""
         group = os.path.join(here, "citadel-test-%d" % (time.monotonic() * 1e6))
@@ -143,7 +143,7 @@ def test_a_step_that_fails_is_exit_1_and_the_host_as_it_was(tree_with):
     rehearsal = Rehearsal([], tree_with(BAD_INSTALL))
     code, out, _ = rehearsal.end()
     assert code == 1
-    assert "there is no room for it" in out and "Not everything was survived" in out
+    assert "there is no room for it" in out and "The rehearsal failed" in out
     rehearsal.assert_nothing_changed()
 
 

@@ -13,14 +13,14 @@ from world import BATCH, FAULTS, GATEWAY, OLLAMA, REDIS, Crash, Forbidden, World
 
 from citadel import recovery
 from citadel.core.atomic import Directory
+from citadel.core.trust import untrusted_program
 from citadel.record.store import Store
 from citadel.settings import file as settings_file
-from citadel.tell.receivers import untrusted
 
 SEEDS, PARTS = int(os.environ.get("CITADEL_HISTORIES", "60")), 4       # each Python plays them
 ENDS = ("healthy", "recovered", "waiting", "stood-down", "escalated", "unknown")
 MOST_LOOKS = 130                        # in one pass, for each service: one in RestartSec, and those after an attempt
-HOOK = next((path for path in ("/usr/bin/env", "/bin/true") if not untrusted(path)), "")
+HOOK = next((path for path in ("/usr/bin/env", "/bin/true") if not untrusted_program(path)), "")
 LIMITS = ("", "attempts = 1", "attempts = 3\nwindow = 10min\nbackoff = 1min", "attempts = 10\nattempts_per_level = 2")
 SETTINGS = """
 [service %s]
@@ -159,6 +159,20 @@ class Disk(Directory):
         self.record.tick()
 
 
+class Always(random.Random):
+    """Chance that cures by the first try."""
+
+    def random(self):
+        return 0.0
+
+
+class Never(random.Random):
+    """And one that does not."""
+
+    def random(self):
+        return 0.999
+
+
 class Story:
     """One history: a host, a record, and the passes between them."""
 
@@ -212,7 +226,7 @@ class Story:
         assert [result.unit for result in results] == list(world.services)
         for result in results:
             assert result.verdict in ENDS, result
-            assert self.is_broken or "a defect of ours" not in result.because, result
+            assert self.is_broken or "internal error" not in result.because, result
             tried = [one for one in world.attempts[attempts:] if one.unit == result.unit]
             if result.verdict in ("healthy", "recovered"):
                 assert "well" in world.services[result.unit].seen, result
@@ -272,7 +286,7 @@ class Story:
         elif event < 0.69:
             self.begins_maintenance()
         elif event < 0.72 and world.maintenance > world.time:
-            self.person_store.end_maintenance()
+            self.person_store.intent.end_maintenance()
             world.maintenance = 0.0
         elif event < 0.80:
             self.loses(chance.choice(((self.record.ram,), (self.record.place,), (self.record.place, self.record.ram))))
@@ -288,12 +302,12 @@ class Story:
     def begins_maintenance(self):
         seconds = self.chance.choice((60, 900))
         if not self.record.refuses():
-            self.person_store.begin_maintenance(seconds, "disk swap")
+            self.person_store.intent.begin_maintenance(seconds, "disk swap")
             self.world.maintenance = self.world.time + seconds
 
     def notes_stop(self, unit, stop):
         if not self.record.refuses():
-            self.person_store.note_stop(unit, stop)
+            self.person_store.intent.note_stop(unit, stop)
 
     def loses(self, copies):
         self.record.loses(copies, self.chance)
@@ -325,7 +339,7 @@ class Story:
     def calm(self):
         """Nobody interferes, and everybody can be told."""
         world = self.world
-        self.person_store.end_maintenance()
+        self.person_store.intent.end_maintenance()
         world.maintenance, world.receivers_deaf, world.meanwhile = 0.0, False, lambda: None
         for unit in sorted(world.stopped_by_person):
             world.person_starts(unit)
@@ -364,7 +378,7 @@ class Story:
             if all(result.verdict in ("healthy", "recovered") and not result.incident for result in results):
                 break
             assert world.time < end, "still open: %s" % (results,)
-        assert all(one["end"] for one in self.person_store.incidents()) or not self.record.is_whole, "one stays open"
+        assert all(one["end"] for one in self.person_store.incidents.newest_first()) or not self.record.is_whole, "one stays open"
         for (unit, incident), (firing, resolved) in self.told.items():
             assert resolved or (unit, incident) in self.forgotten, "the end of %s was never told" % incident
             for kind in ("firing", "resolved") if HOOK and self.record.is_whole else ():

@@ -11,7 +11,7 @@ may step and a reboot sets back. What was really done stands in its ledger, and 
 from collections import namedtuple
 
 from citadel import model
-from citadel.act import steps as act
+from citadel.act import verify as act
 from citadel.core.atomic import from_json
 from citadel.core.clock import Now
 from citadel.core.run import Answer

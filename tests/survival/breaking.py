@@ -472,14 +472,14 @@ def store(**more):
 
 earlier = store(boot_id="0123456789abcdef0123456789abcdef")
 with earlier.lock("manual"):
-    earlier.open_incident(UNIT, "gateway.crashed", "it crashed")
-    earlier.count_attempt(UNIT, "gateway.crashed: start", 1)
-    earlier.set_level(UNIT, 1)
-    earlier.mark_escalated(UNIT, "gateway.crashed")
-    earlier.mark_pass(UNIT, "gateway.crashed")
+    earlier.of(UNIT).open_incident("gateway.crashed", "it crashed")
+    earlier.of(UNIT).count_attempt("gateway.crashed: start", 1, window=1800)
+    earlier.of(UNIT).set_level(1)
+    earlier.of(UNIT).mark_escalated("gateway.crashed")
+    earlier.of(UNIT).mark_pass("gateway.crashed", 600)
 now = store()
 with now.lock("manual"):
-    now.count_attempt(UNIT, "gateway.crashed: start", 1)
+    now.of(UNIT).count_attempt("gateway.crashed: start", 1, window=1800)
 """
 
 

@@ -8,7 +8,7 @@ from host import GATEWAY, MANAGER, RECOVERY, TREE, install
 from injections import CONF, UNIT_FILE
 
 from citadel.record.notes import OPEN
-from citadel.rehearsal.machine import entry_command
+from citadel.rehearsal.leader import entry_command
 from survival import monit
 from survival.judge import Call, is_good, told
 from survival.observer import PAGER

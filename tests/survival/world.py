@@ -10,7 +10,7 @@ from host import GATEWAY, MOOD, OLLAMA, PRODUCTION, REDIS, Host, furnish, instal
 from injections import CONF, LOGS, UVICORN
 
 from citadel.core.errors import CitadelError
-from citadel.rehearsal.machine import entry_command
+from citadel.rehearsal.leader import entry_command
 from survival.contestants import SETTINGS, START_TIMEOUT
 from survival.judge import Run
 from survival.observer import Observer

@@ -41,12 +41,13 @@ from citadel.core import log
 from citadel.core import run as programs  # it has PATH, where programs are
 from citadel.core.entry import enter
 from citadel.core.log import EVENTS, journal
-from citadel.diagnose.causes import diagnose, marks_of
+from citadel.diagnose.causes import diagnose
 from citadel.model import Facts, Probe, Service, Stop, Unit
 from citadel.model import Host as HostFacts
 from citadel.rehearsal.faults import Result as FaultResult
-from citadel.rehearsal.main import Narrator
-from citadel.settings.file import SETTINGS, as_data, parse
+from citadel.rehearsal.narrator import Narrator
+from citadel.settings.file import as_data, parse
+from citadel.settings.table import SETTINGS
 
 GOLDEN = os.path.join(SAMPLES, "contract.json")
 
@@ -564,7 +565,7 @@ def causes_found():
         judge(facts)
 
     def judge(facts):
-        for finding in diagnose(facts, marks_of(settings)):
+        for finding in diagnose(facts, settings):
             found.update([finding.cause] if finding.cause else [], (one.cause for one in finding.others))
 
     for happens in [lambda world, fault=fault: world.breaks(fault) for fault in FAULTS] + [

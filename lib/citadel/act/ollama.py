@@ -5,47 +5,33 @@ https://github.com/ollama/ollama/blob/main/docs/api.md: GET /api/ps lists the lo
 """
 
 import json
-import socket
 import time
 
+from citadel.core import http
 from citadel.core.atomic import from_json
+from citadel.core.url import Url
 
-LARGEST_ANSWER = 64 * 1024
 
-
-def loaded_models(place, seconds, clock=time.monotonic):
+def loaded_models(place, seconds):
     """The names of the models that are loaded. `place` is (host, port). OSError or ValueError when that could not be
-    learnt within `seconds`, whatever it drips."""
+    learnt within `seconds`."""
     try:
-        loaded = from_json(_exchange(place, "GET", "/api/ps", b"", clock() + seconds, clock))
+        loaded = from_json(_exchange(place, "GET", "/api/ps", b"", seconds))
         return tuple(model["name"] for model in loaded["models"] if isinstance(model["name"], str))
     except (KeyError, TypeError):
         raise ValueError("not the answer of /api/ps")
 
 
-def unload(place, model, seconds, clock=time.monotonic):
+def unload(place, model, seconds):
     """Asks it to let go of one model; OSError when it does not answer in time."""
-    body = json.dumps({"model": model, "keep_alive": 0}).encode()
-    _exchange(place, "POST", "/api/generate", body, clock() + seconds, clock)
+    _exchange(place, "POST", "/api/generate", json.dumps({"model": model, "keep_alive": 0}).encode(), seconds)
 
 
-def _exchange(place, method, path, body, end, clock):
-    """The body of one answer. HTTP/1.0, so that it ends with the connection; a deadline for the whole of it, which
-    http.client's timeout (for each read) is not."""
-    question = "%s %s HTTP/1.0\r\nHost: %s:%d\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % (
-        method, path, place[0], place[1], len(body))
-    answer = b""
-    with socket.create_connection(place, timeout=max(0.1, end - clock())) as connection:
-        connection.sendall(question.encode() + body)
-        while len(answer) < LARGEST_ANSWER:
-            connection.settimeout(max(0.05, end - clock()))
-            chunk = connection.recv(65536)
-            if clock() >= end:
-                raise OSError("no whole answer in time")
-            if not chunk:
-                break
-            answer += chunk
-    head, _, rest = answer.partition(b"\r\n\r\n")
-    if b" 200" not in head.split(b"\r\n", 1)[0]:
-        raise OSError("not an answer of 200")
-    return rest
+def _exchange(place, method, path, body, seconds):
+    """The body of its answer; OSError says why there is none."""
+    url = Url("http", place[0], place[1], "")
+    question = url, [url.host], http.request(method, url, path, body, version="1.0")
+    reply = http.converse({path: question}, time.monotonic() + seconds, whole=True)[path]
+    if reply.why:
+        raise OSError(reply.why)
+    return reply.body

@@ -3,28 +3,29 @@
 One line in the convention of the Monitoring Plugins: OK 0, WARNING 1, CRITICAL 2, UNKNOWN 3, then `|` and perfdata.
 
     OK        every service runs and answers, and so does what it needs
-    WARNING   on its way up, or systemd is restarting it; a remark (slow, a disk that fills up); stopped by a person;
-              well again, while its incident is still open: the recovery pass that this calls for closes it; an
-              alert that waits to be sent, or could not be; metrics that cannot be written
+    WARNING   starting, or systemd is restarting it; a remark (slow, a disk that fills up); stopped by an operator;
+              well again, while its incident is still open (the next recovery pass closes it); an alert that waits to
+              be sent, or could not be; metrics that cannot be written
     CRITICAL  down, hung, in a crash loop, or a dependency is; also while maintenance is on, which mutes actions only;
-              or all is well, but recovery would not come: who watches the healer is this check (`unguarded`)
+              or all is well, but a recovery pass would not come when it is needed
     UNKNOWN   we could not look: systemd does not answer, our settings are wrong
 
-`--quiet` says nothing when all is well, and a problem once: cron mails what it hears. The exit code is told each time,
-since cron's `check --quiet || systemctl start citadel-recovery.service` lives on it. Ends within LIMIT seconds,
-whatever hangs. Works for any user; what only root may read is left out.
+`--quiet` prints nothing when all is well, and a problem once: cron mails what is printed. The exit code is given each
+time, since cron's `check --quiet || systemctl start citadel-recovery.service` needs it. Ends within LIMIT seconds,
+whatever hangs. Works for any user; without root, `check` cannot see our record, and leaves it out.
 
-This path is measured in milliseconds: nothing heavy is imported before something is wrong.
+Runs each minute, for years: nothing heavy is imported before something is wrong.
 """
 
 import os
 
 from citadel import model
 from citadel.core import clock
-from citadel.core.errors import CitadelError, UsageError
+from citadel.core.errors import CitadelError
 from citadel.core.run import Deadline, run
 from citadel.core.text import printable
-from citadel.diagnose import causes as diagnose
+from citadel.diagnose.causes import diagnose
+from citadel.diagnose.healer import unguarded
 from citadel.model import Stop
 from citadel.observe import look as observe
 from citadel.observe import probes
@@ -41,34 +42,58 @@ LONGEST_CALL = 4.0          # of which one program may take: systemd answers in 
 STATE = "/var/lib/citadel-recovery"
 SAID = "check-said"         # what cron was told since all was well; in STATE
 HEARTBEAT = "last-check"    # when cron or the timer last ran this; in STATE
-MISSED = 300                # seconds without a scheduled check that are no hiccup of a busy host any more
+MISSED = 300                # seconds without a scheduled check that are more than a busy host's delay
 LEFT_ALONE = 900            # seconds for which an incident may be open without a pass; one takes up to 9 min
+
+
+def perform(call):
+    options = call.options
+    if not options.json:
+        return tell(call.out, options.quiet, options.config, options.service)
+    from citadel.commands.call import dependency_as_data, finding_as_data
+    code, text, facts, findings = check(options.config or settings.DEFAULT_PATH, bool(options.config), options.service)
+    call.report(code=code, status=WORDS[code], text=text, services=[
+        dict(finding_as_data(finding), status=WORDS[code_of(finding, seen)], probe=dict(seen.probe._asdict()),
+             dependencies=[dependency_as_data(one) for one in seen.dependencies])
+        for finding, seen in zip(findings, facts.services if facts else ())])
+    return code
+
+
+def tell(out, quiet, config=None, service=""):
+    """The line on `out`; its code. With `quiet`, only what cron was not told yet."""
+    code, text, _, findings = check(config or settings.DEFAULT_PATH, bool(config), service, scheduled=quiet)
+    if not quiet or news(code, findings, text):
+        out.write(text + "\n")
+        out.flush()
+    return code
 
 
 def check(path=settings.DEFAULT_PATH, must_exist=False, service="", look=None, state=STATE, scheduled=False,
           now=clock.now):
     """The code, the line, and what was found: (code, line, facts, findings). `look(settings)` gives the facts;
-    `service` narrows it to one of the settings' services; `scheduled`: cron or the timer asks, nobody else."""
+    `service` narrows it to one of the settings' services; `scheduled`: cron or the timer asks."""
     try:
         wanted = settings.read(path, must_exist=must_exist)
         if service:
+            from citadel.commands.call import the_service
             wanted = wanted._replace(services=(the_service(wanted, service),))
         facts = (look or look_within(LIMIT, state))(wanted)
-        findings = diagnose.diagnose(facts, diagnose.marks_of(wanted))
+        findings = diagnose(facts, wanted)
     except CitadelError as error:
         return UNKNOWN, line(UNKNOWN, (str(error),), ""), None, ()
     codes = [code_of(finding, seen) for finding, seen in zip(findings, facts.services)]
     worst = max(codes, key=GRAVITY.index)
-    order = sorted(range(len(codes)), key=lambda at: -GRAVITY.index(codes[at]))
-    texts = [sentence(findings[at]) for at in order if codes[at] or worst == OK]
+    graded = sorted(zip(codes, findings), key=lambda one: -GRAVITY.index(one[0]))
+    texts = [sentence(finding) for code, finding in graded if code or worst == OK]
     moment, left_open = now(), open_incidents(state)
-    unguarded = unguarded_against(facts, left_open, state, moment, scheduled)
-    mild = to_be_closed(left_open, [finding.unit for finding, code in zip(findings, codes) if code == OK])
+    grave = unguarded_against(facts, left_open, state, moment, scheduled)
+    well = [finding.unit for finding, code in zip(findings, codes) if code == OK]
+    mild = ["%s is well again, incident %s is still open" % (unit, name) for name, unit in left_open if unit in well]
     if look is None and not service and not must_exist:         # else it was a question about something else
         mild += not_told(wanted, facts, findings, state, moment)
-    if unguarded or mild:
-        texts = (texts if worst else []) + unguarded + mild
-        worst = max(worst, CRITICAL if unguarded else WARNING, key=GRAVITY.index)
+    if grave or mild:
+        texts = (texts if worst else []) + grave + mild
+        worst = max(worst, CRITICAL if grave else WARNING, key=GRAVITY.index)
     return worst, line(worst, list(dict.fromkeys(texts)), perfdata(facts, wanted)), facts, findings
 
 
@@ -83,26 +108,19 @@ def stop_note(unit, state):
     """What our ExecStopPost= noted when the unit last stopped; nothing for a user who may not read our state."""
     from citadel.record.store import Store
     try:
-        return Store(state).stop_note(unit)
+        return Store(state).intent.stop_note(unit)
     except (CitadelError, OSError):
         return Stop()
 
 
 def unguarded_against(facts, left_open, state, moment, scheduled):
-    """A sentence for each reason why recovery might not come: it is not armed, nobody asks for it, or it hangs."""
-    told = list(diagnose.unguarded(facts)) + left_alone(left_open, state, moment)
+    """A sentence for each reason why recovery might not come: not installed whole, not scheduled, or hanging."""
+    told = list(unguarded(facts)) + left_alone(left_open, state, moment)
     if scheduled:
         note_heartbeat(state, moment)
     elif facts.host.installed.schedule in ("cron", "timer"):
         told += missed_checks(state, moment, facts.host.installed.since)
     return told
-
-
-def to_be_closed(left_open, units):
-    """A sentence for each incident that is on record as open though its service is well: it came back by itself, or by
-    a person's hand."""
-    return ["%s is well again, incident %s is still open" % (unit, name)
-            for name, unit in left_open if unit in units]
 
 
 def left_alone(left_open, state, moment):
@@ -112,7 +130,7 @@ def left_alone(left_open, state, moment):
     from citadel.core.text import span
     from citadel.record.store import Store
     store = Store(state, now=lambda: moment)
-    ages = [(min(store.history(unit).last_pass or 0.0, moment.boottime), name, unit) for name, unit in left_open]
+    ages = [(min(store.of(unit).history().last_pass or 0.0, moment.boottime), name, unit) for name, unit in left_open]
     return ["incident %s of %s is open, and no recovery pass has looked at it for %s" % (name, unit, span(age))
             for age, name, unit in ages if age > LEFT_ALONE]
 
@@ -124,17 +142,12 @@ def open_incidents(state):
 
 def note_heartbeat(state, moment):
     """Notes that a scheduled check ran. Best effort, and without fsync: a minute later it is noted anew."""
+    flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
     try:
-        descriptor = os.open(os.path.join(state, HEARTBEAT),
-                             os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o600)
+        with open(os.open(os.path.join(state, HEARTBEAT), flags, 0o600), "wb", 0) as file:
+            file.write(b"%-20.1f\n" % moment.boottime)
     except OSError:
-        return                                  # no root, no disk: who looks will find the note too old, and say so
-    try:
-        os.write(descriptor, b"%-20.1f\n" % moment.boottime)
-    except OSError:
-        pass
-    finally:
-        os.close(descriptor)
+        pass                                    # no root, no disk: who looks will find the note too old, and say so
 
 
 def missed_checks(state, moment, installed_at):
@@ -142,13 +155,12 @@ def missed_checks(state, moment, installed_at):
     if os.geteuid():
         return []                               # the note is root's
     try:
-        age = moment.boottime - float(notes.read(state, HEARTBEAT))
+        noted = float(notes.read(state, HEARTBEAT))
     except ValueError:
-        age = moment.boottime
-    if age < 0:                                 # noted before this boot
-        age = moment.boottime
-    since_installed = moment.wall - installed_at
-    age = min(age, since_installed) if since_installed > 0 else age
+        noted = 0.0
+    age = moment.boottime - (noted if noted <= moment.boottime else 0.0)        # a later one is of another boot
+    if moment.wall > installed_at:
+        age = min(age, moment.wall - installed_at)
     if age <= MISSED:
         return []
     from citadel.core.text import span
@@ -156,8 +168,8 @@ def missed_checks(state, moment, installed_at):
 
 
 def not_told(wanted, facts, findings, state, moment):
-    """Writes the metrics, as root; a sentence where that is not possible, one for each receiver that would not hear a
-    call, and one for alerts that wait: the recovery pass that a warning calls for sends them."""
+    """Writes the metrics, as root; a sentence where that is not possible, one for each receiver that an alert would not
+    reach, and one for alerts that wait: the recovery pass that a warning brings about sends them."""
     if os.geteuid():
         told = [metrics.complaint(wanted.metrics.directory)]
     else:
@@ -169,7 +181,7 @@ def not_told(wanted, facts, findings, state, moment):
     waiting = notes.spooled(state)
     if not waiting:
         return told
-    refused = printable(notes.read(state, "spool/refused"), 300)             # alerts.py
+    refused = printable(notes.read(state, notes.REFUSED), 300)
     return told + ["%d alert%s to be sent%s" % (
         waiting, " waits" if waiting == 1 else "s wait", " (%s)" % refused if refused else "")]
 
@@ -180,20 +192,15 @@ def code_of(finding, service):
         return UNKNOWN if service.probe.outcome in ("ok", "none") else CRITICAL
     if not finding.cause:
         return WARNING if finding.others or finding.condition != model.SERVING else OK
-    if finding.cause == "gateway.crash-loop":
-        return CRITICAL                         # "systemd is restarting it" is no comfort the fifth time
-    mild = (finding.manner == model.PASSING or finding.cause.endswith(".stopped-by-operator")
-            or (finding.condition == model.SERVING and finding.cause.startswith("gateway.")))
-    return WARNING if mild else CRITICAL
+    return WARNING if model.gravity_of(finding) == model.WARNING else CRITICAL
 
 
 def sentence(finding):
     """A finding in one sentence, its cause in brackets."""
-    if finding.cause:
-        return "%s (%s)" % (finding.because, finding.cause)
-    if finding.others:
-        return "; ".join("%s (%s)" % (cause.because, cause.cause) for cause in finding.others)
-    return finding.because
+    if finding.cause or not finding.others:
+        text = model.full_sentence(finding.unit, finding)
+        return "%s (%s)" % (text, finding.cause) if finding.cause else text
+    return "; ".join("%s (%s)" % (model.full_sentence(finding.unit, cause), cause.cause) for cause in finding.others)
 
 
 def line(code, texts, measured):
@@ -205,27 +212,19 @@ def line(code, texts, measured):
 def perfdata(facts, wanted):
     """label=value[UOM];warn;crit;min for each probe that was answered: the first service's is `response`, a further
     one's bears its name, a dependency's its own."""
-    limit = "%g" % wanted.recovery.probe_timeout
-    rows, seen = [], set()
+    measured = {}
     for number, service in enumerate(facts.services):
-        label = "response" if not number else service.unit.name[:-len(".service")] + "_response"
-        if service.probe.outcome == "ok":
-            rows.append("%s=%.3fs;%s;%s;0" % (_label(label), service.probe.seconds,
-                                              "%g" % service.slow_after if service.slow_after else "", limit))
-        for dependency in service.dependencies:
-            if dependency.probe.outcome == "ok" and dependency.name not in seen:
-                seen.add(dependency.name)
-                rows.append("%s=%.3fs;;%s;0" % (_label(dependency.name + "_response"), dependency.probe.seconds, limit))
-    return " ".join(rows)
-
-
-def _label(text):
-    return "'%s'" % text if set(text) & set(" ='") else text
+        own = service.unit.name[:-len(".service")] + "_response" if number else "response"
+        measured[own] = service.probe, service.slow_after
+        measured.update((one.name + "_response", (one.probe, None)) for one in service.dependencies)
+    return " ".join("%s=%.3fs;%s;%g;0" % (
+        "'%s'" % name if set(name) & set(" ='") else name, probe.seconds, "%g" % slow_after if slow_after else "",
+        wanted.recovery.probe_timeout) for name, (probe, slow_after) in measured.items() if probe.outcome == "ok")
 
 
 def news(code, findings, text, state=STATE):
-    """Whether cron must hear of it: all is not well, and some cause is new since it last was. Best effort: who cannot
-    keep a note (no root) hears of it each time."""
+    """Whether cron is to be told: all is not well, and some cause is new since it last was. Without a note of what it
+    was told (no root, no disk) it is told each time."""
     if findings and all(finding.well and not finding.others for finding in findings):
         try:
             os.unlink(os.path.join(state, SAID))
@@ -244,12 +243,3 @@ def news(code, findings, text, state=STATE):
     except (CitadelError, OSError):
         pass                                    # better twice than not at all
     return True
-
-
-def the_service(wanted, unit):
-    """The ServiceSettings of `unit`, by default the first one; UsageError when the settings do not list it."""
-    found = wanted.service(unit) if unit else wanted.services[0]
-    if found is None:
-        raise UsageError("--service %s: not one of the services in the settings: %s" % (
-            printable(unit, 80), " ".join(service.unit for service in wanted.services)))
-    return found

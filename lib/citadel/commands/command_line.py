@@ -1,99 +1,84 @@
-"""The command line of citadel-restart-manager: words to options. Global options stand before the action or after it."""
+"""The verbs of citadel-restart-manager, a row each, and how a command line is read by them.
+
+To add a verb: a row here, and a file beside this one whose `perform(call)` does it and returns the exit code.
+"""
 
 import argparse
+from collections import namedtuple
 from contextlib import redirect_stdout
 
 from citadel import __version__
+from citadel.commands.call import NAME
+from citadel.core.arguments import Parser, reader
 from citadel.core.errors import UsageError
-from citadel.settings import file as settings
+from citadel.settings.file import DEFAULT_PATH
 from citadel.settings.values import duration, whole
 
-NAME = "citadel-restart-manager"
 LOG_LINES = 50
-MOST_LOG_LINES = 1000000
-WATCH = 60                              # seconds
-LONGEST_WATCH = 30 * 86400
-LONGEST_MAINTENANCE = 7 * 86400
-HISTORY = 20
+DAY = 86400                             # seconds
 
 
-class Parser(argparse.ArgumentParser):
-    """argparse's, except that a wrong word is an error of ours: one line that names it, and no help."""
-
-    def error(self, message):
-        raise UsageError(message.replace("\n", " "))
+def _word(*names, **how):
+    """One word that may follow a verb, as add_argument takes it."""
+    return names, how
 
 
-def read(argv, actions, out):
-    """The options that `argv` means, or None when help or the version was asked for and given on `out`.
+Verb = namedtuple("Verb", "name module about words")
+Verb.__new__.__defaults__ = ((),)
+Verb.__doc__ = "A verb, the file here that does it (imported only then), its help, and the words that may follow it."
 
-    `actions` are rows of name, function (it becomes `options.act`) and description. Raises UsageError.
-    """
-    parser = Parser(prog=NAME, allow_abbrev=False, description="Looks after a systemd service. `%s ACTION --help` says "
-                    "more about one action." % NAME)
-    _add_global_options(parser, {"service": "", "config": None, "json": False})
+VERBS = (
+    Verb("test-restart", "drill", "kill the service's main process and watch systemd restart it", (
+        _word("--force", action="store_true", help="also in maintenance, and when it uses up the start limit"),)),
+    Verb("config", "config", "the restart settings as systemd has them now, beside the shipped ones", (
+        _word("--check", metavar="FILE", help="only validate this citadel.conf"),)),
+    Verb("status", "status", "the service, its settings, its dependencies and what Citadel has on record"),
+    Verb("monitor", "monitor", "watch live, then say availability, restarts, downtime", (
+        _word("seconds", metavar="SECONDS", nargs="?", default=60, type=reader(duration(1, 30 * DAY)),
+              help="how long (default: %(default)s; also 10min, 2h); Ctrl-C ends it with the same summary"),)),
+    Verb("logs", "logs", "the journal of the service, or its application log", (
+        _word("lines", metavar="LINES", nargs="?", type=reader(whole(1, 1000000)),
+              help="how many of the last lines (default: %d)" % LOG_LINES),
+        _word("-f", "--follow", action="store_true", help="show new lines as they are added"),
+        _word("--app", action="store_true", help="the application log instead of the journal"),
+        _word("--incident", metavar="ID", help="the lines of that incident only"))),
+    Verb("reset", "reset", "clear systemd's failed state and counters, and Citadel's count of recovery attempts"),
+    Verb("check", "check", "the health check, in the convention of Nagios plug-ins; never acts", (
+        _word("--quiet", action="store_true", help="print nothing when all is well, and a problem only once"),)),
+    Verb("explain", "explain", "what a recovery pass would do now, and why"),
+    Verb("maintenance", "maintenance", "mute actions (never alerts) for a time", (
+        _word("word", metavar="on|off|status", choices=("on", "off", "status")),
+        _word("--for", metavar="TIME", dest="span", type=reader(duration(1, 7 * DAY)),
+              help="how long: 30min, 2h, 1d"),
+        _word("--reason", metavar="TEXT", help="why, for the next operator"))),
+    Verb("history", "history", "past incidents, MTTR and MTBF", (
+        _word("count", metavar="N", nargs="?", default=20, type=reader(whole(1, 100000)),
+              help="how many of the newest (default: %(default)s)"),)),
+)
+
+
+def read(argv, out):
+    """The options that `argv` means (`module` is the verb's), or None when help or the version was asked for and given
+    on `out`. Global options stand before the verb or after it. Raises UsageError."""
+    everywhere = Parser(add_help=False, argument_default=argparse.SUPPRESS)
+    everywhere.add_argument("--service", metavar="UNIT", help="a service in the settings (default: the first)")
+    everywhere.add_argument("--config", metavar="FILE", help="another settings file (default: %s)" % DEFAULT_PATH)
+    everywhere.add_argument("--json", action="store_true", help="one JSON document")
+    parser = Parser(prog=NAME, parents=[everywhere], description="Keeps a systemd service running. "
+                    "`%s ACTION --help` says more about one action." % NAME)
     parser.add_argument("--version", action="version", version="%s %s" % (NAME, __version__))
-    everywhere = Parser(add_help=False, allow_abbrev=False)
-    _add_global_options(everywhere, dict.fromkeys(("service", "config", "json"), argparse.SUPPRESS))
     subparsers = parser.add_subparsers(metavar="ACTION", dest="action", parser_class=Parser, title="actions")
-    for name, act, about in actions:
-        words = subparsers.add_parser(name, parents=[everywhere], help=about, allow_abbrev=False,
-                                      description=about[0].upper() + about[1:] + ".")
-        words.set_defaults(act=act)
-        _add_words(words, name)
+    for verb in VERBS:
+        own = subparsers.add_parser(verb.name, parents=[everywhere], help=verb.about,
+                                    description=verb.about[0].upper() + verb.about[1:] + ".")
+        own.set_defaults(module=verb.module)
+        for names, how in verb.words:
+            own.add_argument(*names, **how)
     try:
         with redirect_stdout(out):
-            options = parser.parse_args(argv)
-    except SystemExit:                          # argparse's way of saying that it has printed help or the version
+            options = parser.parse_args(argv, argparse.Namespace(service="", config=None, json=False))
+    except SystemExit:                          # after --help and --version; an error is a UsageError
         return None
     if options.action is None:
-        raise UsageError("an action is missing: " + " ".join(row[0] for row in actions))
+        raise UsageError("an action is missing; one of: " + " ".join(verb.name for verb in VERBS))
     return options
-
-
-def _add_global_options(parser, defaults):
-    """The options that may stand before the action and after it: after it without a default of their own, which would
-    undo what was said before it."""
-    parser.add_argument("--service", metavar="UNIT", default=defaults["service"],
-                        help="one of the services in the settings (default: the first)")
-    parser.add_argument("--config", metavar="FILE", default=defaults["config"],
-                        help="our settings (default: %s)" % settings.DEFAULT_PATH)
-    parser.add_argument("--json", action="store_true", default=defaults["json"], help="one JSON document")
-
-
-def _reader(convert):
-    """A reader of setting_values.py for argparse, which shows the words of no other error than its own."""
-    def read_word(text):
-        try:
-            return convert(text)
-        except ValueError as error:
-            raise argparse.ArgumentTypeError(str(error))
-    return read_word
-
-
-def _add_words(words, action):
-    """What may follow that action."""
-    if action == "test-restart":
-        words.add_argument("--force", action="store_true", help="also in maintenance, or when it uses up the limit")
-    elif action == "config":
-        words.add_argument("--check", metavar="FILE", help="only validate this citadel.conf")
-    elif action == "monitor":
-        words.add_argument("seconds", metavar="SECONDS", nargs="?", default=WATCH,
-                           type=_reader(duration(1, LONGEST_WATCH)),
-                           help="how long (default: %d; also 10min, 2h); Ctrl-C ends it with the same summary" % WATCH)
-    elif action == "logs":
-        words.add_argument("lines", metavar="LINES", nargs="?", type=_reader(whole(1, MOST_LOG_LINES)),
-                           help="the last so many lines (default: %d)" % LOG_LINES)
-        words.add_argument("-f", "--follow", action="store_true", help="go on with what is added")
-        words.add_argument("--app", action="store_true", help="the application log instead of the journal")
-        words.add_argument("--incident", metavar="ID", help="the lines of that incident only")
-    elif action == "check":
-        words.add_argument("--quiet", action="store_true", help="silent when all is well, and a problem is told once")
-    elif action == "maintenance":
-        words.add_argument("word", metavar="on|off|status", choices=("on", "off", "status"))
-        words.add_argument("--for", metavar="TIME", dest="span",
-                           type=_reader(duration(1, LONGEST_MAINTENANCE)), help="how long: 30min, 2h, 1d")
-        words.add_argument("--reason", metavar="TEXT", help="why, for whoever finds it")
-    elif action == "history":
-        words.add_argument("count", metavar="N", nargs="?", default=HISTORY, type=_reader(whole(1, 100000)),
-                           help="the newest so many (default: %d)" % HISTORY)

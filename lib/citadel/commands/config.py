@@ -1,35 +1,45 @@
-"""`config`: a unit's settings as systemd has them now, beside those that we ship. Pure: texts in, comparisons out.
+"""`config`: a unit's settings as systemd has them now, beside those that we ship; or, with --check, only citadel.conf.
 
 What is compared is what the shipped unit file sets; the table below only says where `systemctl show` words a setting
-differently. So a setting that is added to the unit is compared from then on.
-
-A difference comes with its origin: the file and line that set it last, in the order in which systemd reads them (the
-unit file, then its drop-ins).
+differently. So a setting that is added to the unit is compared from then on. A difference comes with its origin: the
+file and line that set it last, in the order in which systemd reads them (the unit file, then its drop-ins).
 """
 
+import os
+import sys
 from collections import namedtuple
 
-from citadel.core.text import printable, size, span
-from citadel.observe.systemctl import seconds
+from citadel import TREE
+from citadel.commands.call import NAME
+from citadel.core.errors import OK, STILL_WRONG, CitadelError, SettingsError
+from citadel.core.terminal import table
+from citadel.core.text import plural, printable, size, span
+from citadel.observe import gateway_settings, systemctl
+from citadel.settings import file as settings_file
+from citadel.settings.values import size as whole_size
+from citadel.tell import receivers
 
-Assignment = namedtuple("Assignment", "section key value line")
+SHIPPED_UNITS = os.path.join(TREE, "units")
+ABOUT = ("LoadState", "FragmentPath", "DropInPaths", "NeedDaemonReload")
+
+Assignment = namedtuple("Assignment", "key value line")
 
 Setting = namedtuple("Setting", "name value shipped same origin")
-Setting.__doc__ = """`value` is systemd's, `shipped` ours, both as a person reads them; `origin` "file:line" or ""."""
+Setting.__doc__ = """`value` is systemd's, `shipped` ours, both made readable; `origin` "file:line" or ""."""
 
 # What this command is about; always shown. All others are shown only when they differ.
 RESTART = ("Restart", "RestartSec", "RestartMode", "StartLimitIntervalSec", "StartLimitBurst", "TimeoutStartSec",
            "TimeoutStopSec", "OnFailure", "Requires", "BindsTo", "After", "Wants", "WantedBy", "MemoryMax", "CPUQuota")
 
+# The properties in which `systemctl show` tells these directives, all of them times.
 PROPERTIES = {"RestartSec": "RestartUSec", "TimeoutStartSec": "TimeoutStartUSec", "TimeoutStopSec": "TimeoutStopUSec",
               "StartLimitIntervalSec": "StartLimitIntervalUSec", "CPUQuota": "CPUQuotaPerSecUSec"}
 # Older or wider spellings of the same directive, which a drop-in may use.
 SPELLINGS = {"StartLimitIntervalSec": ("StartLimitInterval",), "TimeoutStartSec": ("TimeoutSec",),
-             "TimeoutStopSec": ("TimeoutSec",), "MemoryMax": ("MemoryLimit",), "OnFailure": ()}
+             "TimeoutStopSec": ("TimeoutSec",), "MemoryMax": ("MemoryLimit",)}
 # show expands or merges these beyond comparing, or (the last two) they say nothing about how it runs.
 LEFT_OUT = ("SystemCallFilter", "SystemCallErrorNumber", "StandardOutput", "StandardError", "Description",
             "Documentation")
-TIMES = ("RestartSec", "TimeoutStartSec", "TimeoutStopSec", "StartLimitIntervalSec", "CPUQuota")
 SIZES = ("MemoryMax", "MemoryHigh")
 COMMANDS = ("ExecStartPre", "ExecStart", "ExecStartPost", "ExecStop", "ExecStopPost", "ExecReload", "ExecCondition")
 # systemd adds to these by itself (sysinit.target, the slice), and so may an administrator: only what is missing counts.
@@ -37,13 +47,81 @@ AT_LEAST = ("After", "Before", "Wants", "Requires", "BindsTo", "OnFailure", "Wan
 LISTS = AT_LEAST + ("RestrictAddressFamilies", "CapabilityBoundingSet", "AmbientCapabilities", "Environment",
                     "UnsetEnvironment", "SystemCallArchitectures", "ReadWritePaths", "LogsDirectory", "StateDirectory",
                     "RuntimeDirectory")
-_SUFFIXES = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
+_FOR_EVER = float("inf")
+_BYTES = whole_size(0, _FOR_EVER)
 _TRUTH = {"yes": "yes", "true": "yes", "on": "yes", "1": "yes", "no": "no", "false": "no", "off": "no", "0": "no"}
+
+
+def perform(call):
+    if call.options.check:
+        return _check_file(call, call.options.check)
+    settings, note = _compared(call)
+    differ = [one for one in settings if not one.same]
+    call.report(*_lines(call, settings, differ, note), unit=call.unit, same=not differ and not note, note=note,
+                settings=[dict(one._asdict()) for one in settings], citadel=settings_file.as_data(call.settings))
+    return STILL_WRONG if differ or note else OK
+
+
+def _check_file(call, path):
+    """Says all that is wrong with a citadel.conf, a line each; to root also what would not work here."""
+    problems, warnings = settings_file.check_file(path), []
+    if call.is_root and not problems:
+        settings = settings_file.read(path)
+        warnings = receivers.complaints(settings) + gateway_settings.unchecked(settings.services)
+    if not call.options.json:
+        beside = ["warning: " + one for one in warnings] + [str(SettingsError(*one)) for one in problems[1:]]
+        for text in beside:
+            sys.stderr.write("%s: %s\n" % (NAME, text))
+        if problems:
+            raise SettingsError(*problems[0])
+    call.report("%s is valid" % path, file=path, ok=not problems, warnings=warnings,
+                problems=[dict(one._asdict()) for one in problems])
+    return SettingsError.code if problems else OK
+
+
+def _compared(call):
+    """A Setting for each thing that the shipped unit sets, and a note when what systemd has read is out of date."""
+    name = call.unit
+    shipped = _text_of(os.path.join(SHIPPED_UNITS, name))
+    if not shipped:
+        raise CitadelError("%s is not a unit that Citadel ships; there is nothing to compare it with" % name)
+    shown = systemctl.show([name], asked_for(shipped) + ABOUT, run=call.run)[name]
+    if shown.get("LoadState") != "loaded":
+        raise CitadelError("%s is %s; systemd has no settings for it" % (name, shown.get("LoadState") or "unknown"))
+    files = [(path, _text_of(path)) for path in [shown.get("FragmentPath", "")] + shown.get("DropInPaths", "").split()]
+    alike = [dependency.units for dependency in call.settings.dependencies.values()]
+    note = ("the unit's files have changed since systemd read them; run `systemctl daemon-reload`"
+            if shown.get("NeedDaemonReload") == "yes" else "")
+    return compare(name, shipped, shown, files, alike), note
+
+
+def _text_of(path):
+    """A unit file's text; "" for none, or one that is not to be read (the caller may not be root)."""
+    try:
+        with open(path, encoding="utf-8", errors="backslashreplace") as file:
+            return file.read(1 << 20)
+    except OSError:
+        return ""
+
+
+def _lines(call, settings, differ, note):
+    yield "%s: settings as systemd has them now, beside the shipped ones" % call.paint(call.unit, "strong")
+    shown = [one for one in settings if not one.same or one.name in RESTART]
+    for line, one in zip(table([(one.name, one.value) for one in shown]), shown):
+        yield "  " + line
+        if not one.same:
+            origin = "set in " + one.origin if one.origin else "no unit file sets it"
+            yield "      " + call.paint("differs: shipped %s; %s" % (one.shipped, origin), "uneasy")
+    yield "%s as shipped, the sandbox among them; %s" % (
+        plural(len(settings) - len(shown), "more setting"),
+        "none differs" if not differ else "1 differs" if len(differ) == 1 else "%d differ" % len(differ))
+    if note:
+        yield call.paint(note, "uneasy")
 
 
 def assignments(text):
     """All settings of a unit file, in order, each with the line that it begins on (systemd.syntax(7))."""
-    found, section, started, pending = [], "", 0, ""
+    found, started, pending = [], 0, ""
     for number, line in enumerate(text.split("\n"), 1):
         line = line.strip()
         if not line or line[0] in "#;":
@@ -53,13 +131,10 @@ def assignments(text):
         if line.endswith("\\"):
             pending += line[:-1] + " "
             continue
-        line, pending = pending + line, ""
-        if line.startswith("[") and line.endswith("]"):
-            section = line[1:-1]
-            continue
-        key, equals, value = line.partition("=")
+        key, equals, value = (pending + line).partition("=")
+        pending = ""
         if equals:
-            found.append(Assignment(section, key.strip(), " ".join(value.split()), started))
+            found.append(Assignment(key.strip(), " ".join(value.split()), started))
     return found
 
 
@@ -71,21 +146,18 @@ def asked_for(shipped):
 def compare(unit, shipped, shown, files, alike=()):
     """Setting by setting. `shipped` is the text of our file for `unit`, `shown` the properties that systemd shows,
     `files` (path, text) of its unit file and drop-ins in systemd's order, `alike` groups of unit names of which any
-    will do.
-
-    A directive that this systemd does not show is one that it does not know (RestartMode= before 254): no difference.
-    """
+    will do. A directive that this systemd does not show, it does not know (RestartMode= before 254): no difference."""
     written = [(path, assignments(text)) for path, text in files]
     settings = []
     for key, values in _values(shipped).items():
         values = [value.replace("%n", unit).replace("%%", "%") for value in values]
-        name = PROPERTIES.get(key, key)
-        if name not in shown:
+        value = shown.get(PROPERTIES.get(key, key))
+        if value is None:
             continue
-        same = _same(key, values, shown[name], alike)
-        value = _ours_first(values, shown[name]) if key in AT_LEAST else shown[name]
-        settings.append(Setting(key, _readable(key, value), _readable(key, " ".join(values)), same,
-                                "" if same else origin(key, written)))
+        same = _same(key, values, value, alike)
+        settings.append(Setting(
+            key, _readable(key, _ours_first(values, value) if key in AT_LEAST else value),
+            _readable(key, " ".join(values)), same, "" if same else origin(key, written)))
     return tuple(sorted(settings, key=lambda setting: (
         RESTART.index(setting.name) if setting.name in RESTART else len(RESTART), setting.name)))
 
@@ -93,51 +165,55 @@ def compare(unit, shipped, shown, files, alike=()):
 def origin(key, written):
     """Where a directive was set last: "file:line", or "" when no file sets it."""
     spellings = (key,) + SPELLINGS.get(key, ())
-    for path, found in reversed(written):
-        for assignment in reversed(found):
-            if assignment.key in spellings:
-                return "%s:%d" % (path, assignment.line)
-    return ""
+    places = ["%s:%d" % (path, one.line) for path, found in written for one in found if one.key in spellings]
+    return places[-1] if places else ""
 
 
 def _values(text):
     """{directive: its values}: a list assigned again grows, an empty assignment clears it, else the last one counts."""
     values = {}
-    for _, key, value, _ in assignments(text):
-        if key in LEFT_OUT:
-            continue
-        grows = key in LISTS or key in COMMANDS
-        values[key] = (values.get(key, []) if grows and value else []) + [value]
+    for key, value, _ in assignments(text):
+        if key not in LEFT_OUT:
+            grows = value and (key in LISTS or key in COMMANDS)
+            values[key] = (values.get(key, []) if grows else []) + [value]
     return values
 
 
 def _same(key, values, shown, alike):
-    wanted = " ".join(values)
     if key in COMMANDS:
         return [_bare(value) for value in values if value] == [" ".join(words) for words in _commands(shown)]
-    if key in LISTS:
-        words = set(wanted.replace('"', "").split())
-        have = set(shown.replace('"', "").split())
-        for group in alike:
-            if have & set(group):
-                have |= set(group)
-        return words <= have if key in AT_LEAST else {word.lower() for word in words} == {w.lower() for w in have}
-    if key in TIMES:
-        return _time(key, wanted) == _time("", shown)
-    if key in SIZES:
-        return _bytes(wanted) == _bytes(shown)
-    return wanted == shown or _TRUTH.get(wanted.lower(), wanted) == _TRUTH.get(shown.lower(), shown)
+    if key not in LISTS:
+        return _meaning(key, " ".join(values)) == _meaning(key, shown)
+    wanted, have = (set(text.replace('"', "").split()) for text in (" ".join(values), shown))
+    for group in alike:
+        if have & set(group):
+            have |= set(group)
+    return wanted <= have if key in AT_LEAST else {word.lower() for word in wanted} == {word.lower() for word in have}
+
+
+def _meaning(key, text):
+    """What a value means, however it is spelled: seconds, bytes, yes or no; else, and where it cannot be read, itself.
+    CPUQuota= is a share of a processor, which systemd shows as CPU time in each second."""
+    try:
+        if key == "CPUQuota" and text.endswith("%"):
+            return float(text[:-1]) / 100
+        if key in PROPERTIES:
+            seconds = float(text) if text.isdecimal() else systemctl.seconds(text)
+            return text if seconds is None else seconds
+        if key in SIZES:
+            return _FOR_EVER if text == "infinity" else _BYTES(text)
+    except ValueError:
+        return text
+    return _TRUTH.get(text.lower(), text)
 
 
 def _readable(key, value):
-    """A value, systemd's or a unit file's, as a person reads it and the two can be compared by eye."""
-    if key == "CPUQuota":
-        share = _time(key, value)
-        return "%.0f%%" % (share * 100) if share not in (None, float("inf")) else "no limit"
-    if key in TIMES and _time(key, value) is not None:
-        return span(_time(key, value))
-    if key in SIZES and _bytes(value) is not None:
-        return size(_bytes(value)) if _bytes(value) != float("inf") else "no limit"
+    """A value, systemd's or a unit file's, so that an operator can compare the two by eye."""
+    meaning = _meaning(key, value)
+    if not isinstance(meaning, str):
+        if key in SIZES + ("CPUQuota",):
+            return "no limit" if meaning == _FOR_EVER else size(meaning) if key in SIZES else "%.0f%%" % (meaning * 100)
+        return span(meaning)
     if key in COMMANDS:
         value = "; ".join(" ".join(words) for words in _commands(value)) if value.startswith("{") else _bare(value)
     return printable(value, 300) or "(none)"
@@ -145,26 +221,12 @@ def _readable(key, value):
 
 def _ours_first(values, shown):
     """Of a list that systemd adds to by itself: what we ship, and how much more there is."""
-    have = shown.split()
-    wanted = " ".join(values).split()
+    have, wanted = shown.split(), " ".join(values).split()
     ours = [word for word in wanted if word in have]
     if len(ours) < len(set(wanted)):
         return shown                            # one is missing, or bears its other name (redis.service) here
     more = len(have) - len(ours)
     return " ".join(ours) + (" and %d more" % more if more else "")
-
-
-def _time(key, text):
-    if key == "CPUQuota" and text.endswith("%"):
-        return float(text[:-1]) / 100           # systemd shows it as CPU time in each second
-    return float(text) if text.isdecimal() else seconds(text)
-
-
-def _bytes(text):
-    if text == "infinity":
-        return float("inf")
-    number, factor = (text[:-1], _SUFFIXES[text[-1]]) if text[-1:] in _SUFFIXES else (text, 1)
-    return int(number) * factor if number.isdecimal() else None
 
 
 def _bare(command):

@@ -1,16 +1,18 @@
-"""`test-restart`: kills a healthy service's main process and watches systemd bring it back.
+"""`test-restart`: kills a healthy service's main process and watches systemd restart it.
 
 The one command of ours that does harm on purpose, so it looks first and refuses when the drill would cost more than
 one restart: `refusal` says why, and is pure. `Drill` does it, and says each step when it is done.
 """
 
-import os
 from collections import namedtuple
 
-from citadel.core.errors import CitadelError
+from citadel.act.kill import kill_unit
+from citadel.commands import maintenance
+from citadel.commands.call import NAME
+from citadel.core.errors import OK, STILL_WRONG, CitadelError
 from citadel.core.run import run
 from citadel.core.text import plural, printable, span
-from citadel.observe import processes, systemctl
+from citadel.observe import moments
 from citadel.observe.moments import EXITED, FAILED, STARTED
 
 POLL = 0.05                 # seconds between two looks; the downtime is measured this finely, the systemctl call apart
@@ -26,26 +28,60 @@ Result.__doc__ = """`why` says what went wrong, "" when nothing did; `downtime` 
 good answer of the health probe (without a probe: to active), None when that never came."""
 
 
+def perform(call):
+    call.only_root("test-restart")
+    as_json = call.options.json
+
+    def tell(step):
+        if not as_json:
+            mark = call.paint("ok  ", "good") if step.ok else call.paint("FAIL", "bad")
+            call.say("%s %7.2f s  %s" % (mark, step.seconds, step.text))
+
+    unit = call.look()
+    started = _starts_that_count(call, unit)
+    why = printable(refusal(unit, call.ask(), maintenance.words(call), started, call.options.force), 400)
+    if why and not as_json:
+        raise CitadelError("test-restart refused: " + why)
+    if why:
+        call.report(unit=unit.name, ok=False, refused=why)
+        return STILL_WRONG
+    if not as_json:
+        call.say("%s: PID %d, NRestarts %d, %s in its start-limit interval" % (
+            call.paint(unit.name, "strong"), unit.main_pid, unit.restarts, plural(started, "start")))
+    result = Drill(unit, call.look, call.ask, call.monotonic, call.sleep, tell, call.service.start_timeout,
+                   call.run).perform()
+    call.report("systemd restarted %s: PID %d is now %d, down for %s" % (
+        unit.name, result.old_pid, result.new_pid, span(result.downtime)) if result.ok else
+        "%s. Its log: %s logs 20. What to do: %s explain" % (call.paint("test-restart failed", "bad"), NAME, NAME),
+        unit=unit.name, **dict(result._asdict(), steps=[dict(step._asdict()) for step in result.steps]))
+    return OK if result.ok else STILL_WRONG
+
+
+def _starts_that_count(call, unit):
+    """How many starts of the unit systemd holds against its limit now."""
+    counted = [seconds for seconds in (unit.start_interval or 0, call.store.intent.since_reset(unit.name))
+               if seconds is not None]
+    return starts(moments.within(min(counted), unit.name, call.now(), run=call.run))
+
+
 def refusal(unit, probe, maintenance, starts, force=False):
     """Why the drill must not be, or "". `starts` counts the unit's starts within its start-limit interval;
     `maintenance` is a sentence when it is on. `force` overrides the last two: those cost a restart, not the drill."""
     if unit.load != "loaded":
         return "%s is %s" % (unit.name, {"not-found": "not installed"}.get(unit.load, unit.load))
     if unit.active != "active" or not unit.main_pid:
-        return "%s is down (%s, %s): a drill needs a service that runs" % (unit.name, unit.active, unit.sub)
+        return "%s is down (%s, %s); test-restart needs a running service" % (unit.name, unit.active, unit.sub)
     if probe.outcome not in ("ok", "none"):
-        return "%s does not answer (%s): it would not be clear what the drill has proved" % (
-            unit.name, probe.detail or probe.outcome)
+        return "%s does not answer (%s); a restart would prove nothing" % (unit.name, probe.detail or probe.outcome)
     if unit.restart not in BACK_AFTER_KILL:
-        return "%s has Restart=%s: systemd would not bring it back" % (unit.name, unit.restart or "no")
+        return "%s has Restart=%s; systemd would not restart it after a kill" % (unit.name, unit.restart or "no")
     if unit.job:
-        return "%s has a job waiting in systemd: wait until it is done" % unit.name
+        return "%s has a job queued in systemd; wait until it is done" % unit.name
     if maintenance and not force:
-        return "%s is in maintenance (%s); --force does it all the same" % (unit.name, maintenance)
+        return "%s is in maintenance (%s); --force overrides this" % (unit.name, maintenance)
     if unit.start_burst and unit.start_interval and starts + 1 >= unit.start_burst and not force:
-        return ("%s was started %s in the last %s, and systemd gives up at %d: one more restart would use that up; "
-                "--force does it all the same" % (unit.name, _times(starts), span(unit.start_interval),
-                                                  unit.start_burst))
+        return "%s had %s in the last %s; one more would reach the limit, where systemd gives up at %d; --force " \
+               "overrides this" % (unit.name, plural(starts, "start"), span(unit.start_interval), unit.start_burst)
     return ""
 
 
@@ -76,17 +112,17 @@ class Drill:
                                  "systemd did not notice that PID %d died" % before.main_pid)
             self._say("systemd noticed: %s (%s)" % (noticed.active, noticed.sub))
             now = self._wait(lambda unit: self._another(unit) and unit.active == "active",
-                             (before.restart_sec or 0) + self.patience + GRACE, "systemd did not bring it back")
+                             (before.restart_sec or 0) + self.patience + GRACE, "systemd did not restart it")
             self._say("active again: PID %d, was %d" % (now.main_pid, before.main_pid))
             if now.restarts <= before.restarts:
-                raise CitadelError("NRestarts is %d and was %d: systemd did not count a restart of its own" % (
+                raise CitadelError("NRestarts is %d and was %d; systemd did not count this restart as its own" % (
                     now.restarts, before.restarts))
             self._say("NRestarts grew from %d to %d" % (before.restarts, now.restarts))
             self._answer()
             downtime = self.clock() - self.killed
             last = self.look()
             if last.invocation != now.invocation:
-                raise CitadelError("it answered, and died again: %s (%s)" % (last.active, last.sub))
+                raise CitadelError("it answered and then ended again: %s (%s)" % (last.active, last.sub))
         except CitadelError as error:
             why = str(error)
             self._say(why, ok=False)
@@ -94,20 +130,12 @@ class Drill:
                       now.restarts, downtime if not why else None, tuple(self.steps))
 
     def _kill(self):
-        """SIGKILL to the main process. By systemd, who knows it; where that fails (EIO is seen in containers), by its
-        number, but only while that number still is a process of the unit's own cgroup."""
-        pid = self.unit.main_pid
+        """SIGKILL to the main process."""
         self.killed = self.clock()
-        answer = systemctl.kill(self.unit.name, run=self.run, whom="main")
-        if not answer.ok:
-            if not processes.is_process_of(pid, self.unit.control_group):
-                raise CitadelError("PID %d is not a process of %s any more: %s" % (
-                    pid, self.unit.name, printable(answer.complaint())))
-            try:
-                os.kill(pid, 9)
-            except OSError as error:
-                raise CitadelError("PID %d cannot be killed: %s" % (pid, error.strerror))
-        self._say("killed the main process, PID %d (SIGKILL)" % pid)
+        why = kill_unit(self.unit, self.run, whom="main")[1]
+        if why:
+            raise CitadelError(why)
+        self._say("killed the main process, PID %d (SIGKILL)" % self.unit.main_pid)
 
     def _another(self, unit):
         return unit.main_pid not in (0, self.unit.main_pid) and unit.invocation != self.unit.invocation
@@ -128,10 +156,9 @@ class Drill:
         end = self.clock() + self.patience
         while True:
             probe = self.ask()
-            if probe.outcome == "none":
-                return
             if probe.outcome == "ok":
                 self._say("the health probe answers (%s)" % printable(probe.target))
+            if probe.outcome in ("ok", "none"):
                 return
             if self.clock() > end:
                 raise CitadelError("the health probe did not answer within %s: %s" % (
@@ -143,6 +170,3 @@ class Drill:
         self.steps.append(step)
         self.tell(step)
 
-
-def _times(count):
-    return {1: "once", 2: "twice"}.get(count, plural(count, "time"))

@@ -1,11 +1,11 @@
 """The gate before each start (ExecStartPre=): waits until the dependencies are ready, not merely started.
 
 After= on a Type=simple dependency orders the exec only: Ollama is "active" seconds before it answers. When they do not
-become ready, recovery is called for, and the start fails; that failure counts as one start, after which systemd waits
+become ready, recovery is started, and this start fails; the failure counts as one start, after which systemd waits
 RestartSec and tries again.
 
-The gate stands between the gateway and its life, so it fails only for that one reason. Broken settings of ours, a
-systemd that does not answer: it says so and lets the start go on.
+The gate fails for that one reason only. When our settings are wrong, or systemd does not answer, it says so and lets
+the start go on.
 """
 
 import time
@@ -28,8 +28,8 @@ Passage.__doc__ = "Whether the start goes on, and the sentence that says why."
 
 def pass_gate(service, settings, stop_note, run=run, ask=probes.ask, clock=time.monotonic, sleep=time.sleep,
               say=lambda event, because: None):
-    """Takes an unwanted start back, or waits for the dependencies of `service` (its ServiceSettings). `say` hears of a
-    start that does not go on, as an event of alerts.EVENTS and the sentence, before we act on it: that may end us."""
+    """Takes an unwanted start back, or waits for the dependencies of `service` (its ServiceSettings). `say` is
+    told of a start that does not go on, as an event of log.EVENTS and a sentence, before we act: that may end us."""
     dependencies = [settings.dependencies[name] for name in service.depends]
     names = [service.unit] + [name for dependency in dependencies for name in dependency.units]
     units = systemctl.units(names, run=run)
@@ -37,7 +37,7 @@ def pass_gate(service, settings, stop_note, run=run, ask=probes.ask, clock=time.
     if unwanted:
         say("gate-taken-back", unwanted)
         _take_back(service.unit, run, sleep)
-        return Passage(True, "taken back: " + unwanted)
+        return Passage(True, "start cancelled: " + unwanted)
     return _wait_for({dependency.probe: dependency.name for dependency in dependencies if dependency.probe},
                      run, ask, clock, sleep, say)
 
@@ -61,7 +61,7 @@ def _wait_for(targets, run, ask, clock, sleep, say):
                                 for target, name in waiting.items())
             say("gate-refused", because)
             systemctl.start(RECOVERY, run=run)
-            return Passage(False, because + "; called for " + RECOVERY)
+            return Passage(False, because + "; started " + RECOVERY)
         if waiting:
             sleep(PAUSE)
     return Passage(True, "dependencies are ready")

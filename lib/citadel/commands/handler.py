@@ -1,12 +1,12 @@
 """citadel-recovery-handler: reads the command line, and asks recovery for one pass."""
 
-import argparse
 import os
 import sys
 
 from citadel import __version__
 from citadel.commands import gate
 from citadel.core import clock, log
+from citadel.core.arguments import Parser
 from citadel.core.errors import CANNOT_LOOK, OK, STILL_WRONG, UsageError
 from citadel.core.text import printable, to_json
 from citadel.diagnose import stopped
@@ -50,14 +50,19 @@ def main(arguments, out=None):
     settings = read_settings(options)
     store = Store(most_incidents=settings.cleanup.keep_incidents)
     if options.dry_run:
-        results = [Result(finding.unit, UNKNOWN if finding.condition == UNKNOWN else planned.verdict, finding.cause,
-                          planned.because, store.history(finding.unit).incident, planned.steps, planned.veto, False)
-                   for finding, planned in foresee(settings, store, world)]
+        results = foresee_results(settings, store, world)
     else:
         with store.lock(options.trigger):
             results = recovery_pass(settings, store, options.trigger, world)
     report_results(results, options.trigger, options.json, world, out)
     return exit_code(results)
+
+
+def foresee_results(settings, store, world):
+    """A Result for each service, as a pass would decide now."""
+    return [Result(finding.unit, UNKNOWN if finding.condition == UNKNOWN else planned.verdict, finding.cause,
+                   planned.because, store.of(finding.unit).history().incident, planned.steps, planned.veto, False)
+            for finding, planned in foresee(settings, store, world)]
 
 
 def exit_code(results):
@@ -78,10 +83,10 @@ def stand_at_the_gate(options, world, out):
     try:
         settings = read_settings(options)
         service = settings.service(options.service) or settings.services[0]
-        passage = gate.pass_gate(service, settings, Store().stop_note(service.unit), run=world.run, ask=world.ask,
-                                 say=lambda event, because: log.journal(
-                                     event, "%s: %s" % (service.unit, because), unit=service.unit))
-    except Exception as error:          # a defect of ours, too, must not be what keeps the service down
+        passage = gate.pass_gate(service, settings, Store().intent.stop_note(service.unit), run=world.run,
+                                 ask=world.ask, say=lambda event, because: log.journal(event, "%s: %s" % (
+                                     service.unit, because), unit=service.unit))
+    except Exception as error:          # an internal error, too, must not keep the service down
         out.write("%s: %s; the gate lets it start, ignoring\n" % (type(error).__name__, printable(str(error))))
         return OK
     out.write(passage.because + "\n")
@@ -98,17 +103,12 @@ def note_stop(options, world):
     dependencies = [one for one in units.values() if one.load != "not-found"]
     jobs = systemctl.job_types(run=world.run)
     stop = stopped.who_stopped(unit, dependencies, jobs, systemctl.system_state(run=world.run))
-    Store().note_stop(service.unit, stop)
+    Store().intent.note_stop(service.unit, stop)
     return OK
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message):
-        raise UsageError(message)
-
-
 def read_arguments(arguments):
-    parser = _Parser(prog=NAME, allow_abbrev=False, description="One recovery pass over every service in the settings.")
+    parser = Parser(prog=NAME, description="One recovery pass over every service in the settings.")
     parser.add_argument("--dry-run", action="store_true", help="say what a pass would do and why, and do nothing")
     parser.add_argument("--trigger", choices=TRIGGERS, default=None, help="who asked (default: manual, or as systemd "
                         "tells it); gate: wait for the dependencies before a start")

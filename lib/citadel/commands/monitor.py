@@ -4,16 +4,19 @@ No restart is missed between two looks, without a second program running beside 
 state (StateChangeTimestampMonotonic), counts its own restarts (NRestarts) and gives each run an InvocationID, so a
 look that finds all three unchanged proves that nothing happened since the last one. When one did change, the journal
 of PID 1 is read from where we left off, and tells what lay in between: two quick restarts are two, each with its
-own time. A long-running `journalctl -f` would say no more, and would need a second way of starting programs.
+own time.
 
 `Timeline` is pure: looks and journal moments in, events and a summary out. `watch` is the loop around it.
 Times are seconds of CLOCK_MONOTONIC, the clock of systemd's and the journal's stamps.
 """
 
+import shutil
 from collections import namedtuple
 
-from citadel.core.errors import CannotLook
-from citadel.core.text import plural, printable, span
+from citadel.core.errors import OK, STILL_WRONG, CannotLook
+from citadel.core.terminal import Interruption, LiveLine
+from citadel.core.text import local_time, plural, printable, span
+from citadel.observe import moments as journal_moments
 from citadel.observe.moments import ENDED, EXITED, FAILED, OUT_OF_MEMORY, SCHEDULED, STARTED
 
 Look = namedtuple("Look", "time unit answering detail")
@@ -23,11 +26,65 @@ Event = namedtuple("Event", "time text tone")
 Event.__doc__ = """A change worth a line; `tone` is good | bad | uneasy | faint, a colour's meaning."""
 
 Summary = namedtuple("Summary", "watched availability restarts outages downtime longest up blind")
-Summary.__doc__ = """`availability` in percent of `watched`; `outages` counts the spells that add up to `downtime`;
+Summary.__doc__ = """`availability` in percent of `watched`; `outages` counts the times that add up to `downtime`;
 `up` is how it stood at the end; `blind` are the seconds in which systemd did not answer."""
 
 UP = ("active", "reloading", "refreshing")
 _TONES = {EXITED: "bad", FAILED: "bad", OUT_OF_MEMORY: "bad", SCHEDULED: "uneasy", STARTED: "good"}
+
+GLANCE = 2.0                    # seconds that the health probe may take
+CLOSE, RELAXED = 0.2, 0.5       # seconds between looks: while something goes on, and else
+LINGER = 3.0                    # seconds for which the last change keeps us close, and the journal being read
+
+
+def perform(call):
+    """Watches until the time is over or the operator ends it, then adds it up."""
+    service, cursor = call.service, [journal_moments.end_of_journal(run=call.run)]
+    events, line = [], LiveLine(call.out, call.style.live and not call.options.json)
+
+    def look():
+        asked = call.monotonic()
+        unit = call.look()
+        if not service.health or unit.active not in UP:
+            return Look(asked, unit, False if service.health else None, "")
+        probe = call.ask(GLANCE)
+        return Look(call.monotonic(), unit, probe.outcome == "ok", probe.detail or probe.outcome)
+
+    def journal():
+        found, cursor[0] = journal_moments.after(cursor[0], service.unit, run=call.run)
+        return found
+
+    def tell(event):
+        events.append({"time": _wall_time(call, event.time), "text": event.text})
+        if not call.options.json:
+            line.print_above("%s  %s" % (events[-1]["time"], call.paint(event.text, event.tone)))
+
+    def show(timeline, left):
+        line.draw(lambda: _live(call, service.unit, timeline, left))
+
+    with Interruption() as interruption:
+        timeline = watch(call.options.seconds, look, journal, call.monotonic, interruption.pause, tell, show)
+    line.clear()
+    summary = timeline.summary(call.monotonic())
+    call.report("%s: %s" % (service.unit, sentence(summary)), unit=service.unit, summary=dict(summary._asdict()),
+                events=events)
+    return OK if summary.up else STILL_WRONG
+
+
+def _live(call, unit, timeline, left):
+    """The live line, short enough for the terminal."""
+    now = call.monotonic()
+    summary = timeline.summary(now)
+    how = "up" if timeline.up else "down for " + span(timeline.down_for(now))
+    text = "%s  %s  %s  %.2f %%  %s left" % (unit, how, plural(summary.restarts, "restart"), summary.availability,
+                                             span(left))
+    return call.paint(text[:shutil.get_terminal_size().columns - 1], "good" if timeline.up else "bad")
+
+
+def _wall_time(call, moment):
+    """The wall time of a moment of CLOCK_MONOTONIC."""
+    now = call.now()
+    return local_time(now.wall - (now.monotonic - moment), milliseconds=True)
 
 
 class Timeline:
@@ -37,36 +94,26 @@ class Timeline:
     outage begins when systemd says that the run ended (not when we noticed), and ends at the first good answer.
     """
 
-    def __init__(self):
-        self._begin = self._last = None
-        self._up = False
-        self._outages = []                      # [begin, end or None]
+    def __init__(self, look):
+        self._begin, self._last = look.time, look
+        self.up = _is_up(look)
+        self.blind = 0.0                        # seconds in which systemd did not answer: we know nothing of them
+        self._outages = [] if self.up else [[look.time, None]]      # [begin, end or None]
         self._counted = 0
         self._announced = False                 # NRestarts has counted a restart whose run is still to begin
-        self._runs = set()
-        self._blind = 0.0
+        self._runs = {look.unit.invocation}
 
     def feed(self, look, moments=()):
         """Takes a look and the journal's (moments.Moment) that are new since the last; the events in them."""
         moments = sorted(moments, key=lambda moment: moment.time)
-        if self._last is None:
-            return self._first(look)
         before, self._last = self._last, look
         self._count(before.unit, look.unit, moments)
         events = [Event(moment.time, moment.text, _TONES.get(moment.kind, "faint")) for moment in moments
                   if moment.kind != STARTED or moment.invocation != look.unit.invocation]
         if _visible(before.unit) != _visible(look.unit):
             events.append(_state_event(before.unit, look))
-        events += self._spells(before, look, moments)
+        events += self._outages_between(before, look, moments)
         return sorted(events, key=lambda event: event.time)
-
-    def blind(self, seconds):
-        """Notes that systemd did not answer for so long: time in which we know nothing new."""
-        self._blind += seconds
-
-    @property
-    def up(self):
-        return self._up
 
     def restarts(self):
         """Runs that began while we watched. The looks and the journal each count what they see, and neither counts
@@ -75,7 +122,7 @@ class Timeline:
 
     def down_for(self, now):
         """Seconds that the present outage has lasted; 0 while the service is up."""
-        return 0.0 if self._up or not self._outages else max(0.0, now - self._outages[-1][0])
+        return 0.0 if self.up else max(0.0, now - self._outages[-1][0])
 
     def summary(self, now):
         """The watch added up at `now`."""
@@ -83,18 +130,7 @@ class Timeline:
         lengths = [max(0.0, (now if end is None else end) - begin) for begin, end in self._outages]
         downtime = min(sum(lengths), watched)
         return Summary(watched, 100.0 * (1 - downtime / watched), self.restarts(), len(lengths), downtime,
-                       max(lengths) if lengths else 0.0, self._up, self._blind)
-
-    def _first(self, look):
-        self._begin, self._last = look.time, look
-        self._runs = {look.unit.invocation}
-        self._up = _is_up(look)
-        if not self._up:
-            self._outages.append([look.time, None])
-        text = _state(look.unit)
-        if look.unit.active in UP and look.answering is False:
-            text += ", but not answering" + _because(look.detail)
-        return [Event(look.time, text, "good" if self._up else "bad")]
+                       max(lengths) if lengths else 0.0, self.up, self.blind)
 
     def _count(self, before, now, moments):
         grown = max(0, now.restarts - before.restarts)
@@ -105,7 +141,7 @@ class Timeline:
         if now.invocation:
             self._runs.add(now.invocation)
 
-    def _spells(self, before, look, moments):
+    def _outages_between(self, before, look, moments):
         """Ends and begins outages by what lay between two looks; the events that say so. What the journal tells too
         late for that is left to systemd's own stamps, which are of the last change only."""
         moments = [moment for moment in moments if moment.time > before.time]
@@ -116,15 +152,13 @@ class Timeline:
             edges += [(moment.time, True, "") for moment in moments if moment.kind == STARTED]
             if look.unit.active_enter > before.unit.active_enter:
                 edges.append((look.unit.active_enter, True, ""))
-        edges.sort()
-        silent = look.unit.active in UP and look.answering is False
-        edges.append((look.time, _is_up(look), "not answering" + _because(look.detail) if silent else ""))
+        edges = sorted(edges) + [(look.time, _is_up(look), _silence(look))]
         return [event for edge in edges for event in self._turn(max(edge[0], self._begin), *edge[1:])]
 
     def _turn(self, time, up, why):
-        if up == self._up:
+        if up == self.up:
             return []
-        self._up = up
+        self.up = up
         if not up:
             self._outages.append([time, None])
             return [Event(time, "down: " + why if why else "down", "bad")]
@@ -136,8 +170,11 @@ def _is_up(look):
     return look.unit.active in UP and look.answering is not False
 
 
-def _because(detail):
-    return " (%s)" % printable(detail) if detail else ""
+def _silence(look):
+    """Why it is down though systemd has it up; "" when it is not so."""
+    if look.unit.active not in UP or look.answering is not False:
+        return ""
+    return "not answering" + (" (%s)" % printable(look.detail) if look.detail else "")
 
 
 def _visible(unit):
@@ -153,6 +190,11 @@ def _state(unit):
     return printable(text)
 
 
+def _opening(look):
+    silence = _silence(look)
+    return Event(look.time, _state(look.unit) + (silence and ", but " + silence), "good" if _is_up(look) else "bad")
+
+
 def _state_event(before, look):
     unit = look.unit
     text = _state(unit)
@@ -165,10 +207,6 @@ def _state_event(before, look):
     return Event(happened, text, tone)
 
 
-CLOSE, RELAXED = 0.2, 0.5       # seconds between looks: while something goes on, and else
-LINGER = 3.0                    # seconds for which the last change keeps us close, and the journal being read
-
-
 def watch(seconds, look, journal, clock, pause, tell, show=lambda timeline, left: None):
     """Watches for `seconds`, or until `pause` says that we are to end; the Timeline with all that happened.
 
@@ -176,11 +214,10 @@ def watch(seconds, look, journal, clock, pause, tell, show=lambda timeline, left
     since its last call; `pause(seconds)` waits and says False to go on no longer; `tell(event)` is called for each
     change, `show(timeline, seconds left)` after each look.
     """
-    timeline = Timeline()
     end = clock() + seconds
     last = look()
-    for event in timeline.feed(last):
-        tell(event)
+    timeline = Timeline(last)
+    tell(_opening(last))
     changed = clock()
     blind = False
     while True:
@@ -193,7 +230,7 @@ def watch(seconds, look, journal, clock, pause, tell, show=lambda timeline, left
         try:
             now = look()
         except CannotLook as error:
-            timeline.blind(clock() - asked)
+            timeline.blind += clock() - asked
             if not blind:
                 tell(Event(asked, printable(str(error)), "uneasy"))
             blind = True
@@ -223,5 +260,5 @@ def sentence(summary):
     else:
         text += ", no outage"
     if summary.blind:
-        text += "; systemd did not answer for %s of it" % span(summary.blind)
+        text += "; systemd did not answer for %s of that time" % span(summary.blind)
     return text + ("" if summary.up else "; it is down now")

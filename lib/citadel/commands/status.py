@@ -1,10 +1,48 @@
-"""`status`: one service at a glance, as a tree. Pure: what was seen in, lines out."""
+"""`status`: one service at a glance, as a tree."""
 
+from citadel.commands import check, maintenance
+from citadel.commands.call import dependency_as_data, finding_as_data
+from citadel.core.errors import OK, STILL_WRONG, CannotLook, NotPermitted
 from citadel.core.text import plural, printable, size, span
+from citadel.diagnose.causes import diagnose
+from citadel.observe import gateway_settings, systemctl
+
+ASKED = ("ExecStart", "Environment", "TimeoutStartUSec", "TimeoutStopUSec", "OnFailure", "StateChangeTimestamp")
+
+
+def perform(call):
+    facts = check.look_within(check.LIMIT, check.STATE)(call.settings._replace(services=(call.service,)))
+    finding = diagnose(facts, call.settings)[0]
+    if facts.host.unanswered:
+        raise CannotLook(facts.host.unanswered)
+    service, = facts.services
+    more = _more(call, service.unit)
+    call.report(*tree(service, finding, more, call.style), unit=call.unit, well=finding.well,
+                finding=finding_as_data(finding), service=dict(service.unit._asdict()), dependencies=[
+                    dict(dependency_as_data(one), sub=one.unit.sub) for one in service.dependencies], **more)
+    return STILL_WRONG if finding.cause else OK
+
+
+def _more(call, unit):
+    """What `status` shows besides the facts of a check: the unit's own words, and our record of it."""
+    shown = systemctl.show([unit.name], ASKED, run=call.run)[unit.name]
+    says = gateway_settings.expected_from_exec(shown.get("ExecStart", ""), shown.get("Environment", ""))
+    record = {"incident": None, "last": None, "maintenance": None, "readable": True}
+    try:
+        history, incidents = call.store.of(unit.name).history(), call.store.incidents
+        record["incident"] = incidents.read(history.incident) if history.incident else None
+        record["last"] = next((one for one in incidents.newest_first(most=20, unit=unit.name) if one["end"]), None)
+        record["maintenance"] = maintenance.words(call)
+    except NotPermitted:
+        record["readable"] = False
+    return {"port": says.port or call.service.port, "workers": says.workers, "environment": says.environment,
+            "since": shown.get("StateChangeTimestamp", ""), "start_timeout": systemctl.seconds(
+                shown.get("TimeoutStartUSec", "")), "stop_timeout": systemctl.seconds(shown.get("TimeoutStopUSec", "")),
+            "on_failure": shown.get("OnFailure", "").split(), "record": record}
 
 
 def tree(service, finding, more, style):
-    """The lines of the tree. `service` is a facts.Service, `more` what manager._status_facts adds to it."""
+    """The lines of the tree. `service` is a model.Service, `more` what `_more` adds to it."""
     unit = service.unit
     tone = "good" if finding.well else "bad" if finding.cause else "uneasy"
     branches = [
@@ -33,12 +71,11 @@ def _restart_branches(unit, more):
     branches = ["after " + span(unit.restart_sec)] if unit.restart_sec is not None else []
     if unit.start_burst and unit.start_interval:
         branches.append("at most %s in %s" % (plural(unit.start_burst, "start"), span(unit.start_interval)))
-    branches += ["%s within %s" % (what, span(seconds)) for what, seconds in (
-        ("starts", more["start_timeout"]), ("stops", more["stop_timeout"])) if seconds is not None]
+    branches += ["%s timeout: %s" % (what, span(more[what + "_timeout"])) for what in ("start", "stop")
+                 if more[what + "_timeout"] is not None]
     if more["on_failure"]:
-        branches.append("gives up to " + " ".join(more["on_failure"]))
-    return branches + ["systemd has restarted it %s since it was last started by hand" % (
-        {0: "not once", 1: "once"}.get(unit.restarts, plural(unit.restarts, "time")))]
+        branches.append("on failure: starts " + " ".join(more["on_failure"]))
+    return branches + ["automatic restarts: %d" % unit.restarts]
 
 
 def _dependency_text(style, dependency):
@@ -56,7 +93,7 @@ def _dependency_text(style, dependency):
 
 def _record_branches(record):
     if not record["readable"]:
-        return ["open incident, last recovery, maintenance: only root may see them"]
+        return ["without root, `status` cannot see the open incident, the last recovery and maintenance"]
     incident, last = record["incident"], record["last"]
     opened = "none"
     if incident:

@@ -1,29 +1,84 @@
-"""A directory of small files that a kill or a power cut at any moment leaves whole: each is the old one or the new one.
+"""Files that a kill or a power cut at any moment leaves whole: each is the old one or the new one.
 
 A write goes to a new file (O_EXCL) in the same directory, is fsynced, renamed over the old one, and the directory is
-fsynced. The directory must belong to whoever we run as and be closed to everybody else, and every file is reached
-through its open descriptor, so that no part of the path can be swapped under us.
+fsynced. `Directory` is our state on disk: it must belong to whoever we run as and be closed to everybody else, and
+every file is reached through its open descriptor, so that no part of the path can be swapped under us.
 
-A full disk is the very thing that we may have been called to repair, so the directory keeps RESERVE bytes in a file
-of their own: when a write meets ENOSPC the reserve is given up and the write is tried once more. (On a file system
-that copies on write even this may fail; then the caller hears of it.)
+A full disk may be the very fault to repair, so the directory keeps RESERVE bytes in a file of their own: when a write
+meets ENOSPC the reserve is given up and the write is tried once more. (On a file system that copies on write even this
+may fail; then the caller gets the error.)
 """
 
 import errno
-import json
-import math
 import os
-import stat
 
 from citadel.core.errors import NotPermitted
+from citadel.core.trust import FOLDER, objection, read_file
 
 RESERVE = 64 * 1024
-FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 
 
+# --- one file
+
+def write_file(path, data, mode=0o600, dir_fd=None, sync=True):
+    """Puts `data` in place of the file `path`, whole or not at all. OSError when it could not: the old one is still
+    there. Without `sync` the write is not waited for: after a power cut the file may be the old one, or empty."""
+    parent, name = os.path.split(path)
+    temporary = os.path.join(parent, ".%s.%d.%s.tmp" % (name, os.getpid(), os.urandom(4).hex()))
+    stage(temporary, data, mode, dir_fd, sync=sync)
+    try:
+        os.replace(temporary, path, src_dir_fd=dir_fd, dst_dir_fd=dir_fd)
+    except BaseException:
+        os.unlink(temporary, dir_fd=dir_fd)
+        raise
+    if sync:
+        sync_directory(parent, dir_fd)
+
+
+def stage(path, data, mode=0o600, dir_fd=None, owner=None, sync=True):
+    """Writes a file that is not there yet, to be renamed into its place. `owner`: (uid, gid). OSError leaves none."""
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    descriptor = os.open(path, flags, 0o600, dir_fd=dir_fd)
+    try:
+        try:
+            rest = memoryview(data)
+            while rest:
+                rest = rest[os.write(descriptor, rest):]
+            if owner is not None:
+                os.fchown(descriptor, *owner)
+            os.fchmod(descriptor, mode)
+            if sync:
+                os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+    except BaseException:
+        os.unlink(path, dir_fd=dir_fd)
+        raise
+
+
+def sync_directory(path, dir_fd=None):
+    descriptor = os.open(path or ".", FOLDER, dir_fd=dir_fd)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def sweep(directory, prefix=""):
+    """Removes the temporary files of `prefix` whose writers died, by the directory's descriptor. (A PID that was used
+    again keeps one longer.)"""
+    for name in os.listdir(directory):
+        words = name.split(".")
+        if (name.startswith("." + prefix) and len(words) > 3 and words[-1] == "tmp" and words[-3].isdecimal()
+                and not os.path.exists("/proc/" + words[-3])):
+            os.unlink(name, dir_fd=directory)
+
+
+# --- our state directory
+
 class Directory:
-    """One directory and its sub-directories, one level deep. Nothing on disk is touched before it is asked for."""
+    """One directory and its sub-directories, one level deep. Nothing on disk is touched before it is needed."""
 
     def __init__(self, path):
         self.path = path
@@ -31,28 +86,31 @@ class Directory:
 
     def open(self, create=False):
         """The descriptor of the directory, or None when it is missing and not to be created. NotPermitted when it is
-        not ours alone: another's directory may hold another's idea of our state."""
+        not ours alone: another user's directory may hold what another user wants us to believe."""
         if self._descriptor is not None:
             return self._descriptor
         try:
             if create:
-                _make(self.path)
+                try:
+                    os.mkdir(self.path, 0o700)      # and not its parents
+                except FileExistsError:
+                    pass                            # as usual, or another pass was faster
             descriptor = os.open(self.path, FOLDER)
         except FileNotFoundError:
+            if create:
+                raise NotPermitted("%s: its parent directory is missing" % self.path)
             return None
         except PermissionError:
             raise NotPermitted("%s: this needs root" % self.path)
         except OSError as error:
             raise NotPermitted("%s: %s" % (self.path, error.strerror))
-        found = os.fstat(descriptor)
-        wrong = None
-        if found.st_uid != os.geteuid():
-            wrong = "it belongs to uid %d, not to uid %d" % (found.st_uid, os.geteuid())
-        elif stat.S_IMODE(found.st_mode) != 0o700:
-            wrong = "its mode is %04o, not 0700" % stat.S_IMODE(found.st_mode)
-        if wrong:
+        status = os.fstat(descriptor)
+        why = objection(status, (os.geteuid(),), forbidden=0)
+        if not why and status.st_mode & 0o7777 != 0o700:
+            why = "has mode %04o, not 0700" % (status.st_mode & 0o7777)
+        if why:
             os.close(descriptor)
-            raise NotPermitted("%s: not used, %s" % (self.path, wrong))
+            raise NotPermitted("%s: not used, it %s" % (self.path, why))
         self._descriptor = descriptor
         return descriptor
 
@@ -61,29 +119,15 @@ class Directory:
             os.close(self._descriptor)
             self._descriptor = None
 
-    __del__ = close                     # as a file closes itself: who forgets one must not run out of descriptors
+    __del__ = close                     # as a file closes itself: nobody runs out of descriptors who forgets to
 
     def read(self, name, limit=1 << 20):
-        """The bytes of a file, None when there is none. OSError when it cannot be read, or is no regular file, or
-        holds more than `limit` bytes."""
+        """The bytes of a file, None when there is none; otherwise as trust.read_file."""
         base = self.open()
-        if base is None:
-            return None
-        try:
-            descriptor = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=base)
-        except FileNotFoundError:
-            return None
-        with os.fdopen(descriptor, "rb") as file:
-            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-                raise OSError(errno.EINVAL, "not a regular file", name)
-            data = file.read(limit + 1)
-        if len(data) > limit:
-            raise OSError(errno.EFBIG, "larger than %d bytes" % limit, name)
-        return data
+        return None if base is None else read_file(name, limit, base)
 
     def write(self, name, data):
-        """Puts `data` in place of the file `name`, whole or not at all. OSError when it could not; the old one is
-        then still there."""
+        """Puts `data` in place of the file `name`, as `write_file`, if need be with what the reserve frees."""
         try:
             self._replace(name, data)
         except OSError as error:
@@ -93,48 +137,31 @@ class Directory:
 
     def _replace(self, name, data):
         base = self.open(create=True)
-        parent, _, last = name.rpartition("/")
-        temporary = os.path.join(parent, ".%s.%d.%s.tmp" % (last, os.getpid(), os.urandom(4).hex()))
-        descriptor = self._create(base, parent, temporary)
         try:
-            try:
-                _write_all(descriptor, data)
-                os.fsync(descriptor)
-            finally:
-                os.close(descriptor)
-            os.replace(temporary, name, src_dir_fd=base, dst_dir_fd=base)
-        except BaseException:
-            self.remove(temporary)
-            raise
-        _sync_directory(base, parent)
-
-    def _create(self, base, parent, temporary):
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-        try:
-            return os.open(temporary, flags, 0o600, dir_fd=base)
-        except FileNotFoundError:
-            os.mkdir(parent, 0o700, dir_fd=base)
-            return os.open(temporary, flags, 0o600, dir_fd=base)
+            write_file(name, data, dir_fd=base)
+        except FileNotFoundError:       # its sub-directory is not there yet
+            os.mkdir(os.path.dirname(name), 0o700, dir_fd=base)
+            write_file(name, data, dir_fd=base)
 
     def names(self, inside=""):
         """The names of the finished files in the directory or one of its sub-directories, sorted; none when it cannot
         be read."""
-        return [name for name in self._entries(inside) if not name.startswith(".")]
-
-    def _entries(self, inside):
-        base = self.open()
-        if base is None:
+        descriptor = self._open_inside(inside)
+        if descriptor is None:
             return []
         try:
-            descriptor = os.open(inside or ".", FOLDER, dir_fd=base)
-        except OSError:
-            return []
-        try:
-            return sorted(os.listdir(descriptor))
+            return sorted(name for name in os.listdir(descriptor) if not name.startswith("."))
         except OSError:
             return []
         finally:
             os.close(descriptor)
+
+    def _open_inside(self, inside):
+        base = self.open()
+        try:
+            return None if base is None else os.open(inside or ".", FOLDER, dir_fd=base)
+        except OSError:
+            return None
 
     def remove(self, name):
         """Whether the file was there and is now gone."""
@@ -144,12 +171,12 @@ class Directory:
                 os.unlink(name, dir_fd=base)
                 return True
         except (OSError, NotPermitted):
-            pass                        # then it is not there, or not ours to remove: the answer says so
+            pass                        # it is not there, or not ours to remove: the answer says so
         return False
 
     def set_aside(self, name, keep=5):
-        """Renames a file that cannot be understood to `name.corrupt-<n>`, for a person to look at; only the newest
-        `keep` of them stay. Its new name, or "" when it could not be moved."""
+        """Renames a file that cannot be understood to `name.corrupt-<n>`, for an operator to look at; only the newest
+        `keep` of them stay. Its new name, or "" when it could not be renamed."""
         base = self.open()
         parent, _, last = name.rpartition("/")
         numbers = sorted(int(entry.rpartition("-")[2]) for entry in self.names(parent)
@@ -164,17 +191,19 @@ class Directory:
         return new
 
     def sweep(self, *inside):
-        """Removes the temporary files of passes that died while writing; how many."""
-        removed = 0
+        """Removes the temporary files of passes that died while writing, also in these sub-directories."""
         for parent in ("",) + inside:
-            for entry in self._entries(parent):
-                words = entry.split(".")
-                if entry.startswith(".") and words[-1] == "tmp" and not _alive(words[-3:-2]):
-                    removed += self.remove(os.path.join(parent, entry))
-        return removed
+            descriptor = self._open_inside(parent)
+            if descriptor is not None:
+                try:
+                    sweep(descriptor)
+                except OSError:
+                    pass                # the next pass tries again
+                finally:
+                    os.close(descriptor)
 
     def keep_reserve(self):
-        """Sets RESERVE bytes aside for the day when the disk is full, unless they are there; whether they are."""
+        """Keeps RESERVE bytes for the day when the disk is full; whether they are there."""
         base = self.open(create=True)
         try:
             descriptor = os.open("reserve", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600, dir_fd=base)
@@ -194,56 +223,25 @@ class Directory:
         return self.remove("reserve")
 
 
+# --- documents
+
 def to_json(document):
     """A document as the bytes of a file: readable, one final newline, the same for the same document."""
+    import json  # not at the top: a health check each minute writes files, and no documents
     return json.dumps(document, indent=1, sort_keys=True, allow_nan=False).encode("ascii") + b"\n"
 
 
 def from_json(data):
-    """The document in `data`; ValueError for anything that is not one, however it was spoilt (nested too deep, not
-    UTF-8, numbers that no clock gives)."""
+    """The document in `data`; ValueError for anything that is not one: nested too deep, not UTF-8, infinite numbers."""
+    import json
     try:
-        document = json.loads(data.decode("utf-8"), parse_constant=_refuse, parse_float=_finite)
+        return json.loads(data.decode("utf-8"), parse_constant=_finite, parse_float=_finite)
     except RecursionError:
         raise ValueError("nested too deep")
-    return document
-
-
-def _refuse(word):
-    raise ValueError("%s is no number of ours" % word)
 
 
 def _finite(text):
     number = float(text)
-    if not math.isfinite(number):
-        raise ValueError("%s is no number of ours" % text[:20])
+    if number - number:                 # of infinity and of NaN this is NaN, of all others 0
+        raise ValueError("%s is not a number of ours" % text[:20])
     return number
-
-
-def _make(path):
-    """One directory, 0700 whatever the umask; its parents must be there already."""
-    try:
-        os.mkdir(path, 0o700)
-    except FileExistsError:
-        return
-    except FileNotFoundError:
-        raise NotPermitted("%s: its parent directory is missing" % path)
-
-
-def _write_all(descriptor, data):
-    rest = memoryview(data)
-    while rest:
-        rest = rest[os.write(descriptor, rest):]
-
-
-def _sync_directory(base, inside):
-    descriptor = os.open(inside or ".", FOLDER, dir_fd=base)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _alive(words):
-    """Whether the process whose number stands in a temporary file's name still runs (reused numbers: kept longer)."""
-    return bool(words) and words[0].isdecimal() and os.path.exists("/proc/" + words[0])

@@ -1,9 +1,9 @@
-"""What every command of ours does first and last, whoever called it and with whatever surroundings.
+"""What every command of ours does first and last, whoever called it and in whatever environment.
 
 First: nothing of the caller's is kept (environment, directory, umask, open files), and root runs our code only from a
-tree that root alone can write: a planted .pyc beside our sources would run under `python3 -IS -B` too (measured).
-Last: one handler for errors. What we expected is one line and its exit code; what we did not is one line, exit 70, and
-a file with the traceback.
+tree that root alone can change: a planted .pyc beside our sources would run under `python3 -IS -B` too (measured).
+Last: one handler for errors. An expected error is one line and its exit code; an internal error is one line, exit 70,
+and a file with the traceback.
 """
 
 import _signal
@@ -12,20 +12,21 @@ import sys
 import time
 
 from citadel import PACKAGE
-from citadel.core.errors import DEFECT, CitadelError, NotPermitted
+from citadel.core.errors import INTERNAL_ERROR, CitadelError, NotPermitted
+from citadel.core.trust import objection, objection_above
 
 STATE = "/var/lib/citadel-recovery"
-MOST_DEFECTS = 20                       # files about them that are kept, the newest
+MOST_REPORTS = 20                       # of internal errors that are kept, the newest
 ENVIRONMENT_KEPT = ("TERM", "NO_COLOR", "COLUMNS", "LINES", "INVOCATION_ID", "MONITOR_UNIT")
 
 
 def enter(main, name, trusted_tree=True):
-    """Calls `main(arguments)` in clean surroundings and exits with its answer.
+    """Calls `main(arguments)` in a clean environment and exits with its answer.
 
-    `trusted_tree=False` is for what a person runs by hand from a checkout of their own (the rehearsal, the installer).
+    `trusted_tree=False` is for what an operator runs from their own checkout (the rehearsal, the installer).
     """
     try:
-        _clean_surroundings()
+        _clean_environment()
         if trusted_tree and os.geteuid() == 0:
             refuse_untrusted_tree(PACKAGE)
         code = main(sys.argv[1:])
@@ -35,48 +36,36 @@ def enter(main, name, trusted_tree=True):
     except KeyboardInterrupt:
         code = 130
     except BrokenPipeError:
-        # The reader of our output has gone (`| head`): nobody is left to tell. Keep the interpreter's own flush at
-        # exit from complaining about it (Python's signal documentation, "Note on SIGPIPE").
+        # The reader of our output has gone (`| head`). The interpreter's own flush at exit must not fail for the same
+        # reason (Python's signal documentation, "Note on SIGPIPE").
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         code = 141
     except Exception as error:
-        code = _complain(name, write_defect(name, error), DEFECT)
+        code = _complain(name, write_internal_error(name, error), INTERNAL_ERROR)
     sys.exit(code)
 
 
 def refuse_untrusted_tree(directory):
     """NotPermitted when anybody but root could change the code in `directory` or swap one of its parents."""
-    for top, directories, files in os.walk(directory):
+    _refuse(objection_above(directory))
+    for top, _, files in os.walk(directory):
         for path in [top] + [os.path.join(top, name) for name in files]:
-            _refuse_writable(path)
-    parent = os.path.dirname(directory)
-    while True:
-        _refuse_writable(parent, sticky_will_do=True)
-        if parent == "/":
-            return
-        parent = os.path.dirname(parent)
+            why = objection(os.lstat(path))
+            _refuse(why and "%s %s" % (path, why))
 
 
-def _refuse_writable(path, sticky_will_do=False):
-    status = os.lstat(path)
-    if status.st_uid != 0:
-        raise NotPermitted("%s belongs to uid %d: root runs only what root alone can change (install it with "
-                           "install.py)" % (path, status.st_uid))
-    if status.st_mode & 0o022 and not (sticky_will_do and status.st_mode & 0o1000) and not _is_link(status):
-        raise NotPermitted("%s is writable for others: root runs only what root alone can change" % path)
+def _refuse(why):
+    if why:
+        raise NotPermitted("%s: root runs only what root alone can change (install it with install.py)" % why)
 
 
-def _is_link(status):
-    return status.st_mode & 0o170000 == 0o120000
-
-
-def _clean_surroundings():
+def _clean_environment():
     for descriptor in (0, 1, 2):
         try:
             os.fstat(descriptor)
         except OSError:
             os.open(os.devnull, os.O_RDWR)      # the lowest free number, which is this one
-    # Both outlive exec: with SIGCHLD ignored no child of ours could be awaited, with SIGTERM blocked nobody ends us.
+    # Both survive exec: with SIGCHLD ignored we could wait for no child, with SIGTERM blocked nobody could end us.
     _signal.signal(_signal.SIGCHLD, _signal.SIG_DFL)
     _signal.pthread_sigmask(_signal.SIG_SETMASK, ())
     os.umask(0o077)
@@ -99,37 +88,39 @@ def _complain(name, message, code):
         sys.stderr.write("%s: %s\n" % (name, message))
         sys.stderr.flush()
     except OSError:
-        pass                                    # nobody can hear us; the exit code still speaks
+        pass                                    # nobody reads us; the exit code still says it
     return code
 
 
-def write_defect(name, error, state=STATE):
-    """Writes the traceback where root (or the caller) finds it; the sentence that says so."""
+def write_internal_error(name, error, state=STATE):
+    """Writes the traceback where root (or the caller) finds it; returns the sentence for the operator. The files are
+    called defect-*.txt."""
     import platform
     import tempfile
     import traceback
 
     from citadel import __version__
+    from citadel.core.clock import stamp
     from citadel.core.text import printable
     what = printable("%s: %s" % (type(error).__name__, error))
     directory = state if os.geteuid() == 0 and os.path.isdir(state) else None
     try:
         if directory:
-            _remove_old_defects(directory)
+            _remove_old_reports(directory)
         handle, path = tempfile.mkstemp(prefix="defect-%s-" % name, suffix=".txt", dir=directory)
         with open(handle, "w", encoding="utf-8", errors="backslashreplace") as file:
             file.write("citadel %s, Python %s, %s\n%s\n%r\n\n" % (
                 __version__, platform.python_version(), platform.platform(),
-                time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), sys.argv))
+                stamp(time.time()), sys.argv))
             traceback.print_exc(file=file)
     except OSError as failure:
-        return "a defect of ours: %s (details could not be written: %s)" % (what, failure.strerror)
-    return "a defect of ours: %s; the details are in %s" % (what, path)
+        return "internal error: %s (details could not be written: %s)" % (what, failure.strerror)
+    return "internal error: %s; the details are in %s" % (what, path)
 
 
-def _remove_old_defects(directory):
-    """Makes room for one more: a defect that is met each minute must not fill the disk."""
+def _remove_old_reports(directory):
+    """Makes room for one more: an error that occurs each minute must not fill the disk."""
     paths = [os.path.join(directory, name) for name in os.listdir(directory)
              if name.startswith("defect-") and name.endswith(".txt")]
-    for path in sorted(paths, key=lambda path: os.lstat(path).st_mtime)[:1 - MOST_DEFECTS]:
+    for path in sorted(paths, key=lambda path: os.lstat(path).st_mtime)[:1 - MOST_REPORTS]:
         os.unlink(path)

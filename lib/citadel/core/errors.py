@@ -1,21 +1,21 @@
-"""What can go wrong, and the exit code it earns.
+"""What can go wrong, and the exit code for it.
 
-The codes are those of sysexits.h where it has one; `check` alone answers in Nagios' codes instead.
-Each message is one line that a person at the console can act on.
+The codes are those of sysexits.h where it has one; `check` alone answers in Nagios' codes instead. Each message is one
+line that an operator at the console can act on.
 """
 
 OK = 0
 STILL_WRONG = 1
 USAGE = 64
 CANNOT_LOOK = 69
-DEFECT = 70
+INTERNAL_ERROR = 70
 BUSY = 75
 NOT_PERMITTED = 77
 BAD_SETTINGS = 78
 
 
 class CitadelError(Exception):
-    """Something we expected could go wrong; its text is the whole complaint."""
+    """An expected failure; its text is the whole message."""
 
     code = STILL_WRONG
 
@@ -27,19 +27,19 @@ class UsageError(CitadelError):
 
 
 class CannotLook(CitadelError):
-    """systemd or a needed program does not answer. Never to be read as "nothing is wrong"."""
+    """systemd or a needed program does not answer. Never to be taken for "nothing is wrong"."""
 
     code = CANNOT_LOOK
 
 
 class LockHeld(CitadelError):
-    """Another pass is at work: the message names it and its age."""
+    """Another pass is running: the message names it and its age."""
 
     code = BUSY
 
 
 class NotPermitted(CitadelError):
-    """Needs root, or met a file that root must not trust."""
+    """Needs root, or found a file that root must not trust."""
 
     code = NOT_PERMITTED
 

@@ -1,4 +1,4 @@
-"""Our own entries in the journal: a line each decision, with fields that other programs can search for."""
+"""Our own entries in the journal: one for each decision, with fields that other programs can search for."""
 
 import socket
 
@@ -25,11 +25,9 @@ EVENTS = {
 }
 
 
-# --- the journal
-
 def journal(event, message, unit="", cause="", verdict="", incident="", path=None):
     """One structured entry by journald's native protocol (systemd.io/JOURNAL_NATIVE_PROTOCOL); whether it was taken.
-    Never blocks: with journald stopped its socket fills up, and a plain send would hang (measured)."""
+    Never blocks: when journald has stopped, its socket fills up, and a plain send would hang (measured)."""
     message_id, priority = EVENTS.get(event, EVENTS["step"])
     fields = {"MESSAGE": message[:4000], "MESSAGE_ID": message_id, "PRIORITY": str(priority),
               "SYSLOG_IDENTIFIER": IDENTIFIER, "CITADEL_EVENT": event, "CITADEL_UNIT": unit, "CITADEL_CAUSE": cause,

@@ -1,12 +1,11 @@
-"""Outside text without its secrets: whole documents for the evidence, single lines for what leaves the host.
+"""Text of others without its secrets: whole documents for the evidence, single lines for what leaves the host.
 
-Values of telling keys, Authorization headers, users and passwords in URLs, private keys, and tokens that can be told by
-their form. Rather too much than too little. Needs `re`, so who runs each minute imports it only when something is
-wrong.
+Secrets are the values of keys with telling names, Authorization headers, users and passwords in URLs, private keys, and
+tokens of a known form; rather too much is removed than too little. This needs `re`: what runs each minute imports it
+only after a fault.
 
-Every pattern begins at a place that few positions have, repeats within bounds and has one reading, so that no text,
-however it was made, takes more than linear time: a line of the journal may come from an attacker, and a recovery waits
-for us.
+Every pattern begins at a place that few positions have, repeats within bounds and has one reading, so that no text
+takes more than linear time: a line of the journal may come from an attacker, and a recovery waits for us.
 """
 
 import re
@@ -36,13 +35,13 @@ _LONGEST_LINE = 4000
 
 
 def excerpt(text, limit=200):
-    """report.printable for the beginning of a text that was said outside, without what looks like a secret."""
+    """text.printable for the beginning of a text of others, without what looks like a secret."""
     line = _PRIVATE.sub("[redacted private key]", printable(text, limit * 4))
     return printable(_redact_within(line), limit)
 
 
 def redact(text):
-    """A document without what looks like a secret: of a key that begins a line all of its value goes, also what stands
+    """A document without what looks like a secret. Of a key at the beginning of a line the whole value is removed, also
     on the lines below it."""
     lines, below = [], None
     for line in _PRIVATE.sub("[redacted private key]", text).split("\n"):
@@ -66,7 +65,7 @@ def redact(text):
 
 class _Below:
     """Which lines still belong to the value of a key at `column`, as in YAML, JSON and INI: those that are indented
-    more than it, list items beside it, and whatever comes before an open quote or bracket is closed."""
+    more, list items beside it, and everything until an open quote or bracket is closed."""
 
     def __init__(self, column, rest):
         self._column, self._empty = column, not rest.strip()
@@ -90,7 +89,7 @@ class _Below:
 
 
 def _quote_end(line, at, quote):
-    """The column behind the quote that closes a text open at `at`; -1 if that is not on this line."""
+    """The column after the quote that closes a text open at `at`; -1 if that is not on this line."""
     while at < len(line):
         if line[at] == "\\" and quote == '"':
             at += 1

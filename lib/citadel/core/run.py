@@ -1,8 +1,8 @@
 """The one place where programs are started: argv, deadline, output cap, clean environment, no shell.
 
-Failure is an answer, not an exception: a program that exits 1, is killed at its deadline or cannot be found gives
-back an `Answer` that says so. os.fork and execve instead of `subprocess`, because a health check that cron starts
-each minute pays for `import subprocess` each time (10 ms, as much as the rest of the check).
+Failure is an answer, not an exception: a program that exits 1, is killed at its deadline, is not found or cannot be
+started gives an `Answer` that says so. os.fork and execve instead of `subprocess`: the health check that cron starts
+each minute would pay for `import subprocess` each time (10 ms, as much as the rest of the check).
 """
 
 import _signal
@@ -15,8 +15,9 @@ PATH = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "
 ENVIRONMENT = {"PATH": ":".join(PATH), "LC_ALL": "C.UTF-8", "LANG": "C.UTF-8", "HOME": "/root", "TERM": "dumb",
                "SYSTEMD_PAGER": "", "SYSTEMD_COLORS": "0", "SYSTEMD_URLIFY": "0"}
 OUTPUT_CAP = 64 * 1024
-DYING = 1.0                             # seconds; who waits for a dead disk (state D) dies later, unawaited
+DYING = 1.0                             # seconds; what waits for a dead disk (state D) dies later, and alone
 
+NOT_STARTED = 126
 NOT_FOUND = 127
 TIMED_OUT = -1000
 
@@ -24,9 +25,9 @@ TIMED_OUT = -1000
 class Answer(namedtuple("Answer", "argv code out err seconds truncated")):
     """What a program answered.
 
-    `code` is its exit status, the negative number of the signal that ended it, NOT_FOUND, or TIMED_OUT when it and
-    its process group were killed at the deadline. `out` and `err` are text, at most the cap each, undecodable bytes
-    shown as backslash escapes; `truncated` says that there was more.
+    `code` is its exit status, the negative number of the signal that ended it, NOT_FOUND, NOT_STARTED, or TIMED_OUT
+    when it and its process group were killed at the deadline. `out` and `err` are text, at most the cap each,
+    undecodable bytes shown as backslash escapes; `truncated` says that there was more.
     """
 
     __slots__ = ()
@@ -64,7 +65,7 @@ class Deadline:
 
 
 def find(name):
-    """The absolute path of a program, looked for in the system's directories only, or None."""
+    """The absolute path of a program, searched in the system's directories only, or None."""
     if "/" in name:
         return name if os.access(name, os.X_OK) else None
     for directory in PATH:
@@ -86,10 +87,16 @@ def run(argv, timeout, stdin=b"", cap=OUTPUT_CAP, environment=None):
     if path is None:
         return Answer(tuple(argv), NOT_FOUND, "", "", 0.0, False)
     surroundings = dict(ENVIRONMENT, **(environment or {}))
-    child_in, our_in = os.pipe()
-    our_out, child_out = os.pipe()
-    our_err, child_err = os.pipe()
-    pid = os.fork()
+    pipes = []
+    try:
+        for _ in range(3):
+            pipes.append(os.pipe())
+        pid = os.fork()
+    except OSError as error:            # no memory, no descriptor left, TasksMax= reached
+        for descriptor in [one for pair in pipes for one in pair]:
+            os.close(descriptor)
+        return Answer(tuple(argv), NOT_STARTED, "", "cannot start %s: %s" % (path, error.strerror), 0.0, False)
+    (child_in, our_in), (our_out, child_out), (our_err, child_err) = pipes
     if pid == 0:
         _become(path, argv, surroundings, child_in, child_out, child_err)
     for descriptor in (child_in, child_out, child_err):
@@ -105,7 +112,7 @@ def run(argv, timeout, stdin=b"", cap=OUTPUT_CAP, environment=None):
 
 
 def _become(path, argv, environment, stdin, stdout, stderr):
-    """In the child: only fds 0 to 2, default signals, a process group of its own, then the program."""
+    """In the child: only descriptors 0 to 2, default signals, a process group of its own, then the program."""
     try:
         os.setsid()
         for number, descriptor in enumerate((stdin, stdout, stderr)):
@@ -117,11 +124,11 @@ def _become(path, argv, environment, stdin, stdout, stderr):
     except OSError as error:
         os.write(2, ("cannot start %s: %s\n" % (path, error.strerror)).encode("utf-8", "backslashreplace"))
     finally:
-        os._exit(126)
+        os._exit(NOT_STARTED)
 
 
 def _converse(to_child, stdin, from_out, from_err, cap, end):
-    """Feeds stdin and drains both outputs until the child closes them; keeps at most `cap` bytes of each."""
+    """Writes stdin and reads both outputs until the child closes them; keeps at most `cap` bytes of each."""
     kept = {from_out: bytearray(), from_err: bytearray()}
     truncated = timed_out = False
     poll = select.poll()
@@ -165,7 +172,7 @@ def _converse(to_child, stdin, from_out, from_err, cap, end):
 
 
 def reap(pid, end):
-    """The exit status once it has one, or None at the deadline (a program may close its output and linger)."""
+    """The exit status once there is one, or None at the deadline (a program may close its output and go on)."""
     pause = 0.0005
     while True:
         found, status = os.waitpid(pid, os.WNOHANG)

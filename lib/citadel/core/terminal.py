@@ -1,4 +1,4 @@
-"""A terminal that is drawn on live, and the person at it who presses Ctrl-C."""
+"""A terminal that is redrawn live, and the operator at it who presses Ctrl-C."""
 
 import os
 import select
@@ -37,7 +37,7 @@ class Style:
 
 
 def style_of(stream, environment):
-    """The Style for a stream, from what it is and what the caller's environment asks for."""
+    """The Style for a stream, from its kind and the caller's environment."""
     try:
         "│├└─…".encode(getattr(stream, "encoding", None) or "ascii")
         unicode = True
@@ -49,13 +49,13 @@ def style_of(stream, environment):
 
 
 def table(rows, gap="  "):
-    """Rows of texts in columns as wide as they need to be; the last one runs free, trailing blanks go."""
+    """Rows of texts in columns as wide as needed; the last column is not padded, trailing blanks are removed."""
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]) - 1)] if rows else []
     return [gap.join([text.ljust(width) for text, width in zip(row, widths)] + [row[-1]]).rstrip() for row in rows]
 
 
 class LiveLine:
-    """The one line that is redrawn, on a terminal that can; nothing in a pipe."""
+    """The one line that is redrawn, on a terminal that can do so; nothing in a pipe."""
 
     def __init__(self, out, live):
         self._out, self._live = out, live
@@ -75,7 +75,7 @@ class LiveLine:
 
 
 class Interruption:
-    """Ctrl-C and SIGTERM as the end of a pause instead of an exception in the middle of something."""
+    """Ctrl-C and SIGTERM as the end of a pause, and no exception anywhere else."""
 
     def __enter__(self):
         self._arrived, sender = os.pipe()
@@ -93,7 +93,7 @@ class Interruption:
         os.close(self._sender)
 
     def pause(self, seconds):
-        """Waits so long, or until a signal arrives; False once one has."""
+        """Waits this many seconds, or until a signal arrives; False once one has."""
         poll = select.poll()
         poll.register(self._arrived, select.POLLIN)
         return not poll.poll(max(0.0, seconds) * 1000)

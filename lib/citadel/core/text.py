@@ -1,8 +1,4 @@
-"""Any of it to text. Pure: data in, text out.
-
-`printable` stands between us and every text that came from outside. The rest is how we write spans, sizes, times,
-trees and tables, and whether a stream is a terminal that may be coloured and redrawn.
-"""
+"""Data to text; pure. Every text of others goes through `printable`; the rest writes spans, sizes, times and JSON."""
 
 import time
 
@@ -22,7 +18,7 @@ def printable(text, limit=200):
 
 
 def span(seconds):
-    """Seconds as a person says them: "2 ms", "0.25 s", "5 s", "5.3 s", "4 min 10 s", "2 h", "3 d 4 h"; "for ever"."""
+    """Seconds as people say them: "2 ms", "0.25 s", "5 s", "5.3 s", "4 min 10 s", "2 h", "3 d 4 h"; "for ever"."""
     if seconds == float("inf"):
         return "for ever"
     if 0 < seconds < 0.0995:
@@ -51,14 +47,9 @@ def size(count):
 
 
 def local_time(epoch, milliseconds=False):
-    """Wall time for a person at this host: "2026-11-23 18:00:00"."""
+    """Wall time for an operator at this host: "2026-11-23 18:00:00"."""
     text = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(epoch))
     return text + ".%03d" % (epoch % 1 * 1000) if milliseconds else text
-
-
-def utc_time(epoch):
-    """Wall time for a program, RFC 3339: "2026-11-23T18:00:00Z"."""
-    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(epoch))
 
 
 def plural(count, noun):

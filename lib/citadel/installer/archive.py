@@ -4,14 +4,15 @@
     python3 citadel.pyz rehearsal | restart-manager | recovery-handler [ARGUMENTS]
 
 It is a zip file that Python runs (PEP 441). The same source gives the same bytes, everywhere: sorted, stored and not
-compressed (what deflate yields depends on zlib's version), no times. Run, it unpacks itself into a directory that is
-the caller's alone, runs the command from there as from a checkout, and removes the directory.
+compressed (deflate's output depends on zlib's version), no times. When it is run, it unpacks itself into a directory
+that is the caller's alone, runs the command from there as from a checkout, and removes the directory.
 """
 
 import io
 import os
 import zipfile
 
+from citadel.core.atomic import write_file
 from citadel.core.errors import CitadelError
 
 TIME = (1980, 1, 1, 0, 0, 0)        # the earliest that a zip file can name
@@ -36,15 +37,7 @@ def pack(files):
 
 def write(path, data):
     """Writes the archive to `path`, whole or not at all."""
-    temporary = "%s.%d.tmp" % (path, os.getpid())
     try:
-        with open(temporary, "xb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(temporary, 0o755)
-        os.rename(temporary, path)
+        write_file(path, data, 0o755)
     except OSError as error:
-        if os.path.exists(temporary):
-            os.unlink(temporary)
         raise CitadelError("cannot write %s: %s" % (path, error.strerror))

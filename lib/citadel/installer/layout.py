@@ -1,7 +1,7 @@
 """What an installation consists of: the files of a source tree, and where each of them goes. Decides, writes nothing.
 
 The source is a checkout, an unpacked archive or /opt/citadel itself: an installed tree holds all that is needed to
-install again (the rehearsal does so inside its throwaway host) and to uninstall when the checkout is long gone.
+install again (the rehearsal does so inside its throwaway host) and to uninstall when there is no checkout any more.
 """
 
 import os
@@ -26,6 +26,9 @@ GATEWAY = "citadel-gateway.service"
 REDIS_ALIAS = UNITS + "/redis-server.service"
 ACCOUNT = "citadel"
 
+PLACES = {"units/sysusers.d/citadel.conf": SYSUSERS, "units/tmpfiles.d/citadel.conf": TMPFILES,
+          "units/logrotate.d/citadel": LOGROTATE, "units/catalog/citadel.catalog": CATALOG,
+          "units/cron.d/citadel": CRON}
 SOURCE_DIRECTORIES = ("bin", "lib", "units")
 SOURCE_FILES = ("install.py", "LICENSE", "README.md")
 NEEDED = ("bin", "lib/citadel/__init__.py", "install.py", "units/citadel-gateway.service",
@@ -42,11 +45,11 @@ Item.__doc__ = "One file to be: its path on the installed host, its bytes, its m
 def source_files(source):
     """{relative path: (bytes, mode)} of all that belongs to the product; raises CannotLook when a part is missing.
 
-    Left out: tests, byte code, hidden and backup files. The mode is 0755 or 0644: who may read a checkout does not
-    matter to the host. The interpreter line is the shipped one again, when the source is an installed tree."""
+    Left out: tests, byte code, hidden and backup files. The mode is 0755 or 0644, whoever may read the checkout.
+    The interpreter line is the shipped one again, when the source is an installed tree."""
     missing = [name for name in NEEDED if not os.path.exists(os.path.join(source, name))]
     if missing:
-        raise CannotLook("%s is not a whole source tree: %s is missing" % (source, missing[0]))
+        raise CannotLook("%s is not a complete source tree: %s is missing" % (source, missing[0]))
     found = {}
     for name in SOURCE_FILES:
         _take(found, source, name)
@@ -96,16 +99,8 @@ def items(files, interpreter, schedule):
 
 def _place_outside(name, schedule):
     """Where a file of units/ goes beside its copy in /opt/citadel/units; None for what stays there."""
-    if name == "units/sysusers.d/citadel.conf":
-        return SYSUSERS
-    if name == "units/tmpfiles.d/citadel.conf":
-        return TMPFILES
-    if name == "units/logrotate.d/citadel":
-        return LOGROTATE
-    if name == "units/catalog/citadel.catalog":
-        return CATALOG
-    if name == "units/cron.d/citadel":
-        return CRON if schedule == "cron" else None
+    if name in PLACES:
+        return PLACES[name] if PLACES[name] != CRON or schedule == "cron" else None
     top, _, rest = name.partition("/")
     if top == "units" and rest.partition("/")[0].endswith(UNIT_SUFFIXES + tuple(s + ".d" for s in UNIT_SUFFIXES)):
         return UNITS + "/" + rest
@@ -124,12 +119,12 @@ def is_ours(path):
     """Whether an installation may ever have put a file at `path`: what uninstall will remove at most."""
     if os.path.normpath(path) != path:
         return False
-    if path in (SYSUSERS, TMPFILES, LOGROTATE, CATALOG, CRON, REDIS_ALIAS):
+    if path == REDIS_ALIAS or path in PLACES.values():
         return True
     if path.startswith(UNITS + "/"):            # our units and their drop-ins, or a drop-in of ours for another's unit
         return unit_name(path).startswith("citadel-") or os.path.basename(path).startswith("citadel-")
-    return any(path.startswith("%s/%s/" % (HOME, top)) for top in SOURCE_DIRECTORIES) or \
-        path in tuple("%s/%s" % (HOME, name) for name in SOURCE_FILES)
+    top, _, below = path[len(HOME) + 1:].partition("/")
+    return path.startswith(HOME + "/") and top in (SOURCE_DIRECTORIES if below else SOURCE_FILES)
 
 
 def enableable(all_items):

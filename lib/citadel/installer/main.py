@@ -1,14 +1,15 @@
 """install.py's command line."""
 
-import argparse
 import os
 import sys
 
 from citadel import __version__
+from citadel.core.arguments import Parser
 from citadel.core.errors import CitadelError, NotPermitted, UsageError
 from citadel.core.run import run as run_program
 from citadel.installer import archive, layout
-from citadel.installer.installation import Host, install
+from citadel.installer.host import Host
+from citadel.installer.installation import install
 from citadel.installer.removal import uninstall
 from citadel.installer.tree import Tree
 
@@ -26,8 +27,8 @@ def main(arguments, source, directory, run=run_program, uid=None):
         return _on_host(options, source, os.path.join(directory, options.root), uid, run)
     except OSError as error:
         what = "%s: %s" % (error.filename, error.strerror) if error.filename else error.strerror
-        raise (NotPermitted if isinstance(error, PermissionError) else CitadelError)("%s; run it again when that is "
-                                                                                     "mended" % what)
+        raise (NotPermitted if isinstance(error, PermissionError) else CitadelError)(
+            "%s; correct that and run install.py again" % what)
 
 
 def _on_host(options, source, root, uid, run):
@@ -36,19 +37,18 @@ def _on_host(options, source, root, uid, run):
         raise UsageError("--root %s: there is no such directory" % options.root)
     if root == "/" and uid != 0:
         raise NotPermitted("needs root: sudo ./install.py (or --root DIR for a directory of your own)")
-    host = Host(Tree(root, uid), _say, _complain, run)
+    host = Host(Tree(root, uid), print, _complain, run)
     try:
         if options.uninstall:
             return uninstall(host, source, options.purge, options.dry_run)
         return install(host, source, options.schedule, options.dry_run)
     finally:
-        if host.lock is not None:
-            os.close(host.lock)
+        host.release()
 
 
 def read_arguments(arguments):
     """The options; raises UsageError, which names the word."""
-    parser = _Parser(prog="install.py", description=DESCRIPTION, allow_abbrev=False)
+    parser = Parser(prog="install.py", description=DESCRIPTION)
     parser.add_argument("--root", default="/", metavar="DIR", help="install below DIR, and leave this host alone")
     parser.add_argument("--schedule", choices=("cron", "timer", "none"), help="who runs the health check each minute "
                         "(default: as installed before, else cron where it runs, else a timer)")
@@ -70,20 +70,11 @@ def read_arguments(arguments):
     return options
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message):
-        raise UsageError(message)
-
-
 def _pack(source, path):
     archive.write(path, archive.pack(layout.source_files(source)))
-    _say("%s: Citadel %s in one file; `python3 %s install` on any host with Python 3.6 or newer" % (
+    print("%s: Citadel %s in one file; `python3 %s install` on any host with Python 3.6 or newer" % (
         path, __version__, os.path.basename(path)))
     return 0
-
-
-def _say(line):
-    print(line)
 
 
 def _complain(line):

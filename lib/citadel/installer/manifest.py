@@ -36,7 +36,7 @@ class Manifest:
         return (HEADER + "\n".join(lines) + "\n").encode()
 
     def merged(self, other):
-        """Everything that either of the two knows of; this one's word counts where they differ."""
+        """Everything that is in either of the two; where they differ, as in this one."""
         return Manifest(dict(other.files, **self.files), dict(other.links, **self.links),
                         self.settings or other.settings,
                         other.directories + [path for path in self.directories if path not in other.directories],
@@ -74,6 +74,11 @@ def read(tree, path=PATH):
     """The Manifest at `path`, or None when there is none."""
     data = tree.read(path)
     return None if data is None else parse(data)
+
+
+def merge(one, other):
+    """The Manifest of two of which either may be None; None of none."""
+    return one.merged(other) if one and other else one or other
 
 
 def digest(data):

@@ -1,10 +1,10 @@
-"""Can this host's Python run us? Asked before anything is changed, of the very interpreter that will run the commands.
+"""Can this host's Python run Citadel? Asked before anything is changed, of the interpreter that will run the commands.
 
-Debian's python3-minimal lacks json, http.client, shutil and more, and says so only when a command meets the missing
-one: in the middle of a night. So every module that our sources import is found by name and loaded once.
+Debian's python3-minimal lacks json, http.client, shutil and more, and a command would fail only when it needs one of
+them: perhaps at night, in an incident. So every module that our sources import is loaded once.
 
-Run as a program (`python -IS preflight.py NAME...`) it prints the names that this Python cannot load. That is why it
-imports nothing but what every Python has.
+Run as a program (`python -IS preflight.py NAME...`) it prints the names that this Python cannot load. So it imports
+only what every Python has.
 """
 
 import importlib
@@ -13,13 +13,17 @@ import sys
 
 OLDEST = (3, 6)
 CANDIDATES = ("/usr/bin/python3", "/usr/libexec/platform-python")   # the second: RHEL 8 without a python3 package
+PACKAGES = (
+    (("debian", "ubuntu"), "apt-get install python3 (package libpython3-stdlib; python3-minimal is not enough)"),
+    (("rhel", "fedora", "centos"), "dnf install python3 (package python3-libs)"),
+    (("suse",), "zypper install python3 (package python3-base)"))
 LONGEST_INTERPRETER = 120           # the kernel cuts an interpreter line at 127 bytes before Linux 5.1, execve(2)
 
 
 def imported_names(sources):
     """The modules that Python `sources` ({name: text}) import, sorted: "module" or "module:attribute or submodule".
 
-    Our own modules are left out, and imports under `try` or `if`: there the code minds a missing one itself."""
+    Our own modules are left out, and imports under `try` or `if`: there the code handles a missing one itself."""
     import ast
 
     own = {"citadel"} | {os.path.basename(name)[:-3] for name in sources if name.endswith(".py")}
@@ -40,7 +44,7 @@ def imported_names(sources):
 
 
 def absent(names, load=importlib.import_module):
-    """Those of `names` that cannot be loaded, as a person would write them."""
+    """Those of `names` that cannot be loaded, as module names."""
     result = []
     for name in names:
         module, _, attribute = name.partition(":")
@@ -59,14 +63,8 @@ def advice(names, os_release):
     """One sentence that says what is missing and which package brings it; `os_release` is /etc/os-release's text."""
     family = " ".join(line.partition("=")[2].strip('"') for line in os_release.splitlines()
                       if line.startswith(("ID=", "ID_LIKE=")))
-    if any(word in family for word in ("debian", "ubuntu")):
-        package = "apt-get install python3 (package libpython3-stdlib; python3-minimal is not enough)"
-    elif any(word in family for word in ("rhel", "fedora", "centos")):
-        package = "dnf install python3 (package python3-libs)"
-    elif "suse" in family:
-        package = "zypper install python3 (package python3-base)"
-    else:
-        package = "install your distribution's whole Python 3, with its standard library"
+    package = next((package for words, package in PACKAGES if any(word in family for word in words)),
+                   "install your distribution's whole Python 3, with its standard library")
     return "Python lacks %s: %s" % (", ".join(names), package)
 
 

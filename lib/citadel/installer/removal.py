@@ -1,38 +1,37 @@
 """Uninstalls: removes what the manifest says was installed, and with `purge` settings, logs and state as well.
 
-The gateway's own directories, /opt/citadel/venv and /opt/citadel/config, are never emptied. Interrupted, it is simply
-run again: the manifest goes last.
+The gateway's own directories, /opt/citadel/venv and /opt/citadel/config, are never emptied. The manifest is removed
+last, so after an interruption the next run completes it.
 """
 
 import os
-import stat
 
 from citadel.core.errors import CitadelError
-from citadel.installer import layout, manifest, systemd
-from citadel.installer.installation import require_lock
+from citadel.core.text import plural
+from citadel.installer import interpreter, layout, manifest, steps, systemd
+from citadel.installer.host import SECONDS
 from citadel.installer.layout import CRON, GATEWAY, HOME, REDIS_ALIAS, SETTINGS, STATE, TIMER, Item
 from citadel.settings import file as settings
 from citadel.tell import metrics
 
-# The order matters: first nobody may call for a recovery any more, then the gateway may go.
+# The order matters: nothing may start a recovery pass any more when the gateway is stopped.
 STOPPED_FIRST = (TIMER, "citadel-health.service", "citadel-recovery.service")
 STATE_IN_RAM = "/run/citadel-recovery"
 PURGED_FILES = (SETTINGS, SETTINGS + ".new")
 PURGED_TREES = (HOME + "/logs", STATE_IN_RAM)
 LEFT_IF_NOT_EMPTY = (layout.CONFIG, layout.VENV)
 LAST_OF_ALL = (os.path.basename(manifest.PATH), os.path.basename(manifest.INTENT))
-DEEPEST = 64
 
 
 def uninstall(host, source, purge=False, dry_run=False):
     """Removes what install.py installed; 0, or 1 when something would not go and was named."""
     tree = host.tree
-    recorded = _recorded(tree)
+    recorded = manifest.merge(manifest.read(tree), manifest.read(tree, manifest.INTENT))
     installed = recorded or _by_source(tree, source)
     present = [path for path in sorted(set(installed.files) | set(installed.links)) if tree.status(path) is not None]
     purged = [path for path in PURGED_FILES + PURGED_TREES + (STATE,) if purge and tree.status(path) is not None]
     if not present and not purged and not (recorded and recorded.files):
-        host.say("Citadel is not installed%s: nothing to remove." % ("" if host.is_running else " in " + host.root))
+        host.say("Citadel is not installed%s: nothing to remove." % host.where)
         return 0
     if dry_run:
         for path in present + purged:
@@ -40,27 +39,27 @@ def uninstall(host, source, purge=False, dry_run=False):
         host.say("A dry run: nothing was changed.")
         return 0
     if tree.status(STATE) is not None:
-        host.lock = require_lock(tree)
+        host.hold_lock()
     failures = _stop(host, installed, present)
     for path in present:
         tree.remove(path)
     if host.is_running:
         _withdraw_metrics(host)
-    _remove_byte_code(tree, installed.files)
-    _remove_empty_directories(tree, installed, present)
+    interpreter.remove_byte_code(tree, installed.files)
+    _remove_empty(tree, _directories(installed, present))
     if layout.CATALOG in present:
-        systemd.update_catalog(host.root, host.run)
+        steps.update_catalog(host)
     if host.is_running:
-        systemd.order("/", ["daemon-reload"], host.run, 90)
+        host.systemctl("daemon-reload", seconds=90)
         for name in sorted({layout.unit_name(path) for path in installed.files} - {""}):
-            systemd.order("/", ["reset-failed", "--", name], host.run)     # "not loaded" is what we are after
+            host.systemctl("reset-failed", "--", name)      # "not loaded" is the answer that we want
     if present:
-        host.say("%d files removed." % len(present))
+        host.say("%s removed." % plural(len(present), "file"))
     if purge:
         failures += _purge(host, installed)
     else:
         tree.remove(STATE + "/install.lock")
-        tree.write([Item(manifest.PATH, installed.without_files().render(), 0o600)])    # last: from here on it is done
+        tree.write([Item(manifest.PATH, installed.without_files().render(), 0o600)])    # last: then all is removed
         tree.remove(manifest.INTENT)
         host.say("Settings, logs and state stay: %s/etc, %s/logs, %s. `--uninstall --purge` removes them." % (
             HOME, HOME, STATE))
@@ -69,14 +68,8 @@ def uninstall(host, source, purge=False, dry_run=False):
     return 1 if failures else 0
 
 
-def _recorded(tree):
-    """What the manifest says is installed, or was about to be; None when there is none."""
-    found = [read for read in (manifest.read(tree), manifest.read(tree, manifest.INTENT)) if read]
-    return found[0].merged(found[-1]) if found else None
-
-
 def _by_source(tree, source):
-    """Where the manifest was lost: whatever this source would have installed."""
+    """Where the manifest was lost: what this source would have installed."""
     try:
         wanted = layout.items(layout.source_files(source), layout.SHIPPED_INTERPRETER[2:].decode(), "cron")
     except CitadelError:
@@ -96,29 +89,29 @@ def _withdraw_metrics(host):
 
 
 def _stop(host, installed, present):
-    """Ends and disables our units, the caller of repairs first."""
+    """Stops and disables our units, those that start a recovery pass first; complaints."""
     if CRON in installed.files:
         host.tree.remove(CRON)
     units = {name for name in map(layout.unit_name, present) if name.startswith("citadel-")}
     ordered = [name for name in STOPPED_FIRST if name in units] + sorted(units - set(STOPPED_FIRST))
     failures = []
     for name in ordered:
-        if host.is_running and systemd.order("/", ["is-active", "--", name], host.run).out.strip() != "inactive":
-            answer = systemd.order("/", ["stop", "--", name], host.run, 90)     # TimeoutStopSec=60 of the gateway
+        if host.is_running and host.systemctl("is-active", "--", name).out.strip() != "inactive":
+            answer = host.systemctl("stop", "--", name, seconds=90)     # TimeoutStopSec=60 of the gateway
             if not answer.ok:
                 failures.append("%s was not stopped: %s" % (name, answer.complaint()))
             elif name == GATEWAY:
                 host.say("%s is stopped." % name)
     with_install = [name for name in ordered if b"\n[Install]" in (host.tree.read(layout.UNITS + "/" + name) or b"")]
     if with_install:
-        answer = systemd.order(host.root, ["disable", "--"] + with_install, host.run)
+        answer = host.systemctl("disable", "--", *with_install)
         if not answer.ok:
             failures.append("not disabled: " + answer.complaint())
         _remove_wants(host.tree, with_install)
     for name in ordered:
         for path in ("/etc/systemd/system/" + name, "/etc/systemd/system/%s.d" % name):
             if host.tree.status(path) is not None:
-                host.say("%s stays: it is not ours." % path)
+                host.say("%s stays: it is the operator's." % path)
     return failures
 
 
@@ -134,26 +127,20 @@ def _remove_wants(tree, names):
                     tree.remove_directory(top + "/" + directory)
 
 
-def _remove_byte_code(tree, files):
-    """The __pycache__ directories beside our sources, whatever Python wrote them."""
-    for directory in sorted({os.path.dirname(path) for path in files if path.endswith(".py")}):
-        cache = directory + "/__pycache__"
-        if directory.startswith(HOME + "/lib") and tree.status(cache) is not None:
-            for name in tree.names(cache):
-                tree.remove(cache + "/" + name)
-            tree.remove_directory(cache)
-
-
-def _remove_empty_directories(tree, installed, present):
-    """Our directories in /opt/citadel, and those elsewhere that we had to make; only if nothing is left in them."""
-    inside = set()
+def _directories(installed, present):
+    """Our directories in /opt/citadel, and those elsewhere that an installation had to make."""
+    found = {path for path in installed.directories if not (STATE + "/").startswith(path + "/")}
     for path in list(installed.files) + present:
         directory = os.path.dirname(path)
         while directory.startswith(HOME + "/"):
-            inside.add(directory)
+            found.add(directory)
             directory = os.path.dirname(directory)
-    outside = {path for path in installed.directories if not (STATE + "/").startswith(path + "/")}
-    for directory in sorted(inside | outside, key=len, reverse=True):
+    return found
+
+
+def _remove_empty(tree, directories):
+    """Those of `directories` in which nothing is left, the innermost first."""
+    for directory in sorted(directories, key=len, reverse=True):
         tree.remove_directory(directory)
 
 
@@ -163,34 +150,23 @@ def _purge(host, installed):
         tree.remove(path)
     tree.remove_directory(os.path.dirname(SETTINGS))
     for path in PURGED_TREES:
-        failures += _remove_whole(tree, path)
+        failures += tree.remove_whole(path)
     left = [path for path in LEFT_IF_NOT_EMPTY if tree.status(path) is not None and not tree.remove_directory(path)]
     if left:
         host.say("%s stay%s: the gateway's own." % (" and ".join(left), "s" if len(left) == 1 else ""))
     tree.remove_directory(HOME)
-    _remove_made_directories(tree, installed)
+    _remove_empty(tree, installed.directories)
     if installed.account:
         failures += _remove_account(host, left)
-    failures += _remove_whole(tree, STATE)
-    _remove_made_directories(tree, installed)       # those that the state was in
+    failures += tree.remove_whole(STATE, LAST_OF_ALL)
+    _remove_empty(tree, installed.directories)      # those that the state was in
     host.say("Settings, logs and state are removed.")
     return failures
 
 
-def _remove_whole(tree, path):
-    """Removes the directory `path` with all that is in it; sentences for what would not go."""
-    place = tree.locate(path)
-    return ["%s stays: %s" % pair for pair in remove_tree(place)] if tree.status(path) is not None else []
-
-
-def _remove_made_directories(tree, installed):
-    for path in sorted(installed.directories, key=len, reverse=True):
-        tree.remove_directory(path)
-
-
 def _remove_account(host, left):
-    """Removes the account that we created, unless something that is left belongs to it."""
-    if not systemd.account_exists(host.tree, host.root):
+    """Removes the account that we created, unless something in the directories `left` belongs to it; complaints."""
+    if not systemd.account_exists(host):
         return []
     if not host.is_running:
         host.say("The account %s in %s stays." % (layout.ACCOUNT, host.root))
@@ -198,19 +174,17 @@ def _remove_account(host, left):
     import grp
     import pwd
     account = pwd.getpwnam(layout.ACCOUNT)
-    for path in left:
-        if _belongs(host.tree.locate(path), account.pw_uid, account.pw_gid):
-            host.say("The account %s stays: it has files in %s." % (layout.ACCOUNT, path))
-            return []
-    answer = host.run(["userdel", layout.ACCOUNT], systemd.SECONDS)
-    if not answer.ok:
-        return ["the account %s was not removed: %s" % (layout.ACCOUNT, answer.complaint())]
-    try:
-        grp.getgrnam(layout.ACCOUNT)
-    except KeyError:
+    used = [path for path in left if _belongs(host.tree.locate(path), account.pw_uid, account.pw_gid)]
+    if used:
+        host.say("The account %s stays: it has files in %s." % (layout.ACCOUNT, used[0]))
         return []
-    answer = host.run(["groupdel", layout.ACCOUNT], systemd.SECONDS)    # where login.defs has no USERGROUPS_ENAB
-    return [] if answer.ok else ["the group %s was not removed: %s" % (layout.ACCOUNT, answer.complaint())]
+    answer = host.run(["userdel", layout.ACCOUNT], SECONDS)
+    try:
+        if answer.ok and grp.getgrnam(layout.ACCOUNT):              # where login.defs has no USERGROUPS_ENAB
+            answer = host.run(["groupdel", layout.ACCOUNT], SECONDS)
+    except KeyError:
+        pass                                                        # there is no such group: userdel removed it
+    return [] if answer.ok else ["the account %s was not removed: %s" % (layout.ACCOUNT, answer.complaint())]
 
 
 def _belongs(place, uid, gid):
@@ -219,62 +193,3 @@ def _belongs(place, uid, gid):
     for directory, subdirectories, names in os.walk(place):
         paths += [os.path.join(directory, name) for name in subdirectories + names]
     return any(status.st_uid == uid or status.st_gid == gid for status in map(os.lstat, paths))
-
-
-def remove_tree(place):
-    """Removes the directory `place` and all below it; a list of (path, why) for what would not go.
-
-    By descriptors, one component at a time, no link followed, no other mount entered (a bind mount shares st_dev;
-    only mnt_id tells it apart): nothing that is swapped meanwhile can lead it elsewhere."""
-    parent = os.open(os.path.dirname(place), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        return _remove_at(parent, os.path.basename(place), place, _mount_of(parent, os.path.basename(place)), 0)
-    finally:
-        os.close(parent)
-
-
-def _remove_at(parent, name, path, mount, depth):
-    try:
-        status = os.lstat(name, dir_fd=parent)
-        if not stat.S_ISDIR(status.st_mode):
-            os.unlink(name, dir_fd=parent)
-            return []
-        descriptor = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent)
-    except OSError as error:
-        return [(path, error.strerror)]
-    failures = []
-    try:
-        if _mount_id(descriptor) != mount:
-            return [(path, "another file system is mounted there")]
-        if depth >= DEEPEST:
-            return [(path, "it is too deep")]
-        for child in sorted(os.listdir(descriptor), key=LAST_OF_ALL.__contains__):
-            failures += _remove_at(descriptor, child, path + "/" + child, mount, depth + 1)
-    finally:
-        os.close(descriptor)
-    if not failures:
-        try:
-            os.rmdir(name, dir_fd=parent)
-        except OSError as error:
-            failures = [(path, error.strerror)]
-    return failures
-
-
-def _mount_of(parent, name):
-    """The mount that `name` itself is on; -1 when it cannot be opened as a directory."""
-    try:
-        descriptor = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent)
-    except OSError:
-        return -1
-    try:
-        return _mount_id(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _mount_id(descriptor):
-    with open("/proc/self/fdinfo/%d" % descriptor) as file:
-        for line in file:
-            if line.startswith("mnt_id:"):
-                return int(line.split()[1])
-    return -1

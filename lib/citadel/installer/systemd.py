@@ -1,16 +1,15 @@
-"""What the installation asks of systemd, on this host or for a prepared root (`systemctl --root=DIR`).
+"""What the installation asks about units and accounts, on this host or in a prepared root.
 
-Looking for unit files is done in the directories themselves: the same for a host and for a root that is not running.
+Unit files are looked for in the directories themselves: the same for a host and for a root that is not running.
 """
 
+from citadel.core import accounts
 from citadel.core.errors import CannotLook
 from citadel.core.run import run as run_program
-from citadel.installer.layout import ACCOUNT, CONFIG, REDIS_ALIAS, TMPFILES
+from citadel.installer.layout import ACCOUNT, REDIS_ALIAS, TMPFILES
 from citadel.observe.systemctl import show, system_state, version
 
 OLDEST = 239                    # RHEL 8
-SECONDS = 30
-START_SECONDS = 150             # the gateway's TimeoutStartSec, and the dependencies' own start before it
 # systemd.unit(5), "Unit File Load Path".
 LOAD_PATH = ("/etc/systemd/system", "/run/systemd/system", "/usr/local/lib/systemd/system", "/usr/lib/systemd/system",
              "/lib/systemd/system")
@@ -25,7 +24,7 @@ def refuse_unfit(run=run_program):
     number = said.split()[0] if said else ""
     digits = number[:len(number) - len(number.lstrip("0123456789"))]
     if not digits:
-        raise CannotLook("systemctl does not work here: Citadel is for hosts that systemd runs")
+        raise CannotLook("systemctl does not work here: Citadel needs a host that runs systemd")
     if int(digits) < OLDEST:
         raise CannotLook("systemd %s is too old: %d or newer is needed" % (number, OLDEST))
     if system_state(run) == "stopping":
@@ -59,57 +58,31 @@ def redis_alias(tree):
     return target if target and target.endswith(".service") else None
 
 
-def cron_runs(tree, root, run=run_program):
-    """Whether a cron daemon is there that reads /etc/cron.d, and is running or will be at boot."""
-    names = [name for name in CRON_DAEMONS if find_unit(tree, name)]
-    if root != "/":
-        return any(is_enabled(root, name, run) for name in names)
-    answers = show(names, ("ActiveState", "UnitFileState"), run)
+def cron_runs(host):
+    """Whether a cron daemon is active, or will be at the next boot (in a prepared root: whether one is enabled)."""
+    names = [name for name in CRON_DAEMONS if find_unit(host.tree, name)]
+    if not host.is_running:
+        return any(is_enabled(host, name) for name in names)
+    answers = show(names, ("ActiveState", "UnitFileState"), host.run)
     return any(answer.get("ActiveState") == "active" or answer.get("UnitFileState") in ENABLED
                for answer in answers.values())
 
 
-def is_enabled(root, name, run=run_program):
-    return order(root, ["is-enabled", "--", name], run).out.strip() in ENABLED
+def is_enabled(host, name):
+    return host.systemctl("is-enabled", "--", name).out.strip() in ENABLED
 
 
-def order(root, words, run=run_program, seconds=SECONDS):
-    """`systemctl WORDS`, on the host or on the root's files only."""
-    return run(["systemctl"] + (["--root=" + root] if root != "/" else []) + words, seconds)
-
-
-def account_exists(tree, root):
+def account_exists(host):
     """Whether the gateway's account exists, anywhere the host looks for accounts."""
-    if root == "/":
+    if host.is_running:
         import pwd
         try:
             pwd.getpwnam(ACCOUNT)
         except KeyError:
             return False
         return True
-    return any(line.startswith(ACCOUNT.encode() + b":") for line in (tree.read("/etc/passwd") or b"").splitlines())
-
-
-def create_account(root, run=run_program):
-    return run(["systemd-sysusers"] + (["--root=" + root] if root != "/" else []) + ["citadel.conf"], SECONDS)
-
-
-def create_directories(root, run=run_program):
-    return run(_tmpfiles(root) + ["citadel.conf"], SECONDS)
-
-
-def create_config_directory(root, run=run_program):
-    """The gateway's settings directory, closed to others because it may hold secrets, and not its own to write."""
-    return run(_tmpfiles(root) + ["-"], SECONDS, stdin=("d %s 0750 root %s\n" % (CONFIG, ACCOUNT)).encode())
-
-
-def update_catalog(root, run=run_program):
-    """Makes `journalctl -x` know the catalog files that are there now, or know no more those that are gone."""
-    return run(["journalctl"] + (["--root=" + root] if root != "/" else []) + ["--update-catalog"], SECONDS)
-
-
-def _tmpfiles(root):
-    return ["systemd-tmpfiles"] + (["--root=" + root] if root != "/" else []) + ["--create"]
+    passwd = (host.tree.read(accounts.PASSWD) or b"").decode("utf-8", "replace")
+    return any(one.name == ACCOUNT for one in accounts.parse(passwd))
 
 
 def declared_paths(tree):

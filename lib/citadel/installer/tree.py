@@ -1,82 +1,50 @@
-"""Files below a root directory, written so that nobody but root can steer or break the writing.
+"""Files below a root directory, written so that root alone can redirect or break the writing.
 
-Every directory on the way must belong to the trusted owner and be closed to others; then no symlink in it can have
-been planted, and none can be planted while we look. Links are followed as a process inside the root would see them,
-so with `--root DIR` nothing outside DIR is ever touched. Each file is old or new, never half: it is written beside its
-place, synced, renamed. A file left over by a kill has a fixed name (`.NAME.citadel-new`) and is replaced next time.
+Every directory on the way must belong to the trusted owner and be closed to others; then no symlink in it was planted,
+and none can be planted meanwhile. Links are followed as a process inside the root would see them, so with `--root DIR`
+nothing outside DIR is touched. Each file is old or new, never half: it is written beside its place, synced, renamed.
+A file that a kill left has a fixed name (`.NAME.citadel-new`) and is replaced next time.
 """
 
 import grp
 import os
 import stat
 
+from citadel.core import atomic
 from citadel.core.errors import CitadelError, NotPermitted
+from citadel.core.mounts import mount_id
+from citadel.core.trust import objection, open_file
 
 LEFTOVER = ".citadel-new"
 LINKS_AT_MOST = 40              # as the kernel's own limit, path_resolution(7)
+DEEPEST = 64                    # directories in directories that `remove_whole` enters
+DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 
 
 class Tree:
-    """The tree below `root`, as `owner` (a uid: 0, or whoever prepares a directory of his own) may write it.
+    """The tree below `root`, as `owner` may write it (a uid: 0, or that of a user who prepares a root).
 
     Paths given and returned are those inside: "/etc/passwd" is DIR/etc/passwd under `--root DIR`."""
 
     def __init__(self, root="/", owner=0):
         self.root, self.owner = os.path.realpath(root), owner
 
-    def locate(self, path):
-        """The host's path of `path`, its last component not followed. Raises NotPermitted when the way there is open
-        to others. What does not exist yet is taken as it stands."""
+    def locate(self, path, follow=False):
+        """The host's path of `path`, its last component followed only on request. Raises NotPermitted when the way
+        there is open to others. What does not exist yet is taken as it stands."""
         self._trust(self.root, os.lstat(self.root))
-        pending, done, links = _parts(path), [], 0
-        while len(pending) > 1:
-            name = pending.pop(0)
-            if name == "..":
-                done = done[:-1]
-                continue
-            here = os.path.join(self.root, *(done + [name]))
-            try:
-                status = os.lstat(here)
-            except FileNotFoundError:
-                return os.path.join(here, *pending)
-            if stat.S_ISLNK(status.st_mode):
-                links += 1
-                if links > LINKS_AT_MOST:
-                    raise NotPermitted("%s: too many symbolic links" % path)
-                target = os.readlink(here)
-                pending = _parts(target) + pending
-                done = [] if target.startswith("/") else done
-                continue
-            self._trust(here, status)
-            if not stat.S_ISDIR(status.st_mode):
-                raise CitadelError("%s is not a directory" % here)
-            done.append(name)
-        return os.path.join(self.root, *(done + pending))
+        return follow_inside(self.root, path, follow, self._trust)
 
     def resolve(self, path):
         """The path inside the root that `path` ends up at when all its links are followed; None if it is not there."""
-        for _ in range(LINKS_AT_MOST):
-            place = self.locate(path)
-            try:
-                target = os.readlink(place)
-            except FileNotFoundError:
-                return None
-            except OSError:
-                inside = os.path.relpath(place, self.root)
-                return "/" + ("" if inside == "." else inside)
-            path = target if target.startswith("/") else os.path.join(
-                "/", os.path.relpath(os.path.dirname(place), self.root), target)
-        return None
+        place = self.locate(path, follow=True)
+        return os.path.normpath("/" + os.path.relpath(place, self.root)) if os.path.lexists(place) else None
 
     def _trust(self, path, status):
-        if status.st_uid not in (0, self.owner):
-            raise NotPermitted("%s belongs to uid %d, who could redirect what is written below it" % (
-                path, status.st_uid))
-        if status.st_mode & stat.S_IWOTH and not stat.S_ISLNK(status.st_mode):
-            raise NotPermitted("%s is writable for everybody, who could redirect what is written below it" % path)
-        if status.st_mode & stat.S_IWGRP and self.owner == 0 and not _is_roots_group(status.st_gid):
-            raise NotPermitted("%s is writable for group %d, who could redirect what is written below it" % (
-                path, status.st_gid))
+        roots = self.owner != 0 or _is_roots_group(status.st_gid)
+        why = objection(status, (0, self.owner), forbidden=0o002 if roots else 0o022)
+        if why:
+            raise NotPermitted("%s %s: what is written below it could be redirected" % (path, why))
 
     def status(self, path):
         """lstat of `path`, or None."""
@@ -88,18 +56,16 @@ class Tree:
     def read(self, path):
         """The bytes of the regular file `path`; None when nothing, or something else, is there."""
         try:
-            descriptor = os.open(self.locate(path), os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+            with open(open_file(self.locate(path)), "rb") as file:
+                return file.read()
         except OSError:
             return None
-        with open(descriptor, "rb") as file:
-            return file.read() if stat.S_ISREG(os.fstat(file.fileno()).st_mode) else None
 
     def names(self, path):
         """The names in the directory `path`, sorted; none when it is not there."""
-        inside = self.resolve(path)
         try:
-            return sorted(os.listdir(self.locate(inside))) if inside else []
-        except NotADirectoryError:
+            return sorted(os.listdir(self.locate(path, follow=True)))
+        except (FileNotFoundError, NotADirectoryError):
             return []
 
     def link_target(self, path):
@@ -135,7 +101,7 @@ class Tree:
     def write(self, items):
         """Writes all of `items`, or none: all are staged and synced before the first is renamed into its place.
 
-        The renames take milliseconds together, so a command of ours that starts meanwhile rarely sees two versions."""
+        The renames take milliseconds together, so a command that starts meanwhile rarely sees two versions."""
         staged = []
         try:
             for item in items:
@@ -149,24 +115,15 @@ class Tree:
             raise CitadelError("cannot write %s: %s; nothing was changed" % (item.path, error.strerror))
         for temporary, final in staged:
             os.rename(temporary, final)
-        _sync_directories({os.path.dirname(final) for _, final in staged})
+        for directory in sorted({os.path.dirname(final) for _, final in staged}):
+            atomic.sync_directory(directory)
 
     def _stage(self, final, item):
         if os.path.isdir(final) and not os.path.islink(final):
             raise CitadelError("cannot write %s: a directory is in its place; nothing was changed" % final)
         temporary = leftover_of(final)
         _unlink(temporary)
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-        try:
-            with open(descriptor, "wb") as file:
-                file.write(item.data)
-                file.flush()
-                self._own(descriptor)
-                os.fchmod(descriptor, item.mode)
-                os.fsync(descriptor)
-        except OSError:
-            os.unlink(temporary)
-            raise
+        atomic.stage(temporary, item.data, item.mode, owner=(self.owner, 0) if os.geteuid() == 0 else None)
         return temporary
 
     def _own(self, place):
@@ -180,13 +137,24 @@ class Tree:
         _unlink(temporary)
         os.symlink(target, temporary)
         os.rename(temporary, final)
-        _sync_directories([os.path.dirname(final)])
+        atomic.sync_directory(os.path.dirname(final))
 
     def remove(self, path):
         """Removes a file or symlink, and what a kill left of its writing; True if it was there."""
         final = self.locate(path)
         _unlink(leftover_of(final))
         return _unlink(final)
+
+    def remove_whole(self, path, last=()):
+        """Removes `path` with all that is in it, the names `last` at the end; sentences for what would not go."""
+        try:
+            parent = os.open(os.path.dirname(self.locate(path)), DIRECTORY)
+        except FileNotFoundError:
+            return []
+        try:
+            return _remove_at(parent, os.path.basename(path), self.locate(path), last)
+        finally:
+            os.close(parent)
 
     def remove_directory(self, path):
         """Removes an empty directory; True if it went."""
@@ -199,6 +167,36 @@ class Tree:
 
 def leftover_of(path):
     return os.path.join(os.path.dirname(path), "." + os.path.basename(path) + LEFTOVER)
+
+
+def follow_inside(root, path, follow_last=True, check=lambda place, status: None):
+    """The host's path of what `path` is to a process whose root directory is `root`: no link leads out of it.
+
+    `check(place, status)` is called for each directory on the way. What does not exist is taken as it stands."""
+    pending, done, links = _parts(path), [], 0
+    while len(pending) > (0 if follow_last else 1):
+        name = pending.pop(0)
+        if name == "..":
+            done = done[:-1]
+            continue
+        done.append(name)
+        here = os.path.join(root, *done)
+        try:
+            status = os.lstat(here)
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        if stat.S_ISLNK(status.st_mode):
+            links += 1
+            if links > LINKS_AT_MOST:
+                raise NotPermitted("%s: too many symbolic links" % path)
+            target = os.readlink(here)
+            pending = _parts(target) + pending
+            done = [] if target.startswith("/") else done[:-1]
+        elif pending:
+            check(here, status)
+            if not stat.S_ISDIR(status.st_mode):
+                raise CitadelError("%s is not a directory" % here)
+    return os.path.join(root, *(done + pending))
 
 
 def _parts(path):
@@ -224,10 +222,34 @@ def _unlink(path):
     return True
 
 
-def _sync_directories(directories):
-    for directory in sorted(directories):
-        descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+def _remove_at(parent, name, path, last, mount=None, depth=0):
+    """Removes `name` and all below it; a list of sentences about what would not go.
+
+    By descriptors, one component at a time, no link followed, no other mount entered (a bind mount shares st_dev;
+    only mnt_id tells it apart): nothing that is swapped meanwhile can lead it elsewhere."""
+    try:
+        if not stat.S_ISDIR(os.lstat(name, dir_fd=parent).st_mode):
+            os.unlink(name, dir_fd=parent)
+            return []
+        descriptor = os.open(name, DIRECTORY | os.O_NOFOLLOW, dir_fd=parent)
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        return ["%s stays: %s" % (path, error.strerror)]
+    failures = []
+    try:
+        here = mount_id(descriptor)
+        if here != (here if mount is None else mount):
+            return ["%s stays: another file system is mounted there" % path]
+        if depth >= DEEPEST:
+            return ["%s stays: it is too deep" % path]
+        for child in sorted(os.listdir(descriptor), key=last.__contains__):
+            failures += _remove_at(descriptor, child, path + "/" + child, last, here, depth + 1)
+    finally:
+        os.close(descriptor)
+    try:
+        if not failures:
+            os.rmdir(name, dir_fd=parent)
+    except OSError as error:
+        failures = ["%s stays: %s" % (path, error.strerror)]
+    return failures

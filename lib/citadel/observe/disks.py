@@ -2,11 +2,11 @@
 
 import os
 import stat
-from collections import namedtuple
 
+from citadel.core.mounts import LARGEST, parse
 from citadel.core.text import printable
 from citadel.model import Disk, Memory
-from citadel.observe.processes import PROC, _command, _control_group_of, _processes_in_turn, _read, unit_of
+from citadel.observe.processes import PROC, command_of, control_group_of, pids_in_turn, read_text, unit_of
 
 _MOST_LINKS = 40                        # symbolic links in one path, as the kernel allows (path_resolution(7))
 
@@ -15,20 +15,8 @@ _MOST_LINKS = 40                        # symbolic links in one path, as the ker
 _REMOTE = frozenset(("nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "afs", "ceph", "glusterfs", "lustre", "gpfs",
                      "beegfs", "ocfs2", "gfs2", "orangefs", "autofs", "fuse"))
 
-_OCTAL = frozenset("01234567")
 
-
-class Mount(namedtuple("Mount", "point options type source super_options")):
-    """One line of mountinfo (proc_pid_mountinfo(5)): the mount point, the file system, and both layers of options."""
-
-    __slots__ = ()
-
-    @property
-    def remote(self):
-        return self.type in _REMOTE or self.type.startswith("fuse.")
-
-
-def disks(paths, mountinfo_text=None, statvfs=os.statvfs, proc=PROC):
+def disks(paths, statvfs=os.statvfs, proc=PROC):
     """The file systems below `paths`, each once, in the order of the first path that needs it.
 
     A path that does not exist yet stands for its nearest existing parent; symbolic links are followed. A file system of
@@ -37,12 +25,10 @@ def disks(paths, mountinfo_text=None, statvfs=os.statvfs, proc=PROC):
     `read_only` is what PID 1 sees. Our own unit runs with ProtectSystem=strict, where nearly every mount is read-only
     to us alone; so /proc/1/mountinfo is read, and where that is not allowed only the file system's own state counts.
     """
-    whole_truth = True
-    if mountinfo_text is None:
-        mountinfo_text = _read(proc + "/1/mountinfo", 4 << 20)
-        if not mountinfo_text:
-            whole_truth, mountinfo_text = False, _read(proc + "/self/mountinfo", 4 << 20)
-    mounts = _mounts(mountinfo_text)
+    text = read_text(proc + "/1/mountinfo", LARGEST)
+    whole_truth = bool(text)
+    # A later mount on the same point hides the earlier one.
+    mounts = {mount.point: mount for mount in parse(text or read_text(proc + "/self/mountinfo", LARGEST))}
     found = {}
     for path in paths:
         place = _nearest_existing(path, mounts)
@@ -52,23 +38,8 @@ def disks(paths, mountinfo_text=None, statvfs=os.statvfs, proc=PROC):
     return tuple(found.values())
 
 
-def _mounts(text):
-    """The mounts by their mount points; a later mount on the same point hides the earlier one."""
-    mounts = {}
-    for line in text.split("\n"):
-        before, _, after = line.partition(" - ")
-        words, tail = before.split(" "), after.split(" ")
-        if len(words) >= 6 and len(tail) >= 3:          # otherwise the end of a text that was cut
-            point = _unescaped(words[4])
-            mounts[point] = Mount(point, words[5].split(","), tail[0], _unescaped(tail[1]), tail[2].split(","))
-    return mounts
-
-
-def _unescaped(word):
-    """mountinfo writes space, tab, newline and backslash as a backslash and three octal digits."""
-    first, *rest = word.split("\\")
-    return first + "".join("\\" + part if len(part) < 3 or set(part[:3]) - _OCTAL else chr(int(part[:3], 8)) + part[3:]
-                           for part in rest)
+def _is_remote(mount):
+    return mount.type in _REMOTE or mount.type.startswith("fuse.")
 
 
 def _mount_of(path, mounts):
@@ -88,7 +59,7 @@ def _nearest_existing(path, mounts):
             continue
         there = os.path.join(here, part)
         mount = _mount_of(there, mounts)
-        if mount is not None and mount.remote:
+        if mount is not None and _is_remote(mount):
             return there
         try:
             is_link = stat.S_ISLNK(os.lstat(there).st_mode)
@@ -109,7 +80,7 @@ def _nearest_existing(path, mounts):
 def _disk(path, place, mount, whole_truth, statvfs):
     names = dict(path=path, mount=printable(mount.point), device=printable(mount.source),
                  read_only="ro" in mount.super_options or (whole_truth and "ro" in mount.options))
-    if mount.remote:
+    if _is_remote(mount):
         return Disk(**names)
     try:
         seen = statvfs(place)
@@ -125,27 +96,23 @@ def memory(biggest=False, proc=PROC):
     A total of 0 says that /proc/meminfo is not shown to us (ProcSubset=pid), not that there is none.
     """
     sizes = {}
-    for line in _read(proc + "/meminfo").split("\n"):
+    for line in read_text(proc + "/meminfo").split("\n"):
         name, _, value = line.partition(":")
         digits = value.replace("kB", "").strip()
         if digits.isdecimal():
             sizes[name] = int(digits) * 1024
     return Memory(total=sizes.get("MemTotal", 0), available=sizes.get("MemAvailable", sizes.get("MemFree", 0)),
-                  swap_free=sizes.get("SwapFree", 0), pressure=_pressure(_read(proc + "/pressure/memory")),
+                  swap_free=sizes.get("SwapFree", 0), pressure=_pressure(read_text(proc + "/pressure/memory")),
                   biggest=_biggest(proc) if biggest else ())
 
 
 def _pressure(text):
     """`some avg10` of a PSI file, in percent; None where the kernel has no PSI, or has it switched off."""
-    for line in text.split("\n"):
-        if line.startswith("some "):
-            for word in line.split():
-                if word.startswith("avg10="):
-                    try:
-                        return float(word[6:])
-                    except ValueError:
-                        return None
-    return None
+    words = text.partition("some avg10=")[2].split()
+    try:
+        return float(words[0]) if words else None
+    except ValueError:
+        return None
 
 
 def _biggest(proc, count=5):
@@ -156,11 +123,11 @@ def _biggest(proc, count=5):
     """
     page = os.sysconf("SC_PAGE_SIZE")
     held = {}
-    for pid in _processes_in_turn(proc):
-        words = _read("%s/%d/statm" % (proc, pid)).split()
+    for pid in pids_in_turn(proc):
+        words = read_text("%s/%d/statm" % (proc, pid)).split()
         if len(words) < 3 or not (words[1] + words[2]).isdecimal() or words[1] == "0":     # gone, or a kernel thread
             continue
-        unit = unit_of(_control_group_of(pid, proc))
-        name = unit if unit.endswith(".service") else _command(pid, proc)
+        unit = unit_of(control_group_of(pid, proc))
+        name = unit if unit.endswith(".service") else command_of(pid, proc)
         held[name] = held.get(name, 0) + max(0, int(words[1]) - int(words[2])) * page
     return tuple(sorted(held.items(), key=lambda entry: (-entry[1], entry[0]))[:count])

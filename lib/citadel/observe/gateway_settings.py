@@ -1,63 +1,72 @@
 """production.yaml, the gateway's own settings: read, compared with its unit, never written.
 
-Its values mean what they mean to PyYAML (plain_yaml.py). `judge` minds that other readers differ there, and complains
-only about what no reader would find in agreement.
+Its values mean what they mean to PyYAML (yaml_subset.py). `judge` complains only about what no reader of YAML would
+find in agreement; `unchecked` says what could not be compared.
 """
 
+import re
 from collections import namedtuple
 
 from citadel.core.errors import NotPermitted, SettingsError
 from citadel.core.text import printable
 from citadel.core.trust import decode, read_trusted
+from citadel.core.url import is_address, split_place
 from citadel.model import Problem
 from citadel.observe.yaml_subset import Document, parse
-from citadel.settings.values import is_address
 
 PORT_KEYS = ("server.port", "port", "api.port", "gateway.port")
 WORKERS_KEYS = ("server.workers", "workers", "api.workers", "gateway.workers")
 ENVIRONMENT_KEYS = ("environment", "app.environment", "server.environment", "api.environment", "gateway.environment")
+DEPENDENCY_KEYS = (".url", ".base_url", ".host", ".port")
 ENVIRONMENT_VARIABLES = ("CITADEL_ENVIRONMENT", "CITADEL_ENV", "ENVIRONMENT", "ENV")
 
 Expected = namedtuple("Expected", "port workers environment dependencies")
 Expected.__doc__ = """What the unit and the probes say; None: nothing. `dependencies` name -> (host, port)."""
 
-_DIGITS = frozenset("0123456789")
 _LOOPBACK = ("localhost", "127.0.0.1", "::1", "0.0.0.0")
 _TEMPLATES = ("${", "$(", "{{", "%(", "<%")
 
 
 def read(path):
-    """The Document in that file, or None if there is none. It is the gateway's: anybody may own it, since we believe
-    nothing in it. A link is left unjudged, and so is what we may not read; both may be right for the gateway."""
+    """The Document in that file, or None if there is none. Anybody may own it: it is the gateway's; nothing in it is
+    trusted. A link is left unjudged, and so is what Citadel may not read; both may be right for the gateway."""
     try:
         content = read_trusted(path, owners=None, forbidden_mode=0)
-        document = None if content is None else parse(decode(content, path, mark_allowed=True))
+        return None if content is None else parse(decode(content, path, mark_allowed=True), path)
     except SettingsError as error:
         return Document({}, (), (Problem(path, error.line, "", error.why),))
     except NotPermitted as error:
         if "not a regular file" in str(error):
             return Document({}, (), (Problem(path, 0, "", "is not a regular file"),))
-        return Document({}, ((0, "%s: left unjudged" % error),), ())
-    if document is None:
-        return None
-    return document._replace(problems=tuple(problem._replace(file=path) for problem in document.problems))
+        return Document({}, (Problem(path, 0, "", "%s: it is not checked" % error),), ())
+
+
+def unchecked(services):
+    """A line for each place in the services' own settings that may hide a key that `judge` compares."""
+    lines = []
+    for service in services:
+        keys = [name + key for name in service.depends for key in DEPENDENCY_KEYS]
+        keys += PORT_KEYS + WORKERS_KEYS + ENVIRONMENT_KEYS
+        document = read(service.settings) if service.settings else None
+        lines += [str(SettingsError(*place)) for place in (document.unjudged if document else ())
+                  if not place.key or any((key + ".").startswith(place.key + ".") for key in keys)]
+    return lines
 
 
 # --- what must agree --------------------------------------------------------------------------------------------------
 
 def judge(document, expected, file):
-    """What is wrong in the document, and what in it contradicts the unit and the probes: a tuple of facts.Problem in
+    """What is wrong in the document, and what in it contradicts the unit and the probes: a tuple of model.Problem in
     the order of the lines. Only keys that exist are compared."""
-    problems = [problem._replace(file=file) for problem in document.problems]
+    problems = list(document.problems)
 
     def compare(keys, complaint, *wanted):
         for key in keys:
             found = document.values.get(key)
-            if found is None or found.value is None or found.value == () or _is_template(found.value):
-                continue
-            why = complaint(found, *wanted)
-            if why:
-                problems.append(Problem(file, found.line, key, why))
+            # ${PORT}, {{ port }}: what stands there in the end is not for us to say.
+            if found and found.value is not None and not any(mark in found.text for mark in _TEMPLATES):
+                why = complaint(found, *wanted)
+                problems.extend([Problem(file, found.line, key, why)] if why else [])
 
     if expected.port is not None:
         compare(PORT_KEYS, _wrong_number, expected.port, "the unit listens on")
@@ -66,14 +75,9 @@ def judge(document, expected, file):
     if expected.environment:
         compare(ENVIRONMENT_KEYS, _wrong_environment, expected.environment)
     for name, (host, port) in sorted(expected.dependencies.items()):
-        compare((name + ".url", name + ".base_url", name + ".host"), _wrong_address, host, port, name)
-        compare((name + ".port",), _wrong_number, port, "%s is probed on" % name)
+        compare([name + key for key in DEPENDENCY_KEYS[:-1]], _wrong_address, host, port, name)
+        compare([name + DEPENDENCY_KEYS[-1]], _wrong_number, port, "%s is probed on" % name)
     return tuple(sorted(problems, key=lambda problem: problem.line))
-
-
-def _is_template(value):
-    """${PORT}, {{ port }}: what stands there in the end is not for us to say."""
-    return isinstance(value, str) and any(mark in value for mark in _TEMPLATES)
 
 
 def _shown(found):
@@ -89,24 +93,16 @@ def _shown(found):
 
 
 def _wrong_number(found, wanted, says):
-    if wanted in _numbers(found):
-        return ""
-    return "is %s, but %s %d" % (_shown(found), says, wanted)
+    return "" if wanted in _numbers(found) else "is %s, but %s %d" % (_shown(found), says, wanted)
 
 
 def _numbers(found):
     """The numbers that a program may find in this value: its YAML 1.1 value, and what int() or YAML 1.2 makes of it."""
-    value, text = found.value, found.text
-    numbers = set()
-    if isinstance(value, (int, float)) and not isinstance(value, bool):
-        numbers.add(value)
-    for digits in (text, value):
-        if isinstance(digits, str):
-            digits = digits.strip().replace("_", "")
-            if 0 < len(digits) <= 15 and not set(digits) - _DIGITS:
-                numbers.add(int(digits))
-            elif digits.startswith("0o") and 2 < len(digits) <= 15 and not set(digits[2:]) - set("01234567"):
-                numbers.add(int(digits[2:], 8))
+    numbers = {found.value} if isinstance(found.value, (int, float)) and not isinstance(found.value, bool) else set()
+    for text in (found.text, found.value):
+        digits = text.strip().replace("_", "") if isinstance(text, str) else ""
+        if re.fullmatch("[0-9]{1,15}|0o[0-7]{1,13}", digits):
+            numbers.add(int(digits, 8 if digits.startswith("0o") else 10))
     return numbers
 
 
@@ -117,7 +113,7 @@ def _wrong_environment(found, wanted):
 
 
 def _wrong_address(found, wanted_host, wanted_port, name):
-    """Compares a URL, HOST:PORT or HOST. Host names are not resolved, and so not judged; nor is a port left out."""
+    """Compares a URL, HOST:PORT or HOST. Host names are not resolved, and so not judged; nor is a missing port."""
     host, port = _address(found.value) if isinstance(found.value, str) else (None, None)
     same_host = host is None or host == wanted_host or {host, wanted_host} <= set(_LOOPBACK)
     if same_host and port in (None, wanted_port):
@@ -128,26 +124,14 @@ def _wrong_address(found, wanted_host, wanted_port, name):
 
 def _address(text):
     """(host or None, port or None) as far as they are certain; what stands before an @ is a secret and is dropped."""
-    scheme, separator, rest = text.partition("://")
-    if not separator:
-        scheme, rest = "", text
+    scheme, separator, rest = text.partition("://") if "://" in text else ("", "", text)
     if scheme.lower() not in ("", "http", "https", "redis", "rediss", "tcp"):
         return None, None
-    for end in "/?#":
-        rest = rest.partition(end)[0]
-    place = rest.rpartition("@")[2].strip()
-    if place.startswith("["):
-        host, _, digits = place[1:].partition("]")
-        digits = digits[1:]
-    elif place.count(":") > 1:
-        host, digits = place, ""
-    else:
-        host, _, digits = place.partition(":")
-    port = int(digits) if 0 < len(digits) <= 5 and not set(digits) - _DIGITS else None
-    if port is None and not digits and scheme.lower() in ("redis", "rediss"):
+    host, _, digits = split_place(re.split("[/?#]", rest)[0].rpartition("@")[2].strip())
+    port = int(digits) if re.fullmatch("[0-9]{1,5}", digits) else None
+    if not digits and scheme.lower() in ("redis", "rediss"):
         port = 6379
-    host = host.lower()
-    return host if host == "localhost" or is_address(host) else None, port
+    return host.lower() if host.lower() == "localhost" or is_address(host) else None, port
 
 
 # --- what the unit says -----------------------------------------------------------------------------------------------
@@ -155,49 +139,23 @@ def _address(text):
 def expected_from_exec(exec_start, environment, dependencies=None):
     """Expected, from `systemctl show -p ExecStart` and `-p Environment`: uvicorn's --port and --workers, or the
     variables that uvicorn takes in their stead (UVICORN_PORT, UVICORN_WORKERS, WEB_CONCURRENCY)."""
-    variables = {}
-    for word in _words(environment):
-        name, equals, value = word.partition("=")
-        if equals:
-            variables[name] = value
-    words = [_expanded(word, variables) for word in _arguments(exec_start)]
-    name = next((name for name in ENVIRONMENT_VARIABLES if variables.get(name)), None)
+    variables = dict(word.split("=", 1) for word in _words(environment) if "=" in word)
+    command = exec_start.partition("argv[]=")[2].partition(" ; ignore_errors=")[0]
+    words = [_expanded(word, variables) for word in _words(command)]
     return Expected(
         port=_option(words, "--port", (variables.get("UVICORN_PORT"),)),
         workers=_option(words, "--workers", (variables.get("UVICORN_WORKERS"), variables.get("WEB_CONCURRENCY"))),
-        environment=variables[name] if name else None, dependencies=dict(dependencies or {}))
-
-
-def _arguments(exec_start):
-    """The argument words of the first command in "{ path=... ; argv[]=... ; ignore_errors=no ; ... }"."""
-    _, found, rest = exec_start.partition("argv[]=")
-    return _words(rest.partition(" ; ignore_errors=")[0]) if found else []
+        environment=next((variables[name] for name in ENVIRONMENT_VARIABLES if variables.get(name)), None),
+        dependencies=dict(dependencies or {}))
 
 
 def _words(text):
-    """Words as systemd prints them: divided by spaces, quoted where they hold any."""
-    words, word, quote, at, begun = [], [], "", 0, False
-    while at < len(text):
-        character = text[at]
-        if character == "\\" and quote != "'" and at + 1 < len(text):
-            at += 1
-            word.append(text[at])
-            begun = True
-        elif quote:
-            if character == quote:
-                quote = ""
-            else:
-                word.append(character)
-        elif character in "'\"":
-            quote, begun = character, True
-        elif character in " \n":
-            if begun or word:
-                words.append("".join(word))
-            word, begun = [], False
-        else:
-            word.append(character)
-        at += 1
-    return words + ["".join(word)] if begun or word else words
+    """Words as systemd prints them: divided by spaces; those of the environment are quoted, those of a command not."""
+    import shlex
+    try:
+        return shlex.split(text)
+    except ValueError:                  # an open quote
+        return text.split()
 
 
 def _expanded(word, variables):
@@ -211,8 +169,5 @@ def _expanded(word, variables):
 def _option(words, name, otherwise):
     """The whole number that an option is given last, else the first of `otherwise` that is one, else None."""
     found = [words[at + 1] for at, word in enumerate(words[:-1]) if word == name]
-    found = found + [word[len(name) + 1:] for word in words if word.startswith(name + "=")]
-    for digits in found[-1:] or otherwise:
-        if digits and len(digits) <= 9 and not set(digits) - _DIGITS:
-            return int(digits)
-    return None
+    found += [word[len(name) + 1:] for word in words if word.startswith(name + "=")]
+    return next((int(digits) for digits in found[-1:] or otherwise if re.fullmatch("[0-9]{1,9}", digits or "")), None)

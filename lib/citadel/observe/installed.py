@@ -1,11 +1,9 @@
-"""Is what was installed still there, and as it was? Recovery itself rests on it: the unit files, our own code, and who
-runs the health check each minute.
+"""Is what was installed still there, and as it was? Recovery depends on it: the unit files, Citadel's code, and the
+schedule of the health check.
 
 Compared with the list that install.py keeps (sha256sum's format; its own lines begin with #). An edit belongs in a
-drop-in (`systemctl edit`), which is the operator's word and no change of ours; a changed unit file is lost at the next
-upgrade, and may be why the gateway does not come up.
-
-A healthy minute must not pay for checksums: a file whose ctime is not later than the list's is as it was installed.
+drop-in (`systemctl edit`), which is not looked at; an edited unit file is lost at the next upgrade, and may be why the
+gateway does not start. No checksum is taken of a file whose ctime is not later than the list's: it is as installed.
 """
 
 import os
@@ -15,13 +13,13 @@ from citadel.model import Installed, Problem
 
 LIST = "/var/lib/citadel-recovery/installed.sha256"
 UNITS = "/usr/local/lib/systemd/system/"
-SHIPPED = "/opt/citadel/units/"         # the same files once more, for `config` and for us
-CODE = ("/opt/citadel/bin/", "/opt/citadel/lib/")       # a pass runs only when it is needed; this is known before
+SHIPPED = "/opt/citadel/units/"         # the same files once more, for `config` and for `_difference`
+CODE = ("/opt/citadel/bin/", "/opt/citadel/lib/")       # seen before a recovery pass needs it
 CRON = "/etc/cron.d/citadel"
 
 
 def look(read=read_trusted, stat=os.stat):
-    """facts.Installed; an empty one when nothing was installed, or for a user who may not read the list. `read(path)`
+    """model.Installed; an empty one when nothing was installed, or for a user who may not read the list. `read(path)`
     gives a file's bytes, or None when there is none."""
     listed = (_bytes(LIST, read) or b"").decode("utf-8", "replace").splitlines()
     if not listed:
@@ -32,7 +30,7 @@ def look(read=read_trusted, stat=os.stat):
             if path.startswith(CODE + (UNITS,)) and len(digest) == 64 and ".." not in path}
     units = [path for path in ours if path.startswith(UNITS)]
     changed = [_difference(path, ours[path], read) for path in sorted(ours)
-               if _is_later(_changed_at(path, stat), since)]
+               if (_changed_at(path, stat) or since + 1) > since]
     return Installed(
         schedule=next((line[len("# schedule "):] for line in listed if line.startswith("# schedule ")), ""),
         since=since, cron=_changed_at(CRON, stat) is not None,
@@ -46,10 +44,6 @@ def _changed_at(path, stat):
         return stat(path).st_ctime
     except OSError:
         return None
-
-
-def _is_later(moment, since):
-    return moment is None or moment > since
 
 
 def _difference(path, digest, read):

@@ -1,4 +1,4 @@
-"""What we ask the journal, and how its answer reads.
+"""What Citadel asks the journal, and how the answer reads.
 
 The journal is evidence, not truth: with journald stopped, rotated or unreadable every question here answers "nothing
 known" (an empty tuple, an empty Job) and never an error. Queries select by indexed fields (a unit's invocation, PID 1
@@ -20,8 +20,8 @@ JOB_RESULTS = ("done", "failed", "timeout", "dependency", "canceled", "skipped")
 
 def last_job(unit, now, run=run_program):
     """The unit's newest finished job. `now` is `Clock.now`'s answer."""
-    found = _entries(["_PID=1", "UNIT=" + unit] + ["JOB_RESULT=" + word for word in JOB_RESULTS], 1,
-                     ("JOB_TYPE", "JOB_RESULT"), run)
+    found = entries(["_PID=1", "UNIT=" + unit] + ["JOB_RESULT=" + word for word in JOB_RESULTS], 1,
+                    ("JOB_TYPE", "JOB_RESULT"), run)
     if not found:
         return Job()
     entry = found[-1]
@@ -34,34 +34,34 @@ def last_lines(unit, invocation, count, now, run=run_program):
     They go into sentences that leave the host, so credentials are redacted."""
     found = ()
     if invocation and not set(invocation) - frozenset("0123456789abcdef"):
-        found = _entries(["_SYSTEMD_INVOCATION_ID=" + invocation, "+", "_PID=1", "INVOCATION_ID=" + invocation], count,
-                         ("MESSAGE", "PRIORITY", "_PID"), run)
+        found = entries(["_SYSTEMD_INVOCATION_ID=" + invocation, "+", "_PID=1", "INVOCATION_ID=" + invocation], count,
+                        ("MESSAGE", "PRIORITY", "_PID"), run)
     if all(text(entry, "_PID") == "1" for entry in found):
-        before = _entries(["_SYSTEMD_UNIT=" + unit], LAST_WORDS, ("MESSAGE", "PRIORITY"), run)
+        before = entries(["_SYSTEMD_UNIT=" + unit], LAST_WORDS, ("MESSAGE", "PRIORITY"), run)
         found = tuple(entry for entry in before if (_age(entry, now) or 0) < RECENT) + found
     from citadel.core.redaction import excerpt  # a healthy check need not load it
     return tuple(Line(priority(entry), _age(entry, now), excerpt(text(entry, "MESSAGE")), text(entry, "_PID") == "1")
                  for entry in found)
 
 
-def _entries(matches, count, fields, run):
+def entries(matches, count, fields, run, longest=LONGEST):
+    """The newest `count` entries that match, oldest first, as dicts with these fields; () where the journal is silent.
+    `longest`: bytes of one entry."""
     answer = run(["journalctl", "--no-pager", "--quiet", "--output=json", "--lines=%d" % count,
-                  "--output-fields=" + ",".join(fields)] + matches, TIMEOUT, cap=count * LONGEST)
+                  "--output-fields=" + ",".join(fields)] + matches, TIMEOUT, cap=count * longest)
     return parse_entries(answer.out) if answer.ok else ()
 
 
 def parse_entries(output):
     """`journalctl -o json`: one object a line. What is cut short, not JSON or not an object is passed over."""
     import json
-    entries = []
+    found = []
     for row in output.split("\n"):
         try:
-            entry = json.loads(row)
+            found.append(json.loads(row))
         except (ValueError, RecursionError):
             continue
-        if isinstance(entry, dict):
-            entries.append(entry)
-    return tuple(entries)
+    return tuple(entry for entry in found if isinstance(entry, dict))
 
 
 def text(entry, field):

@@ -1,8 +1,8 @@
 """Asks the host once, returns facts. No judgement, nothing changed.
 
 In two looks. The first is what a healthy minute costs: one `systemctl show` for all units, all probes side by side
-under one deadline, the disks and the memory. Only for a service where something is not plainly well does the second
-follow: the journal, the port's holder, the processes, the settings of the gateway, our own files.
+under one deadline, the disks and the memory. The second follows only for a service that is not plainly well: the
+journal, the port's holder, the processes, the settings of the gateway.
 """
 
 import os
@@ -23,14 +23,13 @@ WHAT_IT_RUNS = ("ExecStart", "Environment")
 
 def observe(settings, run=run, ask=probes.ask, now=clock.now, stop_note=lambda unit: Stop(),
             installation=installed.look, pause=time.sleep):
-    """Looks at every service in `settings` and all that it leans on.
+    """Looks at every service in `settings` and at all that it depends on.
 
     Never raises for a host in trouble: a systemd that does not answer is `Host.unanswered`, and the probes are asked
     all the same, so that a gateway that still answers is seen to do so. Bounded by systemctl.TIMEOUT a call, and
     `settings.recovery.probe_timeout` for all probes together, twice where the first try found no answer.
     """
-    unanswered, state, units = "", "", {}
-    ours = installation()
+    unanswered, state, units, ours = "", "", {}, installation()
     try:
         units = _ask_systemd(settings, ours, run)
     except CannotLook as error:
@@ -38,30 +37,26 @@ def observe(settings, run=run, ask=probes.ask, now=clock.now, stop_note=lambda u
     answers = _probe_all(settings, ask, pause)
     moment = now()
     services = tuple(_first_look(wanted, settings, units, answers) for wanted in settings.services)
-    starts = {wanted.unit: wanted.start_timeout for wanted in settings.services}
-    doubtful = {service.unit.name for service in services if not _plainly_well(service) or _is_young(
-        service.unit, moment, starts[service.unit.name])}
-    if doubtful and not unanswered:
+    doubtful = [not _plainly_well(service) or _is_young(service.unit, moment, wanted.start_timeout)
+                for service, wanted in zip(services, settings.services)]
+    if any(doubtful) and not unanswered:
         try:
             state = systemctl.system_state(run=run)
             jobs = systemctl.job_types(run=run) if any(unit.job for unit in units.values()) else {}
-            services = tuple(service if service.unit.name not in doubtful else
-                             _second_look(service, wanted, settings, jobs, moment, run, stop_note)
-                             for service, wanted in zip(services, settings.services))
+            services = tuple(
+                _second_look(service, wanted, settings, jobs, moment, run, stop_note) if in_doubt else service
+                for service, wanted, in_doubt in zip(services, settings.services, doubtful))
         except CannotLook as error:
             unanswered = str(error)
-    trouble = unanswered or any(not _plainly_well(service) for service in services)
-    return Facts(
-        host=Host(name=os.uname().nodename, boot_id=moment.boot_id, monotonic=moment.monotonic, state=state,
-                  unanswered=unanswered, disks=disks.disks(settings.disk.paths),
-                  memory=disks.memory(biggest=bool(trouble)), installed=ours,
-                  recovery=units.get(RECOVERY), timer=units.get(TIMER)),
-        services=services)
+    trouble = unanswered or not all(map(_plainly_well, services))
+    return Facts(services=services, host=Host(
+        name=os.uname().nodename, boot_id=moment.boot_id, monotonic=moment.monotonic, state=state,
+        unanswered=unanswered, disks=disks.disks(settings.disk.paths), memory=disks.memory(biggest=bool(trouble)),
+        installed=ours, recovery=units.get(RECOVERY), timer=units.get(TIMER)))
 
 
 def within(deadline, run, ask, longest_call=float("inf")):
-    """`run` and `ask` for a look that ends by `deadline`: each program and each round of probes gets a share of what is
-    left."""
+    """`run` and `ask` for a look that ends by `deadline`: each program and each round of probes gets a share of it."""
     def run_within(argv, timeout, **how):
         return run(argv, max(0.05, min(timeout, longest_call, deadline.left())), **how)
 
@@ -82,10 +77,10 @@ def _ask_systemd(settings, ours, run):
 
 def _probe_all(settings, ask, pause):
     """Every probe of every service and dependency; those without an answer are asked once more, so that one lost
-    packet or one busy second is not called a hang."""
-    targets = [service.health for service in settings.services if service.health]
-    targets += [dependency.probe for dependency in settings.dependencies.values() if dependency.probe]
-    answers = ask(list(dict.fromkeys(targets)), settings.recovery.probe_timeout)
+    packet or one busy second does not count as unresponsive."""
+    targets = [service.health for service in settings.services]
+    targets += [dependency.probe for dependency in settings.dependencies.values()]
+    answers = ask(list(dict.fromkeys(filter(None, targets))), settings.recovery.probe_timeout)
     doubtful = [target for target, probe in answers.items() if probe.outcome in ("timeout", "http-error", "protocol")]
     if doubtful:
         pause(CONFIRM_AFTER)
@@ -94,16 +89,15 @@ def _probe_all(settings, ask, pause):
 
 
 def _first_look(wanted, settings, units, answers):
-    dependencies = []
-    for name in wanted.depends:
-        dependency = settings.dependencies[name]
-        dependencies.append(Dependency(
-            name=name, unit=_first_that_exists(dependency.units, units), wanted=tuple(dependency.units),
-            probe=answers.get(dependency.probe, Probe(target=dependency.probe or ""))))
-    return Service(unit=units.get(wanted.unit, _unknown(wanted.unit))._replace(name=wanted.unit),
-                   dependencies=tuple(dependencies),
-                   probe=answers.get(wanted.health, Probe(target=wanted.health or "")), port=wanted.port,
-                   slow_after=wanted.slow_after)
+    def answer(target):
+        return answers.get(target, Probe(target=target or ""))
+
+    depended = [(name, settings.dependencies[name]) for name in wanted.depends]
+    return Service(
+        unit=units.get(wanted.unit, _unknown(wanted.unit))._replace(name=wanted.unit), probe=answer(wanted.health),
+        port=wanted.port, slow_after=wanted.slow_after, dependencies=tuple(
+            Dependency(name=name, unit=_first_that_exists(one.units, units), wanted=tuple(one.units),
+                       probe=answer(one.probe)) for name, one in depended))
 
 
 def _unknown(name):
@@ -112,10 +106,8 @@ def _unknown(name):
 
 
 def _first_that_exists(names, units):
-    for name in names:
-        if name in units and units[name].load != "not-found":
-            return units[name]
-    return units.get(names[0], _unknown(names[0]))
+    return next((units[name] for name in names if name in units and units[name].load != "not-found"),
+                units.get(names[0], _unknown(names[0])))
 
 
 def _plainly_well(service):
@@ -126,7 +118,7 @@ def _plainly_well(service):
 
 
 def _is_young(unit, moment, start_timeout):
-    """Whether it may not listen yet, so that what answers at its port may be a stranger."""
+    """Whether it may not listen yet: what answers at its port may be another process."""
     return (unit.active == "active" and bool(unit.active_enter)
             and moment.monotonic - unit.active_enter < start_timeout)
 
@@ -153,8 +145,8 @@ def _second_look(service, wanted, settings, jobs, moment, run, stop_note):
 
 
 def port_holder(wanted, control_group):
-    """Who holds the service's port at the address at which it is asked. A stranger who holds the same port elsewhere
-    (127.0.0.2, ::1) is in nobody's way: while none of ours listens, only one with whom a bind fails is named."""
+    """Who holds the service's port at the address at which it is probed. Another process that holds the same port
+    elsewhere (127.0.0.2, ::1) does not count: while the service does not listen, only who makes a bind fail does."""
     if not wanted.port:
         return None
     at, port = address(wanted.health) if wanted.health else ("", None)
@@ -183,11 +175,10 @@ def _settings_problems(wanted, settings, run):
         return ()
     from citadel.observe import gateway_settings  # a healthy check need not load it
     document = gateway_settings.read(wanted.settings)
-    if document is None:
+    if not document:
         return ()
     unit = systemctl.show([wanted.unit], WHAT_IT_RUNS, run=run)[wanted.unit]
-    expected = gateway_settings.expected_from_exec(unit.get("ExecStart", ""), unit.get("Environment", ""))
-    expected = expected._replace(dependencies={
+    expected = gateway_settings.expected_from_exec(unit.get("ExecStart", ""), unit.get("Environment", ""), {
         name: address(settings.dependencies[name].probe) for name in wanted.depends
         if settings.dependencies[name].probe})
-    return tuple(gateway_settings.judge(document, expected, wanted.settings))
+    return gateway_settings.judge(document, expected, wanted.settings)

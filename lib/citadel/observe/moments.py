@@ -1,8 +1,6 @@
 """What PID 1 wrote in the journal about a unit, moment by moment: its process exited, it failed, a restart was
-scheduled, a run began.
-
-Selected by _PID=1, which journald itself sets, so that no application can forge a moment. Like journalctl.py, this is
-evidence that may be missing: a journal that does not answer gives no moments, and no error.
+scheduled, a run began. Selected by _PID=1, which journald itself sets, so that no application can forge a moment. As in
+journalctl.py, a journal that does not answer gives no moments, and no error.
 """
 
 from collections import namedtuple
@@ -23,9 +21,9 @@ MESSAGE_IDS = {
     "39f53479d3a045ac8e11786248231fbf": STARTED,
     "fe6faa94e7774663a0da52717891d8ef": OUT_OF_MEMORY,
 }
-FIELDS = "MESSAGE,MESSAGE_ID,INVOCATION_ID"
+FIELDS = ("MESSAGE", "MESSAGE_ID", "INVOCATION_ID")
 MOST = 500              # moments read at once; a unit at its fastest restarts ten times a second
-CAP = MOST * 2048
+LONGEST = 2048          # bytes of one entry of PID 1
 
 Moment = namedtuple("Moment", "time kind invocation text")
 Moment.__doc__ = "`time` in seconds of CLOCK_MONOTONIC; `invocation` of the run that it belongs to."
@@ -33,9 +31,7 @@ Moment.__doc__ = "`time` in seconds of CLOCK_MONOTONIC; `invocation` of the run 
 
 def end_of_journal(run=run_program):
     """A cursor after all that the journal holds now, or "" where it tells none."""
-    answer = run(["journalctl", "--no-pager", "--quiet", "--output=json", "--output-fields=_BOOT_ID", "--lines=1"],
-                 journalctl.TIMEOUT)
-    return _cursor(journalctl.parse_entries(answer.out), "") if answer.ok else ""
+    return _cursor(journalctl.entries([], 1, ("_BOOT_ID",), run), "")
 
 
 def after(cursor, unit, run=run_program):
@@ -44,16 +40,14 @@ def after(cursor, unit, run=run_program):
     Asked for with --cursor=, whose own entry is dropped here: up to 252, --after-cursor= drops the first entry that
     matches also when it is not the cursor's own (seen: the end of a process was lost).
     """
-    answer = run(_question(unit) + (["--cursor=" + cursor] if cursor else []), journalctl.TIMEOUT, cap=CAP)
-    entries = [entry for entry in (journalctl.parse_entries(answer.out) if answer.ok else ())
+    entries = [entry for entry in _entries(unit, ["--cursor=" + cursor] if cursor else [], run)
                if journalctl.text(entry, "__CURSOR") != cursor]
     return parse(entries), _cursor(entries, cursor)
 
 
 def within(seconds, unit, now, run=run_program):
     """The moments of `unit` in the last `seconds`, within this boot. `now` is clock.now()'s answer."""
-    answer = run(_question(unit), journalctl.TIMEOUT, cap=CAP)
-    entries = [entry for entry in (journalctl.parse_entries(answer.out) if answer.ok else ())
+    entries = [entry for entry in _entries(unit, [], run)
                if journalctl.text(entry, "_BOOT_ID") == now.boot_id.replace("-", "")]
     return tuple(moment for moment in parse(entries) if moment.time >= now.monotonic - seconds)
 
@@ -73,9 +67,9 @@ def parse(entries):
     return tuple(moments)
 
 
-def _question(unit):
-    return (["journalctl", "--no-pager", "--quiet", "--output=json", "--output-fields=" + FIELDS,
-             "--lines=%d" % MOST, "_PID=1", "UNIT=" + unit] + ["MESSAGE_ID=" + one for one in sorted(MESSAGE_IDS)])
+def _entries(unit, words, run):
+    return journalctl.entries(words + ["_PID=1", "UNIT=" + unit] + ["MESSAGE_ID=" + one for one in sorted(MESSAGE_IDS)],
+                              MOST, FIELDS, run, LONGEST)
 
 
 def _cursor(entries, otherwise):

@@ -8,11 +8,12 @@ while it is looked at is normal, and simply not seen.
 import _socket
 import errno
 import os
-import stat
 import sys
 import time
 
+from citadel.core import accounts
 from citadel.core.text import printable
+from citadel.core.trust import open_file
 from citadel.model import Holder, PidFile
 
 PROC = "/proc"
@@ -28,9 +29,9 @@ _UNIT_SUFFIXES = (".service", ".scope", ".socket", ".mount", ".swap")
 def holder(port, control_group="", address="", proc=PROC):
     """Who listens on TCP `port`, or None for nobody.
 
-    With several, one outside `control_group` comes before our own: a stranger is what the caller asks about. With an
-    `address` only listeners that may take it away count: on that very address, or on all. Which process holds a socket
-    is shown to root alone; for others `pid` is 0, and the socket's `uid` is still true.
+    With several, another process comes before those of `control_group`: it is what the caller asks about. With an
+    `address` only listeners that may take it away count: on that very address, or on all. Without root, Citadel cannot
+    see which process holds a socket: then `pid` is 0, and the socket's `uid` is still true.
     """
     owners = _listeners(port, address, proc)
     if not owners:
@@ -39,7 +40,7 @@ def holder(port, control_group="", address="", proc=PROC):
     unseen = dict(owners)
     for pid, inode in _socket_holders(owners, proc):
         unseen.pop(inode, None)
-        group = _control_group_of(pid, proc)
+        group = control_group_of(pid, proc)
         if not group and not os.path.exists("%s/%d" % (proc, pid)):
             continue
         found = _holder(port, pid, owners[inode], group, proc)
@@ -56,13 +57,12 @@ def is_taken(address, port):
     take an IPv4 address along, and /proc does not show which.
 
     One bind(2), closed at once. It disturbs no server that starts in that instant: with SO_REUSEADDR, and no listen(2),
-    two may be bound side by side (665,000 starts beside it, none refused; one that goes without SO_REUSEADDR, as hardly
-    any does, could be refused within these few microseconds). A port that only root may bind is as good as taken: no
-    user can hold it to deceive us, so whoever was seen there counts.
+    two may be bound side by side (665,000 starts beside it, none refused; a server without SO_REUSEADDR could be
+    refused in these few microseconds). A port that only root may bind counts as taken: no user can hold it to deceive.
     """
     probe = None
     try:
-        probe = _socket.socket(_socket.AF_INET6 if ":" in address else _socket.AF_INET, _socket.SOCK_STREAM)
+        probe = _socket.socket(_family(address), _socket.SOCK_STREAM)
         probe.setsockopt(_socket.SOL_SOCKET, _socket.SO_REUSEADDR, 1)
         probe.bind((address, port))
         return False
@@ -73,16 +73,20 @@ def is_taken(address, port):
             probe.close()
 
 
+def _family(address):
+    return _socket.AF_INET6 if ":" in address else _socket.AF_INET
+
+
 def _holder(port, pid, uid, group, proc):
     return Holder(port=port, pid=pid, uid=uid, user=user_name(uid), unit=unit_of(group),
-                  control_group=printable(group, 4096), command=_command(pid, proc) if pid else "")
+                  control_group=printable(group, 4096), command=command_of(pid, proc) if pid else "")
 
 
 def _listeners(port, address, proc):
     """{socket inode: uid} of the sockets that listen on `port`, from /proc/net/tcp and tcp6 (proc_pid_net(5)).
 
-    One on all of IPv6 may or may not take an IPv4 address along; where another has that address, it does not: the kernel
-    would have let only one of them listen.
+    One on all of IPv6 may or may not take an IPv4 address along. Where another has that address, it does not: the
+    kernel lets only one of them listen.
     """
     wanted = _as_in_proc(address)
     own_table = "tcp6" if ":" in address else "tcp"
@@ -108,9 +112,8 @@ def _as_in_proc(address):
     """An address as /proc/net/tcp* writes it: hexadecimal, in words of 32 bits of the machine's own byte order."""
     if not address:
         return ()
-    family = _socket.AF_INET6 if ":" in address else _socket.AF_INET
-    packed = [_socket.inet_pton(family, address)]
-    if family == _socket.AF_INET:
+    packed = [_socket.inet_pton(_family(address), address)]
+    if len(packed[0]) == 4:
         packed.append(b"\0" * 10 + b"\xff\xff" + packed[0])     # the same one, bound through IPv6
     return tuple("".join("%08X" % int.from_bytes(raw[at:at + 4], sys.byteorder) for at in range(0, len(raw), 4))
                  for raw in packed)
@@ -119,7 +122,7 @@ def _as_in_proc(address):
 def _socket_holders(inodes, proc):
     """(pid, inode) of each process that has one of these sockets open, in the order of PIDs."""
     links = {"socket:[%s]" % inode: inode for inode in inodes}
-    for pid in _processes_in_turn(proc):
+    for pid in pids_in_turn(proc):
         directory = "%s/%d/fd" % (proc, pid)
         try:
             descriptors = os.listdir(directory)
@@ -135,13 +138,10 @@ def _socket_holders(inodes, proc):
                 break
 
 
-def user_name(uid, passwd="/etc/passwd"):
-    """The account's name, from the file alone: the C library would ask a directory server that may hang."""
-    for line in _read(passwd, 1 << 20).split("\n"):
-        words = line.split(":")
-        if len(words) > 2 and words[2] == str(uid):
-            return printable(words[0], 64)
-    return ""
+def user_name(uid, passwd=accounts.PASSWD):
+    """The account's name; "" for none."""
+    account = accounts.by_uid(uid, passwd)
+    return printable(account.name, 64) if account else ""
 
 
 def unit_of(control_group):
@@ -164,13 +164,13 @@ def processes(control_group, cgroups=CGROUPS, proc=PROC):
     for number, (place, _, _) in enumerate(os.walk(directory) if directory else ()):
         if number >= _MOST_GROUPS or len(pids) >= _MOST_PROCESSES:
             break
-        pids.update(int(pid) for pid in _read(place + "/cgroup.procs").split() if pid.isdecimal())
+        pids.update(int(pid) for pid in read_text(place + "/cgroup.procs").split() if pid.isdecimal())
     states = ((pid,) + _state_and_name(pid, proc) for pid in sorted(pids)[:_MOST_PROCESSES])
     return tuple((pid, state, name) for pid, state, name in states if state)
 
 
 def stopped(control_group, cgroups=CGROUPS, proc=PROC):
-    """The unit's processes that are stopped (SIGSTOP, or held by a debugger). systemd notices nothing of it."""
+    """The unit's processes that are stopped (SIGSTOP, or by a debugger), which systemd does not notice."""
     return tuple(pid for pid, state, _ in processes(control_group, cgroups, proc) if state in ("T", "t"))
 
 
@@ -179,7 +179,7 @@ def oom_kills(control_group, cgroups=CGROUPS):
     included; None where no memory controller counts it. The group, and with it the count, ends when the unit stops."""
     for place, file in ((_group_directory(control_group, cgroups), "memory.events"),
                         (_group_directory(control_group, cgroups + "/memory"), "memory.oom_control")):
-        for line in _read("%s/%s" % (place, file)).split("\n") if place else ():
+        for line in read_text("%s/%s" % (place, file)).split("\n") if place else ():
             name, _, count = line.partition(" ")
             if name == "oom_kill" and count.isdecimal():
                 return int(count)
@@ -205,10 +205,8 @@ def pid_file(path, control_group, proc=PROC):
         pid = read_pid(path)
     except FileNotFoundError:
         return PidFile(path=path)
-    except OSError as error:
-        return PidFile(path=path, state="unreadable", detail=os.strerror(error.errno))
-    except ValueError as error:
-        return PidFile(path=path, state="unreadable", detail=str(error))
+    except (OSError, ValueError) as error:
+        return PidFile(path=path, state="unreadable", detail=getattr(error, "strerror", str(error)))
     return _named_process(path, pid, control_group, proc)
 
 
@@ -218,10 +216,8 @@ def read_pid(path, folder=None):
     OSError when there is nothing to read, ValueError when no process is meant: the file is written by an account that
     root does not trust, so it may be a FIFO, a link, huge, or name process 1 or one that no kernel can have.
     """
-    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY, dir_fd=folder)
+    descriptor = open_file(path, folder)
     try:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise ValueError("it is not a regular file")
         content = os.read(descriptor, 65)
     finally:
         os.close(descriptor)
@@ -236,7 +232,7 @@ def _named_process(path, pid, control_group, proc):
     state, name = _state_and_name(pid, proc)
     if not state or state in ("Z", "X"):
         return PidFile(path=path, pid=pid, state="dead", detail="no process %d" % pid)
-    group = _control_group_of(pid, proc)
+    group = control_group_of(pid, proc)
     if is_within(group, control_group):
         return PidFile(path=path, pid=pid, state="own", detail=name)
     unit = unit_of(group)
@@ -246,7 +242,7 @@ def _named_process(path, pid, control_group, proc):
 
 def is_process_of(pid, control_group, proc=PROC):
     """Whether that process is in the unit's control group or beneath it, by the kernel's word."""
-    return is_within(_control_group_of(pid, proc), control_group)
+    return is_within(control_group_of(pid, proc), control_group)
 
 
 def is_within(group, control_group):
@@ -255,32 +251,27 @@ def is_within(group, control_group):
     return bool(control_group) and (group == control_group or group.startswith(control_group + "/"))
 
 
-def _control_group_of(pid, proc):
+def control_group_of(pid, proc):
     """A process' control group as systemd writes it: from the unified hierarchy, or on a host that has only the older
     ones from systemd's named one. "" for a process that is gone."""
-    unified = named = ""
-    for line in _read("%s/%d/cgroup" % (proc, pid)).split("\n"):
-        _, _, rest = line.partition(":")
-        controllers, _, group = rest.partition(":")
-        if line.startswith("0::"):
-            unified = group
-        elif controllers == "name=systemd":
-            named = group
+    lines = (line.split(":", 2) for line in read_text("%s/%d/cgroup" % (proc, pid)).split("\n"))
+    groups = {line[1]: line[2] for line in lines if len(line) == 3}
+    unified, named = groups.get("", ""), groups.get("name=systemd", "")
     return named if named and unified in ("", "/") else unified
 
 
 def _state_and_name(pid, proc):
     """State and name from /proc/PID/stat: "12 (any) name) S 1 ...", the name ending at the last bracket."""
-    before, _, after = _read("%s/%d/stat" % (proc, pid)).rpartition(")")
+    before, _, after = read_text("%s/%d/stat" % (proc, pid)).rpartition(")")
     return (printable(after.split()[0], 4), printable(before.partition("(")[2], 32)) if after.split() else ("", "")
 
 
-def _command(pid, proc):
-    """The process' name, not its command line: those hold passwords, and this goes into alerts."""
-    return printable(_read("%s/%d/comm" % (proc, pid)).rstrip("\n"), 32)
+def command_of(pid, proc):
+    """The process' name, not its command line: that may hold passwords, and this goes into alerts."""
+    return printable(read_text("%s/%d/comm" % (proc, pid)).rstrip("\n"), 32)
 
 
-def _processes_in_turn(proc):
+def pids_in_turn(proc):
     """All PIDs, lowest first, until WALK_SECONDS are over."""
     end = time.monotonic() + WALK_SECONDS
     try:
@@ -293,22 +284,10 @@ def _processes_in_turn(proc):
         yield pid
 
 
-def _read(path, limit=65536):
+def read_text(path, limit=65536):
     """A small file's text, at most `limit` bytes of it; "" for one that is not there or not for us."""
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        with open(path, "rb") as file:
+            return file.read(limit).decode("utf-8", "surrogateescape")
     except OSError:
         return ""
-    try:
-        pieces = []
-        while limit > 0:
-            piece = os.read(descriptor, limit)
-            if not piece:
-                break
-            pieces.append(piece)
-            limit -= len(piece)
-        return b"".join(pieces).decode("utf-8", "surrogateescape")
-    except OSError:
-        return ""
-    finally:
-        os.close(descriptor)

@@ -1,7 +1,7 @@
-"""What we ask systemd, and how its answer reads. The only room that knows systemctl's words.
+"""What Citadel asks systemd, and how the answer reads. The only module that knows systemctl's words.
 
-Reading: `show` (one call for any number of units), `system_state`, `versions`. Acting: `start`, `stop`, `restart`,
-`kill`, `reset_failed`, `thaw`; all of them queue and return (`--no-block`), so that a deadline is ours and not a job's.
+Reading: `show` (one call for any number of units), `system_state`, `job_types`, `version`. Acting: `start`, `stop`,
+`restart`, `kill`, `reset_failed`, `thaw`; none of them waits for a job (`--no-block`): the caller has its own deadline.
 
 A systemctl that is missing, silent past its deadline or refused is CannotLook, never an empty answer: "could not
 ask" must not read as "nothing there". With PID 1 stuck a call would take 90 s (measured), hence TIMEOUT.
@@ -22,8 +22,8 @@ PROPERTIES = (
     "ActiveExitTimestampMonotonic", "InactiveEnterTimestampMonotonic", "InactiveExitTimestampMonotonic")
 
 _EXEC_CODES = {"1": "exited", "2": "killed", "3": "dumped"}     # CLD_* of siginfo, waitid(2)
-_SPANS = (("y", 31557600), ("month", 2629800), ("w", 604800), ("d", 86400), ("h", 3600), ("min", 60), ("ms", 1e-3),
-          ("us", 1e-6), ("s", 1))
+_SPANS = {"y": 31557600, "month": 2629800, "w": 604800, "d": 86400, "h": 3600, "min": 60, "s": 1, "ms": 1e-3,
+          "us": 1e-6}
 
 
 def show(names, properties=PROPERTIES, run=run_program):
@@ -65,7 +65,7 @@ def parse_blocks(text):
 
 def read_unit(name, block):
     """One block of `show` to a Unit; what is missing or unreadable in it becomes the "systemd did not say" value. Asked
-    by an alias, it bears its own name: jobs and the journal know no other."""
+    by an alias, it has its own name: jobs and the journal know no other. `job` is a number; `job_types` says more."""
     word = block.get
     return Unit(
         name=word("Id") or name, load=word("LoadState", ""), unit_file=word("UnitFileState", ""),
@@ -73,7 +73,7 @@ def read_unit(name, block):
         main_pid=_whole(word("MainPID")) or 0,
         control_group=word("ControlGroup", ""), exec_code=_EXEC_CODES.get(word("ExecMainCode", ""), ""),
         exec_status=_whole(word("ExecMainStatus")) or 0, restarts=_whole(word("NRestarts")) or 0,
-        invocation=word("InvocationID", ""), job=_job_type(word("Job", "")), freezer=word("FreezerState", "running"),
+        invocation=word("InvocationID", ""), job=word("Job", "").lstrip("0"), freezer=word("FreezerState", "running"),
         need_reload=word("NeedDaemonReload") == "yes", fragment=word("FragmentPath", ""),
         drop_ins=tuple(word("DropInPaths", "").split()), on_failure=tuple(word("OnFailure", "").split()),
         exec_start=word("ExecStart", ""),
@@ -91,21 +91,14 @@ def seconds(span):
     """systemd's time span ("1min 30s", "5s", "infinity"; systemd.time(7)) in seconds; None for what is not one."""
     if span == "infinity":
         return float("inf")
-    total, seen = 0.0, False
-    for word in span.split():
+    total, words = 0.0, span.split()
+    for word in words:
         digits = word.rstrip("abcdefghijklmnopqrstuvwxyz")
-        for unit, length in _SPANS:
-            if word[len(digits):] == unit:
-                try:
-                    total, seen = total + float(digits) * length, True
-                except ValueError:
-                    return None
-                break
-        else:
-            if word != "0":
-                return None
-            seen = True
-    return total if seen else None
+        try:
+            total += float(digits) * _SPANS[word[len(digits):]] if word != "0" else 0
+        except (KeyError, ValueError):
+            return None
+    return total if words else None
 
 
 def _whole(text):
@@ -117,11 +110,6 @@ def _whole(text):
 
 def _monotonic(text):
     return (_whole(text) or 0) / 1e6
-
-
-def _job_type(text):
-    """`show -p Job` gives "0" or "" for none, or a job's number alone; its type is asked for only when there is one."""
-    return "" if text in ("", "0") else text
 
 
 def system_state(run=run_program):
@@ -154,12 +142,12 @@ def start(name, run=run_program):
 
 
 def stop(name, run=run_program):
-    """For the gate alone, which takes back a start that nobody asked for; a recovery pass never stops a service."""
+    """For the gate alone, which takes back a start that nobody asked for. A recovery pass never stops a service."""
     return _order(["stop", "--no-block"], name, run)
 
 
 def restart(name, run=run_program):
-    """One `restart` job, never stop and then start: if we die in between, PID 1 finishes it."""
+    """One `restart` job, never stop and then start: if Citadel dies in between, PID 1 finishes it."""
     return _order(["restart", "--no-block"], name, run)
 
 

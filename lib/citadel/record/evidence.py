@@ -1,4 +1,4 @@
-"""The evidence of an incident, kept before the first step changes it: a file that a person can carry off the host.
+"""The evidence of an incident, kept before the first step changes it: a file that an operator can carry off the host.
 
 incidents/ID.tar.gz below our state directory (its SHA-256 beside it, and in the incident), with what an engineer asks
 for first. Secrets are redacted; it holds at most LARGEST bytes; it is made within SECONDS, and what could not be had in
@@ -8,11 +8,11 @@ that time is named in it. Nothing that goes wrong here keeps a recovery waiting.
 import hashlib
 import io
 import os
-import stat
 import tarfile
 import time
 
 from citadel.core.redaction import redact
+from citadel.core.trust import open_file
 
 LARGEST = 1 << 20
 LARGEST_PART = 256 * 1024
@@ -24,14 +24,14 @@ PROC = ("meminfo", "loadavg", "uptime", "pressure/cpu", "pressure/io", "pressure
         "net/tcp6")
 
 
-def collect(store, incident, unit, settings, run, clock=time.monotonic, proc="/proc"):
+def collect(files, incident, unit, settings, run, clock=time.monotonic, proc="/proc"):
     """Makes the bundle; its record {"file", "sha256", "bytes", "seconds"} for the incident, or {"error": why}."""
     started = clock()
     data = pack(incident, _parts(unit, settings, run, clock, started + SECONDS, proc))
     name, digest = "incidents/%s.tar.gz" % incident, hashlib.sha256(data).hexdigest()
     try:
-        store.files.write(name, data)
-        store.files.write(name + ".sha256", ("%s  %s.tar.gz\n" % (digest, incident)).encode("ascii"))
+        files.write(name, data)
+        files.write(name + ".sha256", ("%s  %s.tar.gz\n" % (digest, incident)).encode("ascii"))
     except OSError as error:
         return {"error": "the evidence could not be written: %s" % error.strerror}
     return {"file": name, "sha256": digest, "bytes": len(data), "seconds": round(clock() - started, 2)}
@@ -90,13 +90,11 @@ def _newest(text):
 
 
 def _read(path):
-    """The beginning of a file that somebody else may have made: no link, no FIFO, one name only."""
+    """The beginning of a file that others may have made: no link, no FIFO, one name only."""
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
-        with os.fdopen(descriptor, "rb") as file:
-            status = os.fstat(descriptor)
-            if not stat.S_ISREG(status.st_mode) or status.st_nlink != 1:
-                return "not read: not a regular file with one name\n"
+        with open(open_file(path), "rb") as file:
+            if os.fstat(file.fileno()).st_nlink != 1:
+                return "not read: it has more than one name\n"
             return file.read(LARGEST_PART).decode("utf-8", "backslashreplace")
     except OSError as error:
         return "could not be read: %s\n" % error.strerror

@@ -1,22 +1,106 @@
-"""What operators decided, kept on disk."""
+"""What operators decided, on disk: a maintenance, a stop, a reset. Each is a small file that its verb writes at once,
+beside a pass and without its lock.
+"""
+
+from collections import namedtuple
 
 from citadel.core.atomic import from_json, to_json
-from citadel.core.errors import NotPermitted
+from citadel.core.clock import age
+from citadel.core.errors import NotPermitted, UsageError
+from citadel.core.text import printable
+from citadel.model import Stop
+from citadel.record import forms
+
+MAINTENANCE = "maintenance.json"
+LONGEST_MAINTENANCE = 7 * 86400         # seconds
+LARGEST = 4096                          # bytes of one note
+STOPPED_BY = ("crash", "restart", "dependency", "shutdown", "operator")
+UNREADABLE = (ValueError, TypeError, KeyError, OSError)
+
+Maintenance = namedtuple("Maintenance", "reason left who since")
+Maintenance.__doc__ = "An active maintenance: `left` seconds to run, `since` the wall time of its start."
 
 
-def note_reset(files, unit, now):
-    """Notes that the unit's start counter was cleared just now: PID 1 neither says so in the journal nor shows the
-    counter. `files` is a durable.Directory, `now` clock.now()'s answer. OSError when it could not be noted; a drill
-    then counts too many starts, which errs on the safe side."""
-    files.write("resets/%s.json" % unit, to_json({"boot_id": now.boot_id, "monotonic": now.monotonic}))
+class Intent:
+    """The notes in `files` (core.atomic.Directory). What writes raises OSError when it could not be noted."""
 
+    def __init__(self, files, now):
+        self.files, self.now = files, now
 
-def since_reset(files, unit, now):
-    """Seconds since the unit's start counter was last cleared by us, None when that is not known to have been."""
-    try:
-        note = from_json(files.read("resets/%s.json" % unit, 4096) or b"null")
-        if note is None or note["boot_id"] != now.boot_id:
+    def _moment(self):
+        now = self.now()
+        return [now.wall, now.boottime, now.boot_id]
+
+    def _read(self, name):
+        return from_json(self.files.read(name, LARGEST) or b"null")
+
+    # --- maintenance
+
+    def maintenance(self):
+        """The active Maintenance, or None. What cannot be understood is none: a file that nobody can read must not
+        switch recovery off."""
+        try:
+            words = self._read(MAINTENANCE)
+            if words is None:
+                return None
+            seconds, moment = words["seconds"], forms.moment(words["moment"])
+            if not forms.is_number(seconds) or not 0 < seconds <= LONGEST_MAINTENANCE:
+                return None
+            left = seconds - age(moment, self.now())
+            if left <= 0:
+                return None
+            return Maintenance(printable(forms.text(words["reason"])), left, printable(forms.text(words["who"])),
+                               moment.wall)
+        except UNREADABLE:
             return None
-        return max(0.0, now.monotonic - float(note["monotonic"]))
-    except (ValueError, TypeError, KeyError, OSError, NotPermitted):
-        return None
+
+    def begin_maintenance(self, seconds, reason, who=""):
+        """Mutes actions for so long, at most LONGEST_MAINTENANCE."""
+        if not 0 < seconds <= LONGEST_MAINTENANCE:
+            raise UsageError("maintenance lasts from 1 s to %d days" % (LONGEST_MAINTENANCE // 86400))
+        self.files.write(MAINTENANCE, to_json({
+            "schema": forms.SCHEMA, "seconds": seconds, "reason": str(reason)[:500], "who": str(who)[:100],
+            "moment": self._moment()}))
+
+    def end_maintenance(self):
+        """Whether there was one to end."""
+        was = self.maintenance() is not None
+        self.files.remove(MAINTENANCE)
+        return was
+
+    # --- who stopped a service, noted by its ExecStopPost=
+
+    def note_stop(self, unit, stop):
+        """Keeps a model.Stop for the passes to come."""
+        self.files.write("stops/%s.json" % forms.unit_name(unit), to_json({
+            "schema": forms.SCHEMA, "by": stop.by, "dependency": stop.dependency, "invocation": stop.invocation,
+            "moment": self._moment()}))
+
+    def stop_note(self, unit):
+        """The newest note as a model.Stop with its age; an empty Stop when there is none that can be read."""
+        try:
+            words = self._read("stops/%s.json" % forms.unit_name(unit))
+            if words is None or words["by"] not in STOPPED_BY:
+                return Stop()
+            return Stop(words["by"], printable(forms.text(words["dependency"])),
+                        printable(forms.text(words["invocation"])), age(forms.moment(words["moment"]), self.now()))
+        except UNREADABLE:
+            return Stop()
+
+    # --- resets of systemd's start counter
+
+    def note_reset(self, unit):
+        """Notes that the unit's start counter was cleared just now: PID 1 neither says so in the journal nor shows the
+        counter. Where this fails, a drill counts too many starts, which errs on the safe side."""
+        now = self.now()
+        self.files.write("resets/%s.json" % unit, to_json({"boot_id": now.boot_id, "monotonic": now.monotonic}))
+
+    def since_reset(self, unit):
+        """Seconds since we last cleared the unit's start counter, None when that is not known."""
+        try:
+            note, now = self._read("resets/%s.json" % unit), self.now()
+            if note is None or note["boot_id"] != now.boot_id:
+                return None
+            return max(0.0, now.monotonic - float(note["monotonic"]))
+        except UNREADABLE + (NotPermitted,):
+            return None

@@ -4,24 +4,22 @@ there. Who may not read them (no root) finds nothing.
 
 import os
 
+from citadel.core.trust import open_file
+
 OPEN = "open"               # the open incidents, a line each: "ID UNIT"
 DROPPED = "spool/dropped"   # how many alerts found the spool full
+REFUSED = "spool/refused"   # why the Alertmanagers did not take what waits
 LONGEST = 65536             # bytes
-INCIDENTS = "incidents:"    # no file: what incidents.Store.counts calls the incidents of a cause, before the cause
+INCIDENTS = "incidents:"    # no file: what ServiceRecord.counts calls the incidents of a cause, before the cause
 
 
 def read(directory, name):
     """The text of a note; "" for none, for one that is no regular text, and for a user who may not read it."""
     try:
-        descriptor = os.open(os.path.join(directory, name), os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        with open(open_file(os.path.join(directory, name)), "rb") as file:
+            return file.read(LONGEST).decode("ascii", "replace")
     except OSError:
         return ""
-    try:
-        return os.read(descriptor, LONGEST).decode("ascii", "replace")
-    except OSError:
-        return ""
-    finally:
-        os.close(descriptor)
 
 
 def spooled(directory):

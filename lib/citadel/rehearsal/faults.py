@@ -1,13 +1,13 @@
-"""What is broken on purpose, and what must be seen then. A row a fault; `perform` plays one.
+"""What is broken on purpose, and what must be seen then. One row is one fault; `perform` plays one.
 
-Each fault begins with a healthy gateway and cleared counters, and is repaired at its end whatever came out.
+Each fault begins with a healthy gateway and cleared counters, and is repaired at its end, whatever happened.
 """
 
 import time
 from collections import namedtuple
 
 from citadel.core.errors import CitadelError
-from citadel.rehearsal.stage import GATEWAY, OLLAMA, SETTINGS, STRANGER
+from citadel.rehearsal.stage import GATEWAY, OLLAMA, OTHER, SETTINGS
 
 BROKEN_OLLAMA = """[Service]
 ExecStart=
@@ -21,19 +21,19 @@ server.bind(("127.0.0.1", 8002))
 server.listen(100)
 time.sleep(1000)
 """
-SHORT_OF_A_PASS = 12    # seconds that systemd gets to do it alone, where it can, before cron's check would look
+BEFORE_A_PASS = 12      # seconds for systemd to recover it alone, where it can, before cron's check would look
 
 Fault = namedtuple("Fault", "name what inject seen causes bound needs prepare")
 Fault.__new__.__defaults__ = ((), 60, "", lambda stage: None)
 Fault.__doc__ = """One fault.
 
 `what` happens, in a few words; `inject(stage)` does it; `seen(stage, before, fault)` watches and returns what happened
-in a few words, or raises CitadelError with what did not; `causes` are the names a recovery pass may give it at first
-sight (empty: whatever it says); `bound` seconds from the fault to its end; `needs` a stand-in to be possible at all;
-`prepare(stage)` what has to be so beforehand."""
+in a few words, or raises CitadelError with what did not; `causes` are those that a recovery pass may name first (empty:
+any); `bound` seconds from the fault to its end; `needs` the stand-in without which it cannot be tried; `prepare(stage)`
+is done before the fault."""
 
 Result = namedtuple("Result", "name survived happened because cause seconds")
-Result.__doc__ = "What came of a fault. `survived` is None for one that could not be tried on this host."
+Result.__doc__ = "How a fault ended. `survived` is None for one that could not be tried on this host."
 
 
 def perform(fault, stage, clock=time.monotonic):
@@ -45,39 +45,45 @@ def perform(fault, stage, clock=time.monotonic):
         fault.prepare(stage)
     except CitadelError as error:
         stage.repair()
-        return Result(fault.name, False, "no healthy gateway to begin with", str(error), "", 0.0)
+        return Result(fault.name, False, "the gateway was not healthy before the fault", str(error), "", 0.0)
     stage.said = {}
     started = clock()
     try:
         fault.inject(stage)
-        happened = fault.seen(stage, before, fault)
-        survived, seconds = True, clock() - started
+        survived, happened = True, fault.seen(stage, before, fault)
     except CitadelError as error:
-        survived, happened, seconds = False, str(error), clock() - started
+        survived, happened = False, str(error)
     finally:
+        seconds = clock() - started
         stage.repair()
     cause, because = stage.said.get("cause", ""), stage.said.get("because", "")
     if survived and fault.causes and cause not in fault.causes:
-        survived, happened = False, "%s, but the cause was taken for %s" % (happened, cause or "nothing at all")
+        survived, happened = False, "%s, but the cause that was named is %s" % (happened, cause or "none")
     return Result(fault.name, survived, happened, because, cause, seconds)
 
 
 # --- what must be seen
 
 def comes_back(stage, before, fault):
-    """Down, and up again with another InvocationID; a recovery pass only if systemd alone did not bring it back."""
+    """Down, and up again with another InvocationID; a recovery pass only if systemd alone does not bring it back."""
     stage.listen()
+    by_itself = _wait(stage, before, fault, BEFORE_A_PASS)
+    return "back by itself" if by_itself else "back after a recovery pass"
+
+
+def _wait(stage, before, fault, alone):
+    """Waits until the gateway is back; whether it was so within `alone` seconds, before a recovery pass was started."""
     try:
-        stage.wait_until_healthy(SHORT_OF_A_PASS, unlike=before.invocation)
-        return "back by itself"
+        stage.wait_until_healthy(alone, unlike=before.invocation)
+        return True
     except CitadelError:
         stage.recover(wait=False)
-    stage.wait_until_healthy(fault.bound - SHORT_OF_A_PASS, unlike=before.invocation)
-    return "back after a recovery pass"
+        stage.wait_until_healthy(fault.bound - alone, unlike=before.invocation)
+        return False
 
 
 def a_pass_brings_it_back(stage, before, fault):
-    """Not noticed by systemd: the pass that cron's check would start finds and treats it."""
+    """systemd does not notice it: the recovery pass that cron's check would start finds and restarts it."""
     stage.recover(wait=False)
     stage.wait_until_healthy(fault.bound, unlike=before.invocation)
     stage.recall()
@@ -85,7 +91,7 @@ def a_pass_brings_it_back(stage, before, fault):
 
 
 def is_named_then_comes_back_when_repaired(stage, before, fault):
-    """While Ollama cannot start, a pass names it; when a person has repaired it, the gateway returns."""
+    """While Ollama cannot start, a recovery pass names it; when an operator has repaired it, the gateway is back."""
     stage.machine.wait_for(lambda: stage.unit(OLLAMA).exec_code == "exited", 30, "Ollama to fail by itself", pause=0.1)
     stage.listen()
     stage.recover()
@@ -95,37 +101,33 @@ def is_named_then_comes_back_when_repaired(stage, before, fault):
     stage.machine.run(["systemctl", "reset-failed", "--", OLLAMA], 10)
     stage.machine.run(["systemctl", "start", "--no-block", "--", OLLAMA], 10)
     stage.wait_until_healthy(fault.bound, unlike=before.invocation)
-    return "named while it lasted, back when Ollama was repaired"
+    return "named while it lasted; back when Ollama was repaired"
 
 
 def ends_its_crash_loop(stage, before, fault):
-    """The start limit ends the loop; when the program is mended, the handler brings the gateway back."""
+    """The start limit ends the loop; when the program is repaired, a recovery pass brings the gateway back."""
     stage.wait_for_state(("failed",), 60)
     stage.switch("gateway", "")
-    try:
-        stage.wait_until_healthy(30, unlike=before.invocation)
-    except CitadelError:
-        stage.recover(wait=False)
-        stage.wait_until_healthy(fault.bound - 30, unlike=before.invocation)
+    _wait(stage, before, fault, 30)
     stage.recall()
-    return "the start limit ended the loop, the handler brought it back"
+    return "the start limit ended the loop; back after a recovery pass"
 
 
 def is_left_alone(stage, before, fault):
-    """An operator's stop stands: a pass looks, and does nothing, for longer than RestartSec."""
+    """An operator's stop is respected: a recovery pass looks and does nothing, for longer than RestartSec."""
     stage.listen()
     stage.recover()
     end = time.monotonic() + 7
     while time.monotonic() < end:
         unit = stage.unit()
         if unit.active not in ("inactive", "failed", "deactivating"):
-            raise CitadelError("an operator had stopped it, and it was started again (%s)" % unit.active)
+            raise CitadelError("stopped by an operator, and started again (%s)" % unit.active)
         time.sleep(0.25)
-    return "left alone, as the operator wanted"
+    return "stopped by an operator; not restarted"
 
 
 def is_named_and_not_restarted(stage, before, fault):
-    """Wrong settings are named with file and line; a restart cannot help, so none is made; mended, it comes back."""
+    """Wrong settings are named with file and line. A restart cannot help, so none is made; back when they are right."""
     stage.wait_for_state(("auto-restart", "auto-restart-queued", "failed"), 30)
     stage.wait_for_state(("failed",), 90)
     stage.listen()
@@ -137,30 +139,26 @@ def is_named_and_not_restarted(stage, before, fault):
     stage.reset()
     stage.recover()
     stage.wait_until_healthy(fault.bound, unlike=before.invocation)
-    return "named with file and line, back when it was mended"
+    return "named with file and line; back when it was corrected"
 
 
 def is_named_and_let_be(stage, before, fault):
-    """A stranger on its port is named, and neither killed nor started against; when he has gone, it comes back."""
+    """Another process on its port is named and not killed, and the gateway is not started; back when it has ended."""
     stage.wait_for_state(("failed",), 90)
     stage.listen()
     stage.recover()
-    if stage.unit(STRANGER).active != "active":
-        raise CitadelError("the stranger was ended")
-    stage.inside(["systemctl", "stop", "--", STRANGER], 10)
+    if stage.unit(OTHER).active != "active":
+        raise CitadelError("the process on its port was killed")
+    stage.inside(["systemctl", "stop", "--", OTHER], 10)
     stage.recover(wait=False)
     stage.wait_until_healthy(fault.bound, unlike=before.invocation)
-    return "the stranger was named and let be; back when he had gone"
+    return "the other process was named and not killed; back when it ended"
 
 
 # --- how it is broken
 
-def kill_gateway(stage):
-    stage.kill_main(GATEWAY)
-
-
-def kill_ollama(stage):
-    stage.kill_main(OLLAMA)
+def kill(unit):
+    return lambda stage: stage.kill_main(unit)
 
 
 def break_ollama(stage):
@@ -173,11 +171,11 @@ def stop_processes_of(unit):
 
 
 def shorten_start_time_of(unit, section):
-    """What answers badly just after its start counts as starting for a minute or two; here, for ten seconds."""
+    """A service that does not answer just after its start counts as starting for a minute or two; here, for 10 s."""
     def prepare(stage):
         stage.set_option(section, "start_timeout = 10")
         stage.machine.wait_for(lambda: time.monotonic() - stage.unit(unit).active_enter > 11, 12,
-                               "the start to be over", 0.5)
+                               "its start time to be over", 0.5)
     return prepare
 
 
@@ -186,17 +184,16 @@ def answer_500(stage):
 
 
 def use_up_starts(stage):
-    """All but three of the ten starts that the limit allows are used up by an impatient operator's restarts, so that
-    a crash loop ends after 15 seconds instead of 50."""
+    """Restarts use up all but three of the ten starts that the limit allows: a crash loop ends after 15 s, not 50."""
     for _ in range(6):
         stage.inside(["systemctl", "restart", "--", GATEWAY], 60)
     stage.wait_until_healthy(30)
 
 
 def take_its_port(stage):
-    """A stranger is quicker than systemd's next start of the gateway."""
+    """Another process takes it before systemd starts the gateway again."""
     stage.kill_main(GATEWAY)
-    stage.inside(["systemd-run", "--quiet", "--unit=" + STRANGER, stage.python(), "-IS", "-c", LISTENS], 10)
+    stage.inside(["systemd-run", "--quiet", "--unit=" + OTHER, stage.python(), "-IS", "-c", LISTENS], 10)
 
 
 def crash_at_start(stage):
@@ -204,7 +201,7 @@ def crash_at_start(stage):
     stage.kill_main(GATEWAY)
 
 
-def operator_stops_it(stage):
+def stop_it(stage):
     stage.inside(["systemctl", "stop", "--", GATEWAY], 90)
 
 
@@ -215,25 +212,25 @@ def contradict_the_unit(stage):
 
 FAULTS = (
     Fault("gateway-killed", "the gateway's main process gets SIGKILL",
-          kill_gateway, comes_back, ("gateway.crashed",), 30),
+          kill(GATEWAY), comes_back, ("gateway.crashed",), 30),
     Fault("ollama-killed", "Ollama gets SIGKILL",
-          kill_ollama, comes_back, ("dependency.ollama.down", "gateway.stopped-with-dependency"), 60),
-    Fault("ollama-broken", "Ollama cannot start until a person repairs it",
+          kill(OLLAMA), comes_back, ("dependency.ollama.down", "gateway.stopped-with-dependency"), 60),
+    Fault("ollama-broken", "Ollama cannot start until an operator repairs it",
           break_ollama, is_named_then_comes_back_when_repaired, ("dependency.ollama.down",), 90),
     Fault("ollama-hung", "every process of Ollama gets SIGSTOP",
           stop_processes_of(OLLAMA), a_pass_brings_it_back, ("dependency.ollama.hung",), 150,
           prepare=shorten_start_time_of(OLLAMA, "[dependency ollama]")),
     Fault("gateway-hung", "every process of the gateway gets SIGSTOP",
           stop_processes_of(GATEWAY), a_pass_brings_it_back, ("gateway.hung",), 60),
-    Fault("port-taken", "a stranger takes its port while it is down, until a person ends him",
+    Fault("port-taken", "another process takes its port while it is down, until an operator stops that process",
           take_its_port, is_named_and_let_be, ("port.taken",), 60, prepare=use_up_starts),
-    Fault("crash-loop", "the gateway crashes at each start, to the start limit, then is mended",
+    Fault("crash-loop", "the gateway crashes at each start, up to the start limit; then it is repaired",
           crash_at_start, ends_its_crash_loop, ("gateway.crash-loop",), 120, "gateway", use_up_starts),
     Fault("operator-stop", "an operator stops the gateway",
-          operator_stops_it, is_left_alone, ("gateway.stopped-by-operator",), 60),
+          stop_it, is_left_alone, ("gateway.stopped-by-operator",), 60),
     Fault("bad-settings", "production.yaml contradicts the unit, and the gateway does not start",
           contradict_the_unit, is_named_and_not_restarted, ("config.invalid",), 120, "gateway", use_up_starts),
-    Fault("http-500", "the gateway answers 500 until it is restarted (a pass waits a minute to be sure)",
+    Fault("http-500", "the gateway answers 500 until it is restarted (a recovery pass waits a minute to be sure)",
           answer_500, a_pass_brings_it_back, ("gateway.http-error",), 120, "gateway",
           shorten_start_time_of(GATEWAY, "[service %s]" % GATEWAY)),
 )

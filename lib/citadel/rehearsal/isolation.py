@@ -1,6 +1,6 @@
-"""A corner of this host that vanishes when its program does: own mounts, own processes, own cgroup, own /run.
+"""Runs a program with mounts, processes, a cgroup and a /run of its own, which all vanish with the program.
 
-    the command the user typed          waits, hands on Ctrl-C and SIGTERM
+    the command that the user typed     waits, passes Ctrl-C and SIGTERM on
       └ keeper (own session)            outlives it: when the command or the program below ends, however it ends,
         │                               it kills what is left and removes the cgroup
         └ unshare --mount --pid …       the program again, now PID 1 of a PID namespace of its own
@@ -19,19 +19,22 @@ import time
 
 from citadel import LIBRARY
 from citadel.core.errors import CannotLook, CitadelError, NotPermitted
+from citadel.core.mounts import mounts
 from citadel.core.run import find, run
+from citadel.rehearsal import cgroups
 
-DIRECTORY = "/run/citadel-rehearsal"            # inside: ours, on a tmpfs that covers /run for us alone
+DIRECTORY = "/run/citadel-rehearsal"            # inside: ours, on a tmpfs that hides the host's /run
 CGROUP = "CITADEL_ISOLATED_CGROUP"              # set inside: our own cgroup directory in the cgroup2 tree, or ""
 LIFELINE = "CITADEL_ISOLATED_LIFELINE"          # set inside: a pipe that ends with the keeper
 HOST_MOUNTS = "CITADEL_ISOLATED_FROM"           # set inside: the host's mount namespace, to compare with
 # Read once, at import: a main may clean its environment afterwards.
 _GIVEN = {name: os.environ.get(name, "") for name in (CGROUP, HOST_MOUNTS, LIFELINE)}
-SOURCE_NAME = "citadel-rehearsal"               # what our mounts are called in /proc/mounts
+SOURCE_NAME = "citadel-rehearsal"               # the source of our mounts in /proc/mounts
 _settled = []                                   # not empty once this process has made its mounts
 PSEUDO = frozenset((
     "autofs binfmt_misc bpf cgroup cgroup2 configfs debugfs devpts devtmpfs efivarfs fusectl hugetlbfs mqueue nsfs "
     "proc pstore ramfs rpc_pipefs securityfs selinuxfs sysfs tracefs").split())
+ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 PATIENCE = 15                                   # seconds from a first Ctrl-C to SIGKILL
 
 
@@ -39,8 +42,8 @@ def isolate(argv, read_only=False):
     """Returns at once when this process is already isolated; otherwise runs `argv` isolated and exits with its code.
 
     `argv` is the whole command line that starts this program again, an absolute path first. With `read_only`,
-    every file system of the host is mounted read-only in there, so that the kernel itself sees to it that nothing is
-    written outside our own directory. Raises NotPermitted without root, CannotLook when `unshare` is missing.
+    every file system of the host is mounted read-only in there, so that the kernel itself prevents writes outside our
+    own directory. Raises NotPermitted without root, CannotLook when `unshare` is missing.
     """
     if inside():
         _settle(read_only)
@@ -50,20 +53,15 @@ def isolate(argv, read_only=False):
     if find("unshare") is None:
         raise CannotLook("unshare is not installed on this host (package util-linux)")
     if LIBRARY.startswith("/run/"):
-        raise CannotLook("cannot work from %s: /run is covered in there; put the tree elsewhere" % LIBRARY)
+        raise CannotLook("cannot run from %s: the rehearsal hides /run; put the tree elsewhere" % LIBRARY)
     sys.stdout.flush()
     sys.stderr.flush()
     sys.exit(_watch(argv))
 
 
 def inside():
-    """Whether this process runs in namespaces of its own that `isolate` made, by the kernel's word, not only ours."""
+    """Whether this process runs in namespaces of its own that `isolate` made; the kernel confirms it."""
     return bool(_GIVEN[HOST_MOUNTS]) and os.getpid() == 1 and os.readlink("/proc/self/ns/mnt") != _GIVEN[HOST_MOUNTS]
-
-
-def directory():
-    """The isolated program's own directory: on a tmpfs, gone with it."""
-    return DIRECTORY
 
 
 def cgroup():
@@ -80,11 +78,8 @@ def again(module, function, words):
 def step_down(command):
     """In a fresh delegated scope: moves into a cgroup below it, since one that holds processes cannot hand its
     controllers to those beneath it (cgroups(7), "no internal processes"), and becomes `command`."""
-    scope = own_cgroup_directory()
-    if scope:
-        below = os.path.join(scope, "program")
-        os.mkdir(below)
-        _join(below)
+    scope = cgroups.own_directory()
+    cgroups.join(cgroups.make(scope, "program"))
     os.execve(command[0], command, dict(os.environ, **{CGROUP: scope}))
 
 
@@ -101,7 +96,7 @@ def _settle(read_only):
     if read_only:
         for mount in mounts():
             # One that another mount hides cannot be reached by its path, nor written to.
-            if mount.is_for_files() and os.path.exists(mount.point):
+            if is_for_files(mount) and os.path.exists(mount.point):
                 _mount(["-o", "remount,bind,ro", mount.point], must=mount.point == "/")
     _mount(["-t", "tmpfs", "-o", "mode=0755", SOURCE_NAME, "/run"])
     os.mkdir(DIRECTORY, 0o700)
@@ -114,7 +109,8 @@ def _settle(read_only):
 
 
 def _end_with_the_keeper(lifeline):
-    """SIGIO when the pipe's other end closes (fcntl(2), O_ASYNC), and everything of ours ends with this process."""
+    """SIGIO comes when the pipe's other end closes (fcntl(2), O_ASYNC); then this process ends, and with it every
+    process and mount in here."""
     signal.signal(signal.SIGIO, lambda number, frame: os._exit(128 + signal.SIGKILL))
     fcntl.fcntl(lifeline, fcntl.F_SETOWN, os.getpid())
     fcntl.fcntl(lifeline, fcntl.F_SETFL, fcntl.fcntl(lifeline, fcntl.F_GETFL) | os.O_ASYNC)
@@ -131,9 +127,10 @@ def _mount(words, must=True):
 
 
 def _watch(argv):
-    """In the command that the user typed: starts the keeper, hands signals on, returns the exit code."""
+    """In the command that the user typed: starts the keeper, passes signals on, returns the exit code."""
     name = "citadel-%d-%s" % (os.getpid(), binascii.hexlify(os.urandom(4)).decode())
-    group = _own_cgroup(name)
+    here = "" if _systemd_is_init() else cgroups.own_directory()
+    group = cgroups.make(here, name) if here and os.access(here, os.W_OK) else ""
     alive, our_end = os.pipe()
     keeper = os.fork()
     if keeper == 0:
@@ -145,17 +142,17 @@ def _watch(argv):
         finally:
             os._exit(code)
     os.close(alive)
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, lambda number, frame: _send(keeper, number))
+    for number in ENDING:
+        signal.signal(number, lambda number, frame: sent(os.kill, keeper, number))
     code = _exit_code(os.waitpid(keeper, 0)[1])
-    remove_cgroup(group)        # the keeper has done so, unless it was killed
+    cgroups.remove(group)        # the keeper has done so, unless it was killed
     return code
 
 
 def _keep(argv, name, group, alive):
-    """In the keeper: runs the program until it ends or the user's command is gone, then cleans up in any case."""
+    """In the keeper: runs the program until it ends or the user's command has died, then cleans up in any case."""
     asked = []
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    for number in ENDING:
         signal.signal(number, lambda number, frame: asked.append(number))
     program = -1
     try:
@@ -163,8 +160,8 @@ def _keep(argv, name, group, alive):
         return _wait(program, alive, asked)
     finally:
         if program > 0:
-            _kill_group(program, signal.SIGKILL)
-        remove_cgroup(group)
+            sent(os.killpg, program, signal.SIGKILL)
+        cgroups.remove(group)
 
 
 def _start(argv, name, group):
@@ -183,9 +180,8 @@ def _start(argv, name, group):
     if program == 0:
         try:
             os.setpgid(0, 0)
-            if group:
-                _join(group)
-            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            cgroups.join(group)
+            for number in ENDING:
                 signal.signal(number, signal.SIG_DFL)
             os.execve(command[0], command, environment)
         except OSError as error:
@@ -197,42 +193,33 @@ def _start(argv, name, group):
 
 
 def _wait(program, alive, asked):
-    """Waits for the program; hands a first signal on to it, and ends it after a second one, PATIENCE seconds, or the
-    death of the user's command (its end of the pipe `alive` closes)."""
-    handed_on, end = 0, None
+    """Waits for the program; passes a first signal on to it, and kills it after a second one, after PATIENCE seconds,
+    or when the user's command has died (its end of the pipe `alive` closes)."""
+    passed_on, end = 0, None
     while True:
         found, status = os.waitpid(program, os.WNOHANG)
         if found:
             return _exit_code(status)
-        if len(asked) > handed_on:
-            if handed_on or not _kill_group(program, asked[0]):
-                _kill_group(program, signal.SIGKILL)
-            handed_on, end = len(asked), end or time.monotonic() + PATIENCE
+        if len(asked) > passed_on:
+            if passed_on or not sent(os.killpg, program, asked[0]):
+                sent(os.killpg, program, signal.SIGKILL)
+            passed_on, end = len(asked), end or time.monotonic() + PATIENCE
         if (end and time.monotonic() > end) or _hung_up(alive, 0.02):
-            _kill_group(program, signal.SIGKILL)
+            sent(os.killpg, program, signal.SIGKILL)
             return _exit_code(os.waitpid(program, 0)[1])
 
 
 def _hung_up(descriptor, seconds):
-    try:
-        return bool(select.select([descriptor], [], [], seconds)[0])
-    except InterruptedError:
-        return False
+    return bool(select.select([descriptor], [], [], seconds)[0])
 
 
-def _kill_group(leader, number):
+def sent(kill, target, number):
+    """Whether the signal `number` could be sent to `target`, by os.kill or os.killpg."""
     try:
-        os.killpg(leader, number)
+        kill(target, number)
         return True
     except OSError:
         return False
-
-
-def _send(pid, number):
-    try:
-        os.kill(pid, number)
-    except OSError:
-        return
 
 
 def _exit_code(status):
@@ -244,70 +231,6 @@ def _systemd_is_init():
     return os.path.isdir("/run/systemd/system")
 
 
-def _own_cgroup(name):
-    """A new cgroup beneath the one we run in, on a host where no systemd owns the tree; "" elsewhere."""
-    if _systemd_is_init():
-        return ""
-    here = own_cgroup_directory()
-    if not here or not os.access(here, os.W_OK):
-        return ""
-    group = os.path.join(here, name)
-    os.mkdir(group)
-    return group
-
-
-def own_cgroup_directory():
-    """Where this process stands in the cgroup2 tree (unified, or the `unified` part of a hybrid one), or ""."""
-    with open("/proc/self/cgroup") as file:
-        paths = [line.rstrip("\n")[3:] for line in file if line.startswith("0::")]
-    for mount in mounts():
-        if mount.kind == "cgroup2" and paths:
-            below = os.path.relpath(paths[0], mount.base) if mount.base != "/" else paths[0].lstrip("/")
-            return os.path.normpath(os.path.join(mount.point, below))
-    return ""
-
-
-def _join(group):
-    with open(os.path.join(group, "cgroup.procs"), "w") as file:
-        file.write("0")
-
-
-def remove_cgroup(group, seconds=5):
-    """Removes a cgroup and those beneath it once their last processes are gone; a dying process takes a moment."""
-    end = time.monotonic() + seconds
-    while group and os.path.isdir(group):
-        for path, _, _ in os.walk(group, topdown=False):
-            try:
-                os.rmdir(path)
-            except OSError:
-                continue
-        if time.monotonic() > end:
-            return
-        time.sleep(0.01)
-
-
-class Mount:
-    """One line of /proc/self/mountinfo (proc_pid_mountinfo(5))."""
-
-    def __init__(self, line):
-        left, _, right = line.partition(" - ")
-        fields, kind = left.split(), right.split()
-        self.base, self.point = _plain(fields[3]), _plain(fields[4])
-        self.kind, self.source = kind[0], kind[1]
-
-    def is_for_files(self):
-        """Whether somebody keeps files there: no kernel interface, and none of the system's own mounts in /dev."""
-        return self.kind not in PSEUDO and not self.point.startswith(("/dev/", "/proc/", "/sys/"))
-
-
-def _plain(path):
-    r"""mountinfo writes space, tab, newline and backslash as \040 and the like."""
-    for escape, character in (("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")):
-        path = path.replace(escape, character)
-    return path
-
-
-def mounts():
-    """This process' mounts, in the order in which they were made."""
-    with open("/proc/self/mountinfo", errors="surrogateescape") as file:
-        return [Mount(line) for line in file]
+def is_for_files(mount):
+    """Whether files are kept there: no kernel interface, and none of the system's own mounts in /dev."""
+    return mount.type not in PSEUDO and not mount.point.startswith(("/dev/", "/proc/", "/sys/"))

@@ -11,17 +11,16 @@ boots as far as basic.target, journald and D-Bus. Nothing in it can write to the
 
 import os
 import shutil
+import signal
 import subprocess
-import sys
 import time
 
 from citadel.core.errors import CannotLook, CitadelError
+from citadel.core.mounts import mounts
 from citadel.core.run import find, run
-from citadel.rehearsal import isolation
-from citadel.rehearsal.isolation import isolate
+from citadel.installer.tree import follow_inside
+from citadel.rehearsal import cgroups, isolation, leader
 
-# What a process that enters the machine from outside must not bring along (nspawn keeps these from its own).
-TOO_POWERFUL = "-sys_time,-sys_boot,-sys_module,-sys_rawio,-syslog,-wake_alarm"
 # Where a host may have mounted a part of what a service needs; an overlay shows one file system only.
 PARTS = ("/usr", "/var", "/opt", "/etc", "/srv", "/bin", "/sbin", "/lib", "/lib64")
 # The host's own history: its journal, and a Citadel installed there for good.
@@ -48,7 +47,7 @@ class Machine:
     def __init__(self, lower="/", name="citadel-rehearsal", directory=None, target=TARGET, binds=None, options=()):
         self.name, self.lower, self.target = name, os.path.abspath(lower), target
         self.binds, self.options = dict(binds or {}), list(options)
-        self.directory = os.path.join(directory or isolation.directory(), name)
+        self.directory = os.path.join(directory or isolation.DIRECTORY, name)
         self.root = os.path.join(self.directory, "root")
         self.leader = 0
         self.boot_seconds = None
@@ -75,9 +74,9 @@ class Machine:
         self._overlay(self.lower, self.root)
         if self.lower != "/":
             return
-        for mount in isolation.mounts():
+        for mount in mounts():
             below_a_part = any((mount.point + "/").startswith(part + "/") for part in PARTS)
-            if below_a_part and mount.is_for_files():
+            if below_a_part and isolation.is_for_files(mount):
                 self._overlay(mount.point, self.root + mount.point)
 
     def _overlay(self, lower, point):
@@ -90,7 +89,7 @@ class Machine:
         shutil.copystat(lower, upper)
         owner = os.stat(lower)
         os.chown(upper, owner.st_uid, owner.st_gid)
-        options = "lowerdir=%s,upperdir=%s,workdir=%s" % (_escaped(lower), upper, work)
+        options = "lowerdir=%s,upperdir=%s,workdir=%s" % (_escaped(lower).replace(",", "\\,"), upper, work)
         answer = run(["mount", "-t", "overlay", "-o", options, isolation.SOURCE_NAME, point], 10)
         if not answer.ok and lower != self.lower:
             answer = run(["mount", "-o", "bind,ro", lower, point], 10)
@@ -126,28 +125,9 @@ class Machine:
                 shutil.rmtree(os.path.join(place, name))
 
     def path(self, path):
-        """Where `path` of the machine is for us. Absolute symbolic links are followed inside the machine's root, where
-        the machine would find them, and not in ours. Once booted, the machine's own mounts (/run, /tmp) are seen."""
-        base = "/proc/%d/root" % self.leader if self.leader else self.root
-        left, done, links = path.strip("/").split("/"), [], 0
-        while left:
-            word = left.pop(0)
-            if word in ("", "."):
-                continue
-            if word == "..":
-                done = done[:-1]
-                continue
-            here = "/".join([base] + done + [word])
-            if os.path.islink(here):
-                links += 1
-                if links > 40:
-                    raise CitadelError("too many symbolic links in " + path)
-                goal = os.readlink(here)
-                done = [] if goal.startswith("/") else done
-                left = goal.split("/") + left
-                continue
-            done.append(word)
-        return "/".join([base] + done)
+        """Where `path` of the machine is for us, links followed as in there. Once booted, the machine's own mounts
+        (/run, /tmp) are seen."""
+        return follow_inside("/proc/%d/root" % self.leader if self.leader else self.root, path)
 
     def write(self, path, text, mode=0o644):
         """Writes a file in the machine, with the directories above it."""
@@ -173,17 +153,14 @@ class Machine:
         """Starts PID 1 and waits until it has started its target. Refuses unless the root is surely the copy."""
         self._be_sure_it_is_the_copy()
         started = time.monotonic()
-        parent = isolation.cgroup()
-        if parent:
-            self._group = os.path.join(parent, self.name)
-            os.mkdir(self._group)
+        self._group = cgroups.make(isolation.cgroup(), self.name)
         console = open(os.path.join(self.directory, "console"), "wb")
         environment = {"PATH": os.environ.get("PATH", ""), "LANG": "C.UTF-8"}
-        if isolation.own_cgroup_directory():
+        if cgroups.own_directory():
             environment["SYSTEMD_NSPAWN_UNIFIED_HIERARCHY"] = "1"
         self._nspawn = subprocess.Popen(
             self._nspawn_command(), stdin=subprocess.DEVNULL, stdout=console, stderr=subprocess.STDOUT,
-            env=environment, start_new_session=True, preexec_fn=self._join_group)
+            env=environment, start_new_session=True, preexec_fn=lambda: cgroups.join(self._group))
         console.close()
         self.wait_for(self._find_leader, timeout, "the machine's PID 1 to start")
         left = timeout - (time.monotonic() - started)
@@ -194,7 +171,7 @@ class Machine:
         return self
 
     def _nspawn_command(self):
-        binds = ["--bind-ro=%s:%s" % (_colon_escaped(outside), _colon_escaped(inside))
+        binds = ["--bind-ro=%s:%s" % (_escaped(outside), _escaped(inside))
                  for inside, outside in sorted(self.binds.items())]
         return [find("systemd-nspawn"), "--quiet", "--register=no", "--keep-unit", "--private-network",
                 "--link-journal=no", "--resolv-conf=off", "--timezone=off", "--console=pipe",
@@ -203,9 +180,9 @@ class Machine:
 
     def _be_sure_it_is_the_copy(self):
         """The three signs that we are about to boot a throwaway overlay and not a real root."""
-        point = [mount for mount in isolation.mounts() if mount.point == self.root][-1:]
+        point = [mount for mount in mounts() if mount.point == self.root][-1:]
         host, copy = os.stat("/"), os.stat(self.root)
-        if not point or point[0].kind != "overlay":
+        if not point or point[0].type != "overlay":
             raise CitadelError("%s is not an overlay: refusing to boot it" % self.root)
         if (host.st_dev, host.st_ino) == (copy.st_dev, copy.st_ino):
             raise CitadelError("%s is this host's own root: refusing to boot it" % self.root)
@@ -214,19 +191,11 @@ class Machine:
             raise CitadelError("what is written to %s does not arrive in its upper layer: refusing to boot it"
                                % self.root)
 
-    def _join_group(self):
-        if self._group:
-            with open(os.path.join(self._group, "cgroup.procs"), "w") as file:
-                file.write("0")
-
     def _find_leader(self):
         if self._nspawn.poll() is not None:
             raise CitadelError("the machine did not start: " + self._last_words())
-        for pid in os.listdir("/proc"):
-            if pid.isdigit() and _parent_and_inner_pid(pid) == (self._nspawn.pid, 1) and _is_systemd(pid):
-                self.leader = int(pid)
-                return True
-        return False
+        self.leader = leader.below(self._nspawn.pid)
+        return self.leader
 
     def _is_up(self):
         if self._nspawn.poll() is not None:
@@ -242,10 +211,10 @@ class Machine:
         return self._nspawn is not None and self._nspawn.poll() is None
 
     def run(self, argv, timeout, stdin=b"", cap=1 << 20, environment=None):
-        """Runs a program inside, as its root, and returns its commands.Answer."""
+        """Runs a program in the machine, as its root; its core.run.Answer."""
         if not self.leader:
             raise CitadelError("the machine is not running")
-        answer = run(entry_command(self.leader) + list(argv), timeout, stdin=stdin, cap=cap, environment=environment)
+        answer = run(leader.entry_command(self.leader) + list(argv), timeout, stdin, cap, environment)
         return answer._replace(argv=tuple(argv))
 
     def wait_for(self, condition, timeout, what, pause=0.02):
@@ -265,78 +234,20 @@ class Machine:
         return int(self.run(["systemctl", "--version"], 10).out.split()[1])
 
     def stop(self):
-        """Ends the machine at once (it is a throwaway: nobody waits for a tidy shutdown) and unmounts its root."""
+        """Kills the machine (it is a throwaway: a clean shutdown would only take time) and unmounts its root."""
         if self._nspawn is not None:
             if self.leader:
-                _kill(self.leader)
-            _kill(self._nspawn.pid)
+                isolation.sent(os.kill, self.leader, signal.SIGKILL)
+            isolation.sent(os.kill, self._nspawn.pid, signal.SIGKILL)
             self._nspawn.wait()
             self._nspawn, self.leader = None, 0
-        isolation.remove_cgroup(self._group)
-        for mount in reversed(isolation.mounts()):
+        cgroups.remove(self._group)
+        for mount in reversed(mounts()):
             if (mount.point + "/").startswith(self.root + "/"):
                 run(["umount", "--lazy", mount.point], 10)
         shutil.rmtree(self.directory, ignore_errors=True)
 
 
-def entry_command(leader):
-    """The command line that precedes a program which shall run in a machine, by the PID that its PID 1 has for us."""
-    return ["nsenter", "--target", str(leader), "--mount", "--uts", "--ipc", "--net", "--pid", "--cgroup",
-            "--", "setpriv", "--bounding-set=" + TOO_POWERFUL, "--inh-caps=" + TOO_POWERFUL, "--"]
-
-
 def _escaped(path):
-    """A path in overlay's mount options: backslash, comma and colon have a meaning there."""
-    return path.replace("\\", "\\\\").replace(":", "\\:").replace(",", "\\,")
-
-
-def _colon_escaped(path):
+    """A path as nspawn's --bind-ro= wants it, and overlay's mount options, which split at commas as well."""
     return path.replace("\\", "\\\\").replace(":", "\\:")
-
-
-def _kill(pid):
-    try:
-        os.kill(pid, 9)
-    except ProcessLookupError:
-        return
-
-
-def _parent_and_inner_pid(pid):
-    """A process' parent and its PID in its innermost namespace, from /proc/PID/status; (0, 0) if it is gone."""
-    parent = inner = 0
-    try:
-        with open("/proc/%s/status" % pid) as file:
-            for line in file:
-                if line.startswith("PPid:"):
-                    parent = int(line.split()[1])
-                elif line.startswith("NSpid:"):
-                    inner = int(line.split()[-1])
-    except (OSError, ValueError):
-        return 0, 0
-    return parent, inner
-
-
-def _is_systemd(pid):
-    """Whether the process has become systemd already: before that, it is still nspawn's own child."""
-    try:
-        with open("/proc/%s/comm" % pid) as file:
-            return file.read().strip() in ("systemd", "init")
-    except OSError:
-        return False
-
-
-def demonstrate(words):
-    """Boots an overlay of `/` (or of the root named in `words`), and says how long it took."""
-    isolate(isolation.again("citadel.rehearsal.machine", "demonstrate", words))
-    with Machine(words[0] if words else "/", "citadel-demonstration") as machine:
-        machine.boot()
-        print("systemd %d, booted in %.1f s, %s" % (
-            machine.systemd_version(), machine.boot_seconds,
-            machine.run(["systemctl", "is-system-running"], 10).out.strip()))
-        answer = machine.run(["systemctl", "--failed", "--no-legend"], 10)
-        print(answer.out, answer.err)
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(demonstrate(sys.argv[1:]))

@@ -1,26 +1,28 @@
-"""The stage of a rehearsal: a booted machine with ollama, redis and the gateway on it, and what one does there.
+"""The stage of a rehearsal: a booted machine with ollama, redis and the gateway on it, and what can be done there.
 
 The host's own units are used where the copy has them; a stand-in takes the place of each that is missing.
 """
 
 import json
 import os
-import socket
 import sys
 import time
 
 from citadel.core.errors import CitadelError
-from citadel.core.run import find, run
 from citadel.core.text import printable
+from citadel.installer.preflight import CANDIDATES
 from citadel.observe import systemctl
-from citadel.rehearsal import isolation
 
 GATEWAY = "citadel-gateway.service"
 RECOVERY = "citadel-recovery.service"
 OLLAMA = "ollama.service"
-STRANGER = "rehearsal-stranger.service"
+OTHER = "rehearsal-other.service"     # another process, on the gateway's port
 REDIS = ("redis-server.service", "redis.service")
-HEALTH = ("127.0.0.1", 8002, "/health")
+ASK_HEALTH = """from http.client import HTTPConnection
+gateway = HTTPConnection("127.0.0.1", 8002, timeout=3)
+gateway.request("GET", "/health")
+print(gateway.getresponse().status)
+"""
 UVICORN = "/opt/citadel/venv/bin/uvicorn"
 MANAGER = "/opt/citadel/bin/citadel-restart-manager"
 HANDLER = "/opt/citadel/bin/citadel-recovery-handler"
@@ -50,36 +52,30 @@ class Stage:
     # --- setting it up
 
     def furnish(self):
-        """Puts a stand-in in the place of each service that the host does not have; keeps which."""
-        names = (OLLAMA,) + REDIS
-        there = [name for name, unit in systemctl.units(names, run=self.machine.run).items() if unit.load == "loaded"]
-        python = self.python()
-        missing = []
-        if OLLAMA not in there:
-            self._stand_in("ollama.py", OLLAMA, python)
-            missing.append("ollama")
-        if not set(REDIS) & set(there):
-            self._stand_in("redis.py", REDIS[0], python)
-            missing.append("redis")
+        """Puts a stand-in in the place of each service that the host does not have; `standins` names them."""
+        units = systemctl.units((OLLAMA,) + REDIS, run=self.machine.run)
+        there = [name for name, unit in units.items() if unit.load == "loaded"]
         self.redis = next((name for name in REDIS if name in there), REDIS[0])
+        if OLLAMA not in there:
+            self._stand_in("ollama", OLLAMA)
+        if self.redis not in there:
+            self._stand_in("redis", self.redis)
         if not os.path.exists(self.machine.path(UVICORN)):
-            self.machine.write(UVICORN, "#!%s -IS\n%s" % (python, _text("uvicorn.py")), 0o755)
-            missing.append("gateway")
+            self.machine.write(UVICORN, "#!%s -IS\n%s" % (self.python(), _text("uvicorn.py")), 0o755)
+            self.standins += ("gateway",)
         os.makedirs(self.machine.path(MODES), exist_ok=True)
         os.chmod(self.machine.path(MODES), 0o755)
         self.inside(["systemctl", "daemon-reload"], 30)
-        self.standins = tuple(missing)
 
-    def _stand_in(self, program, unit, python):
-        self.machine.write(PROGRAMS + "/" + program, _text(program))
-        self.machine.write("/etc/systemd/system/" + unit, _text(unit).replace("@PYTHON@", python))
+    def _stand_in(self, name, unit):
+        self.machine.write("%s/%s.py" % (PROGRAMS, name), _text(name + ".py"))
+        self.machine.write("/etc/systemd/system/" + unit, _text(unit).replace("@PYTHON@", self.python()))
+        self.standins += (name,)
 
     def python(self):
         """The machine's own Python, which any of its users may run."""
-        for path in ("/usr/bin/python3", "/usr/libexec/platform-python"):
-            if os.path.exists(self.machine.path(path)):
-                return path
-        return os.path.realpath(sys.executable)
+        return next((path for path in CANDIDATES if os.path.exists(self.machine.path(path))),
+                    os.path.realpath(sys.executable))
 
     # --- doing
 
@@ -91,11 +87,11 @@ class Stage:
         return answer
 
     def switch(self, standin, mode):
-        """Switches a stand-in; mode "" is well."""
+        """Switches a stand-in; mode "" is healthy."""
         self.machine.write("%s/%s" % (MODES, standin), mode + "\n")
 
     def drop_in(self, unit, text):
-        """Lays a drop-in over a unit, or with an empty text takes it away again."""
+        """Writes a drop-in of a unit; an empty text removes it."""
         path = "/run/systemd/system/%s.d/rehearsal.conf" % unit
         self.machine.write(path, text)
         if not text:
@@ -119,20 +115,18 @@ class Stage:
         return [pid for pid in listing if pid != "0"]
 
     def recover(self, wait=True, timeout=180):
-        """One recovery pass by its unit, as cron or OnFailure= would start it; awaited to its end unless `wait` says
-        otherwise. A pass that is under way already is this one."""
+        """Starts a recovery pass as cron or OnFailure= would, and with `wait` waits for its end. If one is running, it
+        is that one."""
         self.machine.run(["systemctl", "start"] + ([] if wait else ["--no-block"]) + ["--", RECOVERY], timeout)
 
     def wait_for_the_pass(self, timeout=180):
-        """Until no recovery pass is under way: it stays a while after a repair to see whether that lasts."""
+        """Until no recovery pass is running: after a repair it stays a while to see whether that lasts."""
         self.machine.wait_for(lambda: self.unit(RECOVERY).active in ("inactive", "failed"), timeout,
                               "the recovery pass to end", pause=0.1)
 
     def listen(self, patience=3):
-        """Asks what a recovery pass would say now, without letting it act; kept as `said`.
-
-        A service that is just stopping has no cause yet: up to `patience` seconds it is asked again until it has one.
-        """
+        """Keeps as `said` what a recovery pass would say now, without letting it act; asks for up to `patience` seconds
+        until it names a cause, because a service that is just stopping has none yet."""
         end = self.clock() + patience
         while True:
             answer = self.machine.run([HANDLER, "--dry-run", "--json"], 30)
@@ -145,8 +139,8 @@ class Stage:
             time.sleep(0.1)
 
     def recall(self):
-        """Keeps as `said` the first cause that a pass recorded since `make_ready`, in a new incident or in one that
-        was open already; without one, listens."""
+        """Keeps as `said` the first cause that a pass recorded since `make_ready`, in a new or an open incident; if it
+        recorded none, listens."""
         now = self._incidents()
         new = sorted(name for name in now if now[name] != self.incidents_before.get(name))
         if not new:
@@ -163,7 +157,7 @@ class Stage:
         return {name: json.loads(self.machine.read(INCIDENTS + "/" + name)) for name in names if name.endswith(".json")}
 
     def reset(self):
-        """Clears systemd's counters and our attempt budget, as an operator would after a repair."""
+        """Clears systemd's counters and Citadel's attempts, as an operator would after a repair."""
         self.inside([MANAGER, "reset"], 30)
 
     def make_ready(self):
@@ -176,21 +170,21 @@ class Stage:
         return self.wait_until_healthy(30)
 
     def set_option(self, section, line):
-        """Puts a line into a section of citadel.conf, until `repair`."""
+        """Adds a line to a section of citadel.conf, until `repair`."""
         self._conf_before = self._conf_before or self.machine.read(CONF)
         if section not in self._conf_before:
             raise CitadelError("%s has no %s" % (CONF, section))
         self.machine.write(CONF, self._conf_before.replace(section, section + "\n" + line, 1))
 
     def repair(self):
-        """Takes every injected fault away."""
+        """Undoes every fault."""
         if self._conf_before:
             self.machine.write(CONF, self._conf_before)
             self._conf_before = ""
         for standin in STANDIN_NAMES:
             self.switch(standin, "")
         self.drop_in(OLLAMA, "")
-        self.machine.run(["systemctl", "stop", "--", STRANGER], 30)
+        self.machine.run(["systemctl", "stop", "--", OTHER], 30)
         for unit in (GATEWAY, OLLAMA):
             self.machine.run(["kill", "-CONT"] + self.processes(unit), 10)
         if os.path.exists(self.machine.path(SETTINGS)):
@@ -203,10 +197,8 @@ class Stage:
 
     def answers(self):
         """The HTTP status that the gateway's health page answers, 0 for none."""
-        enter = [find("nsenter"), "--target", str(self.machine.leader), "--net", "--"]
-        words = [HEALTH[0], str(HEALTH[1]), HEALTH[2]]
-        answer = run(enter + isolation.again("citadel.rehearsal.stage", "fetch", words), 10)
-        return int(answer.out.strip() or 0) if answer.ok else 0
+        answer = self.machine.run([self.python(), "-IS", "-c", ASK_HEALTH], 10)
+        return int(answer.out) if answer.ok else 0
 
     def healthy(self, unlike=None):
         """The gateway's Unit if it is active (with another InvocationID than `unlike`) and answers 200, else None."""
@@ -216,19 +208,19 @@ class Stage:
         return unit if self.answers() == 200 else None
 
     def evidence(self, lines=8):
-        """The newest journal lines of what we look after, for a step that failed."""
+        """The newest journal lines of the units of this stage, for a step that failed."""
         units = [word for name in (GATEWAY, RECOVERY, OLLAMA, self.redis) for word in ("-u", name)]
         answer = self.machine.run(["journalctl", "--no-pager", "-q", "-o", "short", "-n", str(lines)] + units, 10)
         return [printable(line) for line in answer.out.splitlines()]
 
     def wait_until_healthy(self, timeout, unlike=None):
-        """Waits for `healthy`; raises CitadelError that says what it was like instead."""
+        """Waits for `healthy`; CitadelError says what the gateway was like instead."""
         try:
             return self.machine.wait_for(lambda: self.healthy(unlike), timeout, "the gateway", pause=0.1)
         except CitadelError:
             unit = self.unit()
             raise CitadelError("not back after %.0f s: %s/%s, result %s, HTTP %s" % (
-                timeout, unit.active, unit.sub, unit.result, self.answers() or "silent"))
+                timeout, unit.active, unit.sub, unit.result, self.answers() or "no answer"))
 
     def wait_for_state(self, states, timeout, unit=GATEWAY):
         """Waits until a unit's ActiveState or SubState is one of `states`."""
@@ -236,15 +228,6 @@ class Stage:
             now = self.unit(unit)
             return now if {now.active, now.sub} & set(states) else None
         return self.machine.wait_for(reached, timeout, "%s to be %s" % (unit, " or ".join(states)), pause=0.1)
-
-
-def fetch(words):
-    """`fetch HOST PORT PATH`: prints the HTTP status. Runs in the machine's network, with our own interpreter."""
-    host, port, path = words
-    with socket.create_connection((host, int(port)), 3) as connection:
-        connection.sendall(("GET %s HTTP/1.0\r\nHost: %s\r\n\r\n" % (path, host)).encode())
-        print(connection.recv(64).split()[1].decode())
-    return 0
 
 
 def _text(name):

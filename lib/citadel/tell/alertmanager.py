@@ -1,54 +1,129 @@
-"""Alertmanager, API v2: tells all of them, side by side, within one deadline.
-
-`tell` posts a list of alerts to every URL. Whatever an Alertmanager, or who stands in its place, does to keep us
-waiting (no answer, drips, endless headers, endless bodies, a TLS handshake that stalls) ends at the deadline, and soon
-after another one has taken them (GRACE). No redirect is followed and no proxy is asked, so neither the alerts nor the
-credentials go where nobody has sent them.
+"""Alertmanager, API v2. All are told side by side; what one of them takes counts as taken, as in a cluster.
 
 Our clock may be wrong. An alert that begins after the receiver's resolve_timeout is refused (400), and one that ends in
-its future does not end: both are said again by the time that the receiver has told in its answer. As a 400 is for all
-of a list though only one of it may be meant, they are then said one by one.
+its future does not end: both are sent again by the receiver's time, which its answer tells. A 400 is for all alerts of
+a list, though only one may be meant: they are then sent one by one.
 
-A host's name is looked up by getent(1), which can be killed; getaddrinfo(3) cannot. An address by number needs neither.
+The resolution of an alert that was sent late follows only after HELD: Alertmanager notifies a group of alerts every
+group_interval (5 min), and nobody hears of an alert that begins and ends between two notifications.
 """
 
 import base64
-import calendar
-import errno
 import json
-import os
-import select
-import socket
 import time
 from collections import namedtuple
 
-from citadel import __version__
-from citadel.core import clock
+from citadel.core import clock, http
+from citadel.core.clock import Moment, age
 from citadel.core.errors import CitadelError
 from citadel.core.run import run as run_program
-from citadel.core.text import plural, printable, span
-from citadel.settings.values import is_address
+from citadel.core.text import plural, printable
+from citadel.core.url import is_address
+from citadel.core.url import read as read_url
+from citadel.tell import spool
+from citadel.tell.metrics import LABEL
 from citadel.tell.receivers import credentials as read_credentials
+from citadel.tell.wording import headline
 
 PATH = "/api/v2/alerts"
 NAME = "CitadelEscalated"               # the label alertname
+TOGETHER = 5.0                          # seconds that one pass may spend on all Alertmanagers, come what may
+AGAIN = 60                              # seconds after which what fires is sent again, also within a pass
+AGAIN_SHARE = 0.5                       # seconds of TOGETHER that this may take; its resolve_timeout is 5 min
+HELD = 330                              # seconds from what was told late to what follows it: > group_interval
 LOOKUP = 2.0                            # seconds for all names together
 GRACE = 1.0                             # seconds for the others, once one has taken it
 AHEAD = 2.0                             # seconds by which clocks differ that are right (Date: has whole seconds)
-LABEL = 1024                            # characters of a label; a cut one might be another's
-ENOUGH = 16 * 1024                      # bytes of an answer
-_CHUNK = 4096
-
-Place = namedtuple("Place", "scheme host port prefix")
-Place.__doc__ = "A URL that setting_values.receiver has read."
 
 Told = namedtuple("Told", "taken answers")
 Told.__doc__ = """What came of telling: `taken`, for each alert whether at least one Alertmanager took it; `answers`,
 {url: why it did not take all of them, "" where it did}."""
 
-Reply = namedtuple("Reply", "why at status date")
-Reply.__doc__ = """An Alertmanager's answer to one POST: `why` it is no success, "" when it is; `at` which monotonic
-second it ended; its `status`, 0 where it has none; its `date` in seconds since 1970, None where it tells none."""
+
+# --- the channel ------------------------------------------------------------------------------------------------------
+
+def send(letter, kept, delivery):
+    """Why it was not taken, or ""."""
+    taken, why = send_due(delivery, letter)
+    return "" if letter.name in taken else why or spool.OLDER_FIRST
+
+
+def send_due(delivery, letter=None, most=TOGETHER):
+    """Sends what they have not taken yet (`letter` too, even if the spool is full), and again what still fires, within
+    `most` seconds: (names of the letters that were taken, why not all were).
+
+    Of alerts with the same labels only the oldest is sent: Alertmanager never notifies one that begins and ends in one
+    message, and an older end would end a newer beginning. A URL that has not taken what another took is left out for
+    the rest of the pass, because it would only use up the time.
+    """
+    settings, store, run, now, course = delivery
+    letters = [one for one in spool.letters_in(store) if "alertmanager" in one.waiting]
+    kept = {one.name for one in letters}
+    if letter and letter.name not in kept:
+        letters.append(letter)
+    due = _due(letters, spool.firing(store), course.late, now)
+    urls = [url for url in settings.alertmanager.urls if url not in course.passed_over]
+    left = min(most, TOGETHER - course.seconds)
+    if not due or left < 0.1:
+        return [], "the time for Alertmanager in this pass is used up" if due else ""
+    began = time.monotonic()
+    told = tell(urls, [one.alert for one in due], now.wall, left, settings.alertmanager.credentials, run)
+    course.seconds += time.monotonic() - began
+    if "" in told.answers.values():
+        course.passed_over.update(url for url, why in told.answers.items() if why)
+    why = "" if all(told.taken) else summary(told.answers)
+    spool.note_refusal(why, store)
+    gone = [one for one, taken in zip(due, told.taken) if taken]
+    if gone:
+        course.sent = time.monotonic()
+    for one in gone:
+        if one.name in kept:
+            spool.note_taken(one, "alertmanager", store)
+    _note_late([one.alert for one in gone if one.name in kept and not (letter and one.name == letter.name)], delivery)
+    return [one.name for one in gone if one.name], why
+
+
+def send_again(delivery):
+    """Sends what fires again when that is due. It takes AGAIN_SHARE at most, and is given up for this pass when nobody
+    takes it, to leave time for new alerts."""
+    course = delivery.course
+    if course.sends_again and time.monotonic() - course.sent >= AGAIN:
+        course.sends_again = not send_due(delivery, most=AGAIN_SHARE)[1]
+
+
+def _due(letters, burning, late, now):
+    """The Letters to send now, one of each identity; one without a name is sent again. Pure. What follows an alert that
+    was sent late is held back, and that alert is sent again, or it would end; but what fires now is not held back."""
+    due = {}
+    for one in letters:
+        identity = _identity(one.alert)
+        told = late.get(identity)
+        is_open = one.alert.kind == "firing" and one.alert.incident in burning
+        if told and not is_open and age(told[0], now) < HELD:
+            due.setdefault(identity, spool.Letter("", told[1], ()) if told[1].kind == "firing" else None)
+        else:
+            due.setdefault(identity, one)
+    for _, alert in sorted(burning.items()):
+        due.setdefault(_identity(alert), spool.Letter("", alert, ()))
+    return [one for one in due.values() if one is not None]
+
+
+def _identity(alert):
+    return tuple(sorted(labels(alert).items()))
+
+
+def told_late(store, now):
+    """{identity: (Moment, Alert)} of what was told late and within HELD."""
+    return {_identity(alert): (then, alert) for then, alert in spool.told_late(store) if age(then, now) < HELD}
+
+
+def _note_late(alerts, delivery):
+    """Notes when these were told late, and forgets what nothing needs to wait for any more."""
+    course, now, before = delivery.course, delivery.now, len(delivery.course.late)
+    course.late = {identity: told for identity, told in course.late.items() if age(told[0], now) < HELD}
+    course.late.update((_identity(one), (Moment(now.wall, now.boottime, now.boot_id), one)) for one in alerts)
+    if alerts or len(course.late) != before:
+        spool.note_late(list(course.late.values()), delivery.store)
 
 
 # --- what is said -----------------------------------------------------------------------------------------------------
@@ -65,8 +140,7 @@ def as_posted(alert, now):
     may have left us with."""
     began = min(alert.started, now)
     posted = {"labels": labels(alert), "startsAt": clock.stamp(began), "annotations": {
-        "summary": printable("%s %s on %s" % (alert.unit, "needs a person" if alert.kind == "firing" else
-                                              "is well again", alert.host), 300),
+        "summary": printable("%s on %s" % (headline(alert), alert.host), 300),
         "description": printable(alert.because, 1000), "advice": printable(alert.advice, 300),
         "incident": printable(alert.incident)}}
     if alert.kind == "resolved":
@@ -75,34 +149,36 @@ def as_posted(alert, now):
 
 
 def authorization(path):
-    """The value of the Authorization field that a credentials file asks for, "" without one; CitadelError as
-    receivers.credentials."""
+    """The fields of a request that a credentials file asks for; CitadelError as receivers.credentials."""
     kind, secret = read_credentials(path)
     if kind == "basic":
         secret = base64.b64encode(secret.encode("ascii")).decode("ascii")
-    return (kind.capitalize() + " " + secret).strip()
+    return ["Authorization: %s %s" % (kind.capitalize(), secret)] if kind else []
 
 
 # --- saying it --------------------------------------------------------------------------------------------------------
 
-def tell(urls, said, now, seconds, credentials="", run=run_program, monotonic=time.monotonic):
+def tell(urls, said, now, seconds, credentials="", run=run_program):
     """Tells every URL of the alerts `said`, within `seconds`: Told."""
-    began = monotonic()
+    began = time.monotonic()
     end = began + seconds
     try:
         authorized = authorization(credentials)
     except CitadelError as error:
         return Told([False] * len(said), dict.fromkeys(urls, str(error)))
     places = {url: read_place(url) for url in urls}
-    known = look_up({place.host for place in places.values()}, end, run, monotonic)
+    known = look_up({place.host for place in places.values()}, end, run)
 
-    def post(bodies):
-        return _post({url: (places[url], known.get(places[url].host, ()), body) for url, body in bodies.items()},
-                     authorized, end, monotonic)
+    def post(letters):
+        return http.converse({url: question(places[url], json.dumps(posted, sort_keys=True).encode("ascii"))
+                              for url, posted in letters.items()}, end, GRACE)
+
+    def question(place, body):
+        return place, known.get(place.host, ()), http.request("POST", place, place.path + PATH, body, authorized)
 
     def alone(url, posted, dated):
         reply = post({url: [posted]})[url]
-        if reply.status == 400 and not dated:       # a proxy hides its time: Alertmanager then takes its own
+        if reply.status == 400 and not dated:       # a proxy hides its time: it takes its own
             reply = post({url: [{name: value for name, value in posted.items() if name != "startsAt"}]})[url]
         return reply
 
@@ -121,223 +197,26 @@ def tell(urls, said, now, seconds, credentials="", run=run_program, monotonic=ti
     return Told(taken, answers)
 
 
-def _post(letters, authorized, end, monotonic):
-    """Posts {url: (its Place, its addresses, what is posted)}, side by side: {url: Reply}."""
-    began = monotonic()
-    exchanges = {url: _Exchange(place, addresses, _request(place, json.dumps(posted, sort_keys=True).encode("ascii"),
-                                                           authorized), end, monotonic)
-                 for url, (place, addresses, posted) in letters.items()}
-    try:
-        _converse(list(exchanges.values()), end, monotonic)
-        for exchange in exchanges.values():
-            exchange.give_up(monotonic() - began)
-    finally:
-        for exchange in exchanges.values():
-            exchange.close()
-    return {url: exchange.reply for url, exchange in exchanges.items()}
-
-
 def read_place(url):
-    """The Place of a URL in the settings."""
-    scheme, _, rest = url.partition("://")
-    host, slash, prefix = rest.partition("/")
-    port = 443 if scheme == "https" else 80
-    if not host.endswith("]") and ":" in host:
-        host, _, digits = host.rpartition(":")
-        port = int(digits)
-    return Place(scheme, host.strip("[]"), port, slash + prefix)
+    """The Url of an Alertmanager, its port written out."""
+    place = read_url(url, ("http", "https"))
+    return place._replace(port=place.port or (443 if place.scheme == "https" else 80))
 
 
-def look_up(hosts, end, run, monotonic=time.monotonic):
-    """{host: [address, …]}; a name that is not known in time has none. Each gets an equal share of what the ones before
-    it have left, so that a dead one does not use up the time of the others."""
+def look_up(hosts, end, run):
+    """{host: [address, …]}; a name that is not known in time has none. By getent(1), which can be killed. Each name has
+    an equal share of the time that is left: a dead one does not use up that of the others."""
     found = {host: [host] for host in hosts if is_address(host)}
-    end = min(end, monotonic() + LOOKUP)
+    end = min(end, time.monotonic() + LOOKUP)
     names = sorted(hosts - set(found))
     for number, name in enumerate(names):
-        left = end - monotonic()
+        left = end - time.monotonic()
         if left <= 0:
             break
         answer = run(["getent", "ahosts", name], max(0.05, left / (len(names) - number)))
         words = [line.split()[0] for line in answer.out.splitlines() if line.strip()]
         found[name] = list(dict.fromkeys(word for word in words if is_address(word))) if answer.ok else []
     return found
-
-
-def _request(place, body, authorized):
-    host = "[%s]" % place.host if ":" in place.host else place.host
-    lines = ["POST %s%s HTTP/1.1" % (place.prefix, PATH), "Host: %s:%d" % (host, place.port), "Connection: close",
-             "User-Agent: citadel/" + __version__, "Content-Type: application/json", "Content-Length: %d" % len(body)]
-    lines += ["Authorization: " + authorized] if authorized else []
-    return "\r\n".join(lines).encode("ascii") + b"\r\n\r\n" + body
-
-
-def _converse(exchanges, end, monotonic):
-    """Turns about, until all have ended or the deadline has come, and GRACE after one has taken it; one chunk a turn,
-    so that none keeps the others waiting."""
-    waiting = [(one, events) for one, events in ((one, one.begin()) for one in exchanges) if events]
-    taken = False
-    while waiting and monotonic() < end:
-        if not taken and any(one.taken for one in exchanges):
-            taken, end = True, min(end, monotonic() + GRACE)
-        poll = select.poll()
-        for exchange, events in waiting:
-            poll.register(exchange.socket, events)
-        until = min([end] + [one.try_until for one, _ in waiting])
-        ready = {descriptor for descriptor, _ in poll.poll(max(0.0, until - monotonic()) * 1000)}
-        waiting = [(one, one.go_on() if one.socket.fileno() in ready else one.go_on_elsewhere(events))
-                   for one, events in waiting]
-        waiting = [(one, events) for one, events in waiting if events]
-
-
-class _Exchange:
-    """One POST. `begin` and `go_on` give the poll events that it waits for, 0 at its end; then `reply` is what came of
-    it."""
-
-    def __init__(self, place, addresses, request, end, monotonic):
-        self.socket, self.why = None, "the name %s is not known" % place.host
-        self.try_until = self._deadline = end
-        self._monotonic = monotonic
-        self._place, self._addresses, self._request = place, list(addresses), request
-        self._heard, self._step, self._ended, self._ended_at = b"", None, False, end
-
-    def begin(self):
-        """Connects to the next of its addresses, each of which may take its share of the time: one that nobody
-        answers at (IPv6 without a way) must not use up that of the next."""
-        while self._addresses:
-            self.close()
-            now = self._monotonic()
-            self.try_until = now + (self._deadline - now) / len(self._addresses)
-            address = self._addresses.pop(0)
-            try:
-                self.socket = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_STREAM)
-                self.socket.setblocking(False)
-                code = self.socket.connect_ex((address, self._place.port))
-            except OSError as error:
-                code = error.errno
-            if code in (0, errno.EINPROGRESS):
-                self._step = self._connected
-                return select.POLLOUT
-            self.why = os.strerror(code)
-        self._ended = True
-        return 0
-
-    def go_on_elsewhere(self, events):
-        """Nothing came from this address: is it time for the next one?"""
-        return self.begin() if self._monotonic() >= self.try_until and self._addresses else events
-
-    def go_on(self):
-        try:
-            return self._step()
-        except BlockingIOError:
-            return select.POLLOUT if self._request else select.POLLIN
-        except (OSError, ValueError) as error:      # in Python 3.6 a certificate of another name is a ValueError
-            # By name, since ssl is only imported for https.
-            wanted = {"SSLWantReadError": select.POLLIN, "SSLWantWriteError": select.POLLOUT}
-            return wanted.get(type(error).__name__) or self._end(printable(
-                getattr(error, "verify_message", "") or getattr(error, "strerror", "") or str(error), 160))
-
-    @property
-    def taken(self):
-        return self._ended and not self.why
-
-    @property
-    def reply(self):
-        return Reply(self.why, self._ended_at, *read_head(self._heard))
-
-    def give_up(self, seconds):
-        """The deadline has come."""
-        if not self._ended:
-            answer = read_answer(self._heard, True) if self._heard else None
-            self.why = answer if answer is not None else "no answer within %s" % span(round(seconds, 1))
-
-    def close(self):
-        if self.socket is not None:
-            self.socket.close()
-
-    def _connected(self):
-        code = self.socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
-        if code:
-            self.why = os.strerror(code)
-            return self.begin()
-        self.try_until, self._addresses = self._deadline, []
-        if self._place.scheme == "https":
-            import ssl
-            self.socket = ssl.create_default_context().wrap_socket(
-                self.socket, server_hostname=self._place.host, do_handshake_on_connect=False)
-            self._step = self._shake_hands
-        else:
-            self._step = self._send
-        return self._step()
-
-    def _shake_hands(self):
-        self.socket.do_handshake()
-        self._step = self._send
-        return self._send()
-
-    def _send(self):
-        while self._request:
-            self._request = self._request[self.socket.send(self._request):]
-        self._step = self._receive
-        return select.POLLIN
-
-    def _receive(self):
-        chunk = self.socket.recv(_CHUNK)
-        self._heard += chunk
-        answer = read_answer(self._heard, not chunk or len(self._heard) >= ENOUGH)
-        if answer is not None:
-            return self._end(answer)
-        pending = getattr(self.socket, "pending", None)         # what TLS has read already, poll does not see
-        return self._receive() if pending and pending() else select.POLLIN
-
-    def _end(self, why):
-        self.why, self._ended, self._ended_at = why, True, self._monotonic()
-        return 0
-
-
-def read_answer(heard, at_end):
-    """Why an HTTP answer is no success, "" when it is one, None while it is not known. Interim answers (1xx) are passed
-    over; the status of the real one is all that it takes."""
-    nothing = "the connection was closed without an answer"
-    while True:
-        if heard[:7] != b"HTTP/1."[:len(heard[:7])]:
-            return "it answers, but not in HTTP"
-        line, newline, _ = heard.partition(b"\n")
-        head, blank, body = heard.partition(b"\r\n\r\n")
-        code = line[9:12]
-        if not newline:
-            return nothing if at_end else None
-        if not (line[8:9] == b" " and len(code) == 3 and code.isdigit()):
-            return "its answer has no status"
-        if not code.startswith(b"1"):
-            break
-        nothing = "it sends interim answers only"
-        if not blank:
-            return nothing if at_end else None
-        heard = body
-    if code.startswith(b"2"):
-        return ""
-    if not at_end and not blank:
-        return None
-    words = "HTTP " + line[9:].decode("utf-8", "replace").strip()
-    if code.startswith(b"3"):
-        return printable(words + ", and redirects are not followed", 160)
-    if not at_end and not body.strip():
-        return None
-    said = body.strip().decode("utf-8", "replace").partition("\n")[0]
-    return printable(words + (": " + said if said else ""), 160)
-
-
-def read_head(heard):
-    """(status, date in seconds since 1970) of an HTTP answer; 0 and None where it does not tell them."""
-    head = heard.partition(b"\r\n\r\n")[0].decode("latin-1").split("\r\n")
-    status = head[0][9:12]
-    fields = {name.strip().lower(): value.strip() for name, _, value in (line.partition(":") for line in head[1:])}
-    try:
-        date = calendar.timegm(time.strptime(fields.get("date", ""), "%a, %d %b %Y %H:%M:%S GMT"))
-    except (ValueError, OverflowError):
-        date = None
-    return int(status) if status.isdecimal() else 0, date
 
 
 def summary(answers):

@@ -1,19 +1,21 @@
-"""What Prometheus sees of us, by node_exporter's textfile collector.
+"""The metrics for Prometheus, in files for node_exporter's textfile collector.
 
-Two files, because two know: LOOK is written by each health check and by each pass, from what was just seen; RECORD by
-each pass, from the record on disk, which nobody else changes. So a healthy check reads no state and pays for one small
-write. Each file is put in place whole, by a rename in its directory, readable by all and writable by root alone.
+There are two files. LOOK is written by each health check and each pass, from what was just seen; RECORD by each pass,
+from the record on disk, which only a pass changes. So a healthy check reads no state and writes one small file. Each
+file is put in place whole, readable by all and writable by root alone.
 
-Nothing here may hurt who calls it: what cannot be written is a sentence, never an exception. Counters are kept on disk
-and do not fall: those of RECORD in the state (incidents.Store.counts), the restarts, which checks count as well, in
-a file of their own.
+What cannot be written is a sentence, never an exception. Counters are kept on disk and do not fall: those of RECORD in
+the state, the restarts, which checks count as well, in a file of their own.
 """
 
 import os
-import stat
 
 from citadel import __version__
+from citadel.core import atomic
+from citadel.core.errors import NotPermitted
 from citadel.core.text import printable
+from citadel.core.trust import open_directory
+from citadel.model import CAUSES
 from citadel.record import notes
 from citadel.record.notes import INCIDENTS
 
@@ -25,43 +27,34 @@ LABEL = 1024                            # characters of a label's value; a cut o
 # name: (file, type, help); the order is that of the files.
 FAMILIES = {
     "build_info": (LOOK, "gauge", "The version of Citadel and the host's own name, always 1."),
-    "last_check_timestamp_seconds": (LOOK, "gauge", "When the health check, or a recovery pass, last looked."),
-    "service_healthy": (LOOK, "gauge", "Whether the service runs, answers, and has all that it needs (1) or not (0)."),
-    "service_response_seconds": (LOOK, "gauge", "Time in which the service answered its health probe."),
+    "last_check_timestamp_seconds": (LOOK, "gauge", "When a health check or a recovery pass last looked at the host."),
+    "service_healthy": (LOOK, "gauge", "Whether the service runs and answers, and no cause was found (1), or not (0)."),
+    "service_response_seconds": (LOOK, "gauge", "Response time of the health probe."),
     "dependency_healthy": (LOOK, "gauge", "Whether a dependency of the service runs and answers (1) or not (0)."),
-    "dependency_response_seconds": (LOOK, "gauge", "Time in which a dependency answered its probe."),
-    "restarts_total": (LOOK, "counter", "Automatic restarts by systemd (NRestarts, over all resets of it)."),
-    "maintenance": (LOOK, "gauge", "Whether maintenance is on, which mutes actions (1) or not (0)."),
-    "alerts_spooled": (LOOK, "gauge", "Alerts that wait to be taken by Alertmanager or the hook."),
-    "alerts_dropped_total": (LOOK, "counter", "Alerts that found the spool full."),
-    "disk_free_bytes": (LOOK, "gauge", "Free space of a watched file system, as an unprivileged writer has it."),
+    "dependency_response_seconds": (LOOK, "gauge", "Response time of the probe of a dependency."),
+    "restarts_total": (LOOK, "counter", "Automatic restarts by systemd (NRestarts, summed over its resets)."),
+    "maintenance": (LOOK, "gauge", "Whether maintenance is on and mutes actions (1), or not (0)."),
+    "alerts_spooled": (LOOK, "gauge", "Alerts that Alertmanager or the hook has not taken yet."),
+    "alerts_dropped_total": (LOOK, "counter", "Alerts that were dropped because the spool was full."),
+    "disk_free_bytes": (LOOK, "gauge", "Free space of a watched file system for unprivileged users."),
     "disk_size_bytes": (LOOK, "gauge", "Size of a watched file system."),
-    "disk_min_free_bytes": (LOOK, "gauge", "Below this a file system counts as full (min_free in [disk])."),
+    "disk_min_free_bytes": (LOOK, "gauge", "With less, a file system counts as full (min_free in [disk])."),
     "disk_free_inodes": (LOOK, "gauge", "Free inodes of a watched file system that counts them."),
     "disk_inodes": (LOOK, "gauge", "Inodes of a watched file system that counts them."),
-    "disk_min_free_inodes": (LOOK, "gauge", "Below this a file system counts as full (min_inodes in [disk])."),
+    "disk_min_free_inodes": (LOOK, "gauge", "With fewer, a file system counts as full (min_inodes in [disk])."),
     "memory_available_bytes": (LOOK, "gauge", "Available memory (MemAvailable)."),
-    "memory_min_available_bytes": (LOOK, "gauge", "Below this memory counts as low (min_available in [memory])."),
-    "last_pass_timestamp_seconds": (RECORD, "gauge", "When a recovery pass was last at work."),
+    "memory_min_available_bytes": (LOOK, "gauge", "With less, memory counts as low (min_available in [memory])."),
+    "last_pass_timestamp_seconds": (RECORD, "gauge", "When a recovery pass last ran."),
     "incident_open": (RECORD, "gauge", "Whether an incident of the service is open (1) or not (0)."),
-    "incident_start_timestamp_seconds": (RECORD, "gauge", "When the open incident began; absent without one."),
-    "incident_cause": (RECORD, "gauge", "The cause found first in the open incident, always 1; absent without one."),
-    "incidents_total": (RECORD, "counter", "Incidents that began, by the cause that was found first."),
-    "escalated": (RECORD, "gauge", "Whether a person was called in the open incident (1) or not (0)."),
-    "escalations_total": (RECORD, "counter", "Incidents in which a person was called."),
-    "attempts_total": (RECORD, "counter", "Attempts at recovery: starts, restarts and what belongs to them."),
-    "recoveries_total": (RECORD, "counter", "Incidents that ended: without calling a person (recovered), or after a "
-                                            "person was called (escalated)."),
+    "incident_start_timestamp_seconds": (RECORD, "gauge", "When the open incident began; absent if none is open."),
+    "incident_cause": (RECORD, "gauge", "The first cause of the open incident, always 1; absent if none is open."),
+    "incidents_total": (RECORD, "counter", "Incidents that began, by their first cause."),
+    "escalated": (RECORD, "gauge", "Whether an alert was sent for the open incident (1) or not (0)."),
+    "escalations_total": (RECORD, "counter", "Incidents for which an alert was sent."),
+    "attempts_total": (RECORD, "counter", "Recovery attempts."),
+    "recoveries_total": (RECORD, "counter", "Incidents that ended: before an alert (recovered) or after one (escalated)."),
     "recovery_duration_seconds": (RECORD, "summary", "Time from the start of an incident to its end."),
 }
-
-# Each cause has its counter from the first day, at 0: Prometheus sees no increase in a series that begins at 1.
-CAUSES = ("gateway.crashed", "gateway.crash-loop", "gateway.hung", "gateway.http-error", "gateway.slow", "gateway.oom",
-          "gateway.start-timeout", "gateway.stopped-by-operator", "gateway.stopped-with-dependency", "port.taken",
-          "disk.full", "disk.inodes", "disk.readonly", "memory.low", "config.invalid", "unit.changed",
-          "systemd.unresponsive", "unknown")
-OF_A_DEPENDENCY = ("down", "hung", "loading", "refusing-writes", "missing", "stopped-by-operator")
-
 
 # --- what is measured -------------------------------------------------------------------------------------------------
 
@@ -104,7 +97,7 @@ def of_record(store, services, now):
     samples = [("last_pass_timestamp_seconds", {}, round(now, 3))]
     for service in services:
         name = service.unit
-        unit, history, counts = {"unit": name}, store.history(name), store.counts(name)
+        unit, history, counts = {"unit": name}, store.of(name).history(), store.of(name).counts()
         samples += [("incident_open", unit, int(bool(history.incident))),
                     ("escalated", unit, int(history.escalation is not None)),
                     ("escalations_total", unit, counts.get("escalations", 0)),
@@ -113,12 +106,11 @@ def of_record(store, services, now):
                     for outcome in ("recovered", "escalated")]
         samples += [("recovery_duration_seconds_sum", unit, counts.get("seconds", 0)),
                     ("recovery_duration_seconds_count", unit, counts.get("recovered", 0) + counts.get("escalated", 0))]
-        begun = dict.fromkeys(CAUSES + tuple("dependency.%s.%s" % (one, how) for one in service.depends
-                                             for how in OF_A_DEPENDENCY), 0)
+        begun = dict.fromkeys(_causes(service.depends), 0)
         begun.update((what[len(INCIDENTS):], number) for what, number in sorted(counts.items())
                      if what.startswith(INCIDENTS))
         samples += [("incidents_total", dict(unit, cause=cause), number) for cause, number in begun.items()]
-        document = store.incident(history.incident) if history.incident else None
+        document = store.incidents.read(history.incident) if history.incident else None
         if history.incident:
             began = document["opened"][0] if document else now - (history.open_for or 0)
             samples.append(("incident_start_timestamp_seconds", unit, round(began, 3)))
@@ -126,6 +118,13 @@ def of_record(store, services, now):
             samples.append(("incident_cause", dict(unit, cause=causes[0].get("cause", "unknown") if causes
                                                    else "unknown"), 1))
     return samples
+
+
+def _causes(dependencies):
+    """Each cause has its counter from the first day, at 0: Prometheus sees no increase in a series that begins at 1."""
+    for row in CAUSES:
+        for name in dependencies if "*" in row.name else ("",):
+            yield row.name.replace("*", name)
 
 
 def text(samples, file):
@@ -157,11 +156,11 @@ def after_check(settings, facts, findings, state, now):
     directory = settings.metrics.directory
     if _is_off(directory):
         return ""
-    maintenance = False
-    if os.path.exists(os.path.join(state, "maintenance.json")):
-        maintenance = _store(state).maintenance() is not None
+    noted = os.path.exists(os.path.join(state, "maintenance.json"))
+    maintenance = noted and _store(state).intent.maintenance() is not None
     why = _write_look(settings, facts, findings, state, maintenance, now)
-    if not why and _is_older(os.path.join(directory.lstrip("-"), RECORD), settings.file):
+    written, changed = _mtime(os.path.join(directory.lstrip("-"), RECORD)), _mtime(settings.file)
+    if not why and (written is None or (changed is not None and written < changed)):
         why = write_record(settings, _store(state), now)
     return why
 
@@ -171,25 +170,22 @@ def _is_off(directory):
     return not directory or directory.startswith("-") and not os.path.lexists(directory[1:])
 
 
-def _is_older(record, settings_file):
+def _mtime(path):
+    """None for no file, as the settings that are built in have none."""
     try:
-        written = os.stat(record).st_mtime
+        return os.stat(path).st_mtime
     except OSError:
-        return True
-    try:
-        return written < os.stat(settings_file).st_mtime
-    except OSError:
-        return False                            # the settings that are built in have no file
+        return None
 
 
 def after_pass(settings, facts, findings, store, now):
-    """Writes both; why that could not be, or "". Nobody needs to be told here: the next check, a minute later, writes
-    to the same place, and says so to cron and to Nagios."""
+    """Writes both; why that could not be, or "". The next check, a minute later, writes to the same place and reports
+    it."""
     if _is_off(settings.metrics.directory):
         return ""
     sweep(settings.metrics.directory)
     return (write_record(settings, store, now)
-            or _write_look(settings, facts, findings, store.files.path, store.maintenance() is not None, now))
+            or _write_look(settings, facts, findings, store.files.path, store.intent.maintenance() is not None, now))
 
 
 def write_record(settings, store, now):
@@ -222,11 +218,8 @@ def count_restarts(state, seen):
     if all(unit in before and before[unit][0] == number for unit, number in seen.items()):
         return {unit: total for unit, (_, total) in before.items()}
     import fcntl
-
-    from citadel.core.atomic import Directory
-    from citadel.core.errors import NotPermitted
     try:
-        files = Directory(state)
+        files = atomic.Directory(state)
         lock = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=files.open(create=True))
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -259,122 +252,62 @@ def _counted(state):
 
 def complaint(directory):
     """Why no metrics can be written to that directory of the settings, or ""; also for users who may not write it."""
-    if not directory:
-        return ""
-    try:
-        descriptor = _open(directory.lstrip("-"))
-    except FileNotFoundError as error:
-        return "" if directory.startswith("-") else str(error)
-    except PermissionError:
-        return ""                               # not for us to see
-    except OSError as error:
-        return str(error)
-    os.close(descriptor)
-    return ""
+    return _open(directory)[1] if directory else ""
 
 
 def write(directory, name, content):
     """Puts a file in place in that directory of the settings; why that could not be done, or ""."""
+    descriptor, why = _open(directory)
+    if descriptor is None:
+        return why
     try:
-        base = _open(directory.lstrip("-"))
-    except FileNotFoundError as error:
-        return "" if directory.startswith("-") else str(error)
-    except OSError as error:
-        return str(error)
-    temporary = ".%s.%d.tmp" % (name, os.getpid())      # no *.prom: the collector must not read half of it
-    try:
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-        try:
-            descriptor = os.open(temporary, flags, 0o600, dir_fd=base)
-        except FileExistsError:                         # of one with our number, that died
-            os.unlink(temporary, dir_fd=base)
-            descriptor = os.open(temporary, flags, 0o600, dir_fd=base)
-        try:
-            rest = content.encode("utf-8", "backslashreplace")
-            while rest:
-                rest = rest[os.write(descriptor, rest):]
-            os.fchmod(descriptor, 0o644)
-        finally:
-            os.close(descriptor)
-        os.rename(temporary, name, src_dir_fd=base, dst_dir_fd=base)
+        # No fsync: a check writes it each minute. The temporary name is no *.prom, or the collector would read it.
+        atomic.write_file(name, content.encode("utf-8", "backslashreplace"), 0o644, descriptor, sync=False)
         return ""
     except OSError as error:
-        try:
-            os.unlink(temporary, dir_fd=base)
-        except OSError:
-            pass                                        # it was never made, or the disk takes nothing at all
         return "%s/%s could not be written: %s" % (directory.lstrip("-"), name, error.strerror)
     finally:
-        os.close(base)
+        os.close(descriptor)
 
 
 def sweep(directory):
     """Removes what writers of ours left that died while writing."""
-    try:
-        base = _open(directory.lstrip("-"))
-    except OSError:
-        return
-    try:
-        for name in os.listdir(base):
-            words = name.split(".")
-            if name.startswith(".citadel") and words[-1] == "tmp" and not os.path.exists("/proc/" + words[-2]):
-                os.unlink(name, dir_fd=base)
-    except OSError:
-        pass                                            # the next pass tries again
-    finally:
-        os.close(base)
+    descriptor, _ = _open(directory)
+    if descriptor is not None:
+        try:
+            atomic.sweep(descriptor, "citadel")
+        except OSError:
+            pass                                            # the next pass tries again
+        finally:
+            os.close(descriptor)
 
 
 def withdraw(directory):
-    """Removes our files from that directory of the settings, when we are uninstalled: a heartbeat that nobody renews
-    would be an alert for ever. The names of those that were there."""
+    """Removes our files from that directory of the settings, when Citadel is uninstalled: a heartbeat that nobody
+    renews would be an alert for ever. The names of those that were there."""
     gone = []
-    try:
-        base = _open(directory.lstrip("-"))
-    except OSError:
-        return gone
-    for name in (LOOK, RECORD):
+    descriptor, _ = _open(directory)
+    for name in () if descriptor is None else (LOOK, RECORD):
         try:
-            os.unlink(name, dir_fd=base)
+            os.unlink(name, dir_fd=descriptor)
             gone.append(name)
         except OSError:
-            pass                                        # mostly because it is not there
-    os.close(base)
+            pass                                            # mostly because it is not there
+    if descriptor is not None:
+        os.close(descriptor)
     return gone
 
 
-def _open(path):
-    """A descriptor of the directory; OSError with a whole sentence when there is none that root may write into. No
-    part of the path may be a link: whoever can make one would choose where root writes."""
-    here, descriptor = "", os.open("/", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+def _open(directory):
+    """(the descriptor of that directory of the settings, ""), or (None, why no metrics are written there). There is no
+    reason to complain where it may be absent, and where we may not see it."""
     try:
-        parts = [part for part in path.split("/") if part]
-        for number, part in enumerate(parts, 1):
-            here += "/" + part
-            how = os.O_RDONLY if number == len(parts) else os.O_PATH
-            try:
-                inner = os.open(part, how | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=descriptor)
-            except OSError as error:
-                raise type(error)(_why(error, part, here, descriptor)) from None
-            os.close(descriptor)
-            descriptor = inner
-        status = os.fstat(descriptor)
-        if status.st_uid not in (0, os.geteuid()):
-            raise OSError("%s belongs to uid %d, not to root: no metrics are written there" % (path, status.st_uid))
-        if status.st_mode & 0o022:
-            raise OSError("%s can be written by others than root: no metrics are written there" % path)
-        kept, descriptor = descriptor, -1
-        return kept
-    finally:
-        if descriptor >= 0:
-            os.close(descriptor)
-
-
-def _why(error, part, here, base):
-    try:
-        is_link = stat.S_ISLNK(os.lstat(part, dir_fd=base).st_mode)
-    except OSError:
-        is_link = False
-    return "%s %s: no metrics are written" % (here, "is a symbolic link, and none is followed" if is_link else
-                                              "does not exist" if isinstance(error, FileNotFoundError) else
-                                              "cannot be opened (%s)" % error.strerror)
+        return open_directory(directory.lstrip("-"), check_itself=True), ""
+    except FileNotFoundError as error:
+        why = "" if directory.startswith("-") else "%s does not exist" % error.filename
+    except NotPermitted as error:
+        why = str(error)
+    except OSError as error:
+        hidden = isinstance(error, PermissionError) and os.geteuid()
+        why = "" if hidden else "%s cannot be opened: %s" % (error.filename, error.strerror)
+    return None, why and why + "; no metrics are written"

@@ -1,26 +1,24 @@
-"""Whether those whom we would call could be called at all: what root must not read, and what it must not run.
+"""Whether the receivers could be told at all: what root must not read, and what it must not run.
 
-`check` asks each minute, so that a person hears of it now and not when a call fails; nothing heavy is imported here.
+`check` asks each minute, so that the operator learns it now and not when an alert fails. Nothing heavy is imported.
 """
 
 import os
-import stat
 
 from citadel.core.errors import CitadelError, NotPermitted
-from citadel.core.text import printable
-from citadel.core.trust import read_trusted
+from citadel.core.trust import read_trusted, untrusted_program
 
 
 def complaints(settings):
-    """A sentence for each receiver of the settings that will not hear a call. For root: who else may look?"""
+    """A sentence for each receiver of the settings that no alert can reach. Only root can tell."""
     why = []
     if settings.alertmanager.urls:
         try:
             credentials(settings.alertmanager.credentials)
         except CitadelError as error:
-            why.append("no Alertmanager can be told: %s" % error)
+            why.append("no alert can be sent to Alertmanager: %s" % error)
     if settings.hook.command:
-        why += ["the hook is not run: " + one for one in (untrusted(settings.hook.command),) if one]
+        why += ["the hook is not run: " + one for one in (untrusted_program(settings.hook.command),) if one]
     return why
 
 
@@ -39,27 +37,3 @@ def credentials(path):
     if kind == "basic" and ":" not in secret:
         raise NotPermitted("%s: `basic` is followed by USER:PASSWORD" % path)
     return kind, secret
-
-
-def untrusted(path, uid=0):
-    """Why root must not run this program, or "": it and all above it belong to root, and nobody else can write them."""
-    if not path.startswith("/"):
-        return "%s is no absolute path" % printable(path)
-    here = path
-    while True:
-        try:
-            status = os.lstat(here)
-        except OSError as error:
-            return "%s: %s" % (printable(here), error.strerror)
-        kind = stat.S_ISREG if here == path else stat.S_ISDIR
-        if not kind(status.st_mode):
-            return "%s is %s" % (printable(here), "no regular file" if here == path else "no directory (a link?)")
-        if status.st_uid not in (0, uid):
-            return "%s belongs to uid %d, not to root" % (printable(here), status.st_uid)
-        if status.st_mode & 0o022 and (here == path or not status.st_mode & 0o1000):
-            return "%s can be written by others than root" % printable(here)
-        if here == path and not status.st_mode & 0o100:
-            return "%s is not executable" % printable(here)
-        if here == "/":
-            return ""
-        here = os.path.dirname(here)

@@ -8,7 +8,7 @@ from collections import namedtuple
 import pytest
 from places import LIB
 
-from citadel.act import cleanup
+from citadel.act import cleanup, removal
 from citadel.core.run import Answer
 
 ROOT = os.geteuid() == 0
@@ -119,18 +119,18 @@ def test_a_place_below_another_s_directory_is_refused(place, tmp_path):
     make(place, "a.log.1")
     tmp_path.chmod(0o777)
     removed = cleanup.remove_rotated_logs(str(place), 0, never)
-    assert removed.files == 0 and "changed by others" in removed.sentence()
+    assert removed.files == 0 and "%s is writable by its group and everybody" % tmp_path in removed.sentence()
 
 
 def test_a_place_open_to_everybody_is_refused(place):
     make(place, "a.log.1")
     place.chmod(0o777)
     removed = cleanup.remove_rotated_logs(str(place), 0, never)
-    assert removed.files == 0 and "written by others" in removed.sentence()
+    assert removed.files == 0 and "is writable by everybody; nothing" in removed.sentence()
 
 
 def test_entries_are_capped_and_the_rest_comes_next_time(place, monkeypatch):
-    monkeypatch.setattr(cleanup, "MOST_ENTRIES", 10)
+    monkeypatch.setattr(removal, "MOST_ENTRIES", 10)
     make(place, *["a.log.%d" % number for number in range(25)])
     removed = [cleanup.remove_rotated_logs(str(place), 0, never).files for _ in range(4)]
     assert removed == [10, 10, 5, 0]
@@ -158,7 +158,7 @@ def test_the_child_is_the_owner_and_cannot_come_back():
     child = os.fork()
     if child == 0:
         try:
-            became = cleanup._become(NOBODY)
+            became = removal._become(NOBODY)
             try:
                 os.setuid(0)
                 back = True
@@ -198,8 +198,8 @@ def test_a_bind_mount_is_not_entered(place, tmp_path):
 def test_a_race_with_an_attacker_deletes_nothing_protected(place, tmp_path, monkeypatch, can_become):
     """The directory's owner swaps a sub-directory for a link to root's files, as fast as it can, while we clean."""
     if not can_become:
-        monkeypatch.setattr(cleanup, "_become", lambda uid: False)
-    monkeypatch.setattr(cleanup, "files_in_use", lambda names, end: (set(), False))     # its 15 ms leave fewer rounds
+        monkeypatch.setattr(removal, "_become", lambda uid: False)
+    monkeypatch.setattr(removal, "files_in_use", lambda names, end: (set(), False))     # its 15 ms leave fewer rounds
     protected = tmp_path / "protected"
     protected.mkdir(mode=0o755)
     tmp_path.chmod(0o755)
@@ -246,24 +246,24 @@ def test_a_race_with_an_attacker_deletes_nothing_protected(place, tmp_path, monk
 
 def test_what_was_swapped_since_we_looked_stays(place):
     make(place, "a.log.1", "b.log.1")
-    with cleanup.Folder(str(place)) as folder:
+    with removal.Folder(str(place)) as folder:
         candidates = [folder.candidate(name, folder.look(name)) for name in ("a.log.1", "b.log.1")]
         make(place, "new")
         os.rename(str(place / "new"), str(place / "a.log.1"))
-        assert cleanup._unlink(candidates, never, time.monotonic() + 5).files == 1
+        assert removal._unlink(candidates, never, time.monotonic() + 5).files == 1
     assert left(place) == ["a.log.1"]
 
 
 @pytest.mark.skipif(not ROOT, reason="needs root to become somebody")
 def test_an_owner_who_stops_our_child_holds_nothing_up(place, monkeypatch):
     """The child that cleans is a process of the directory's owner, who may send it a SIGSTOP."""
-    become, clean_for = cleanup._become, []
+    become, clean_for = removal._become, []
 
     def become_and_be_stopped(uid):
         become(uid)
         os.kill(os.getpid(), signal.SIGSTOP)
         return True
-    monkeypatch.setattr(cleanup, "_become", become_and_be_stopped)
+    monkeypatch.setattr(removal, "_become", become_and_be_stopped)
     make(place, "a.log.1")
     os.chown(str(place), NOBODY, NOBODY)
     signal.signal(signal.SIGALRM, lambda *_: pytest.fail("waits for a process that is stopped"))
@@ -299,8 +299,8 @@ def test_what_there_was_no_time_to_ask_about_stays(tmp_path):
     """Somebody's process can have so many files open that to look at them takes longer than the call may."""
     (tmp_path / "1" / "fd").mkdir(parents=True)
     os.symlink("/somewhere/else", str(tmp_path / "1" / "fd" / "0"))
-    assert cleanup.files_in_use({"a"}, time.monotonic() + 60, str(tmp_path)) == (set(), False)
-    assert cleanup.files_in_use({"a"}, time.monotonic(), str(tmp_path)) == (set(), True)
+    assert removal.files_in_use({"a"}, time.monotonic() + 60, str(tmp_path)) == (set(), False)
+    assert removal.files_in_use({"a"}, time.monotonic(), str(tmp_path)) == (set(), True)
     old = tmp_path / "old"
     old.mkdir()
     make(old, "a.tmp")
@@ -309,14 +309,14 @@ def test_what_there_was_no_time_to_ask_about_stays(tmp_path):
 
 
 def test_private_directories_of_systemd_are_never_meant(tmp_path):
-    assert "would break" in cleanup.remove_old_files("/tmp/systemd-private-*", 0).sentence()
+    assert "needed by running services" in cleanup.remove_old_files("/tmp/systemd-private-*", 0).sentence()
 
 
 @pytest.mark.skipif(not ROOT, reason="needs root to give files away")
 @pytest.mark.parametrize("can_become", [True, False], ids=["can become the owner", "cannot"])
 def test_where_everybody_writes_only_a_file_s_owner_removes_it(tmp_path, monkeypatch, can_become):
     if not can_become:
-        monkeypatch.setattr(cleanup, "_become", lambda uid: False)
+        monkeypatch.setattr(removal, "_become", lambda uid: False)
     shared = tmp_path / "shared"
     shared.mkdir()
     make(shared, "root.tmp", "theirs.tmp")

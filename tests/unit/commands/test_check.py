@@ -32,7 +32,7 @@ def found(cause="", condition=model.SERVING, others=(), manner="", because="it i
                  id="systemd is restarting it again and again"),
     pytest.param(found("gateway.crashed", model.DOWN), SILENT, 2, id="down"),
     pytest.param(found("gateway.hung", model.RUNNING), SILENT, 2, id="hung"),
-    pytest.param(found("gateway.stopped-by-operator", model.DOWN), SILENT, 1, id="a person stopped it"),
+    pytest.param(found("gateway.stopped-by-operator", model.DOWN), SILENT, 1, id="an operator stopped it"),
     pytest.param(found("dependency.redis.down"), GOOD, 2, id="it answers, and a dependency is down"),
     pytest.param(found("dependency.redis.loading", manner=model.PASSING), GOOD, 1, id="a dependency is loading"),
     pytest.param(found("disk.full"), GOOD, 2, id="it answers, and the disk is about to stop it"),
@@ -165,8 +165,8 @@ def test_an_incident_that_no_pass_looks_at(tmp_path):
     state, moments = str(tmp_path / "state"), [NOW]
     store = Store(state, now=lambda: moments[0], fallback=str(tmp_path / "run"))
     with store.lock("check"):
-        name = store.open_incident(UNIT, "gateway.hung", "it hangs")
-        store.mark_pass(UNIT, "gateway.hung")
+        name = store.of(UNIT).open_incident("gateway.hung", "it hangs")
+        store.of(UNIT).mark_pass("gateway.hung", 600)
     soon = NOW._replace(wall=NOW.wall + 800, boottime=5800.0)
     assert check.left_alone(check.open_incidents(state), state, soon) == []
     told = check.left_alone(check.open_incidents(state), state, NOW._replace(wall=NOW.wall + 1200, boottime=6200.0))

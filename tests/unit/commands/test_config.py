@@ -1,15 +1,19 @@
+import io
+import json
 import os
 
 import pytest
+from calls import call
 from places import UNITS
 
-from citadel.commands import config as restart_settings
+from citadel.commands import config, manager
+from citadel.core.errors import CitadelError
 
 UNIT = "x.service"
 
 
 def same(shipped, shown, section="Service", alike=()):
-    settings = restart_settings.compare(UNIT, "[%s]\n%s\n" % (section, shipped), shown, [], alike)
+    settings = config.compare(UNIT, "[%s]\n%s\n" % (section, shipped), shown, [], alike)
     return [one.same for one in settings]
 
 
@@ -64,14 +68,14 @@ def test_not_compared(shipped, shown):
 
 @pytest.mark.parametrize("text, found", [
     pytest.param("[Service]\nA=1\n# c\n;d\n\nB = two  words \n",
-                 [("Service", "A", "1", 2), ("Service", "B", "two words", 6)], id="plain"),
+                 [("A", "1", 2), ("B", "two words", 6)], id="plain"),
     pytest.param("[Unit]\nA=one \\\n  two \\\n# a comment within\n  three\nB=1", [
-        ("Unit", "A", "one two three", 2), ("Unit", "B", "1", 6)], id="continued lines"),
-    pytest.param("A=0\n[Unit]\nnonsense\nA=", [("", "A", "0", 1), ("Unit", "A", "", 4)], id="nonsense is passed over"),
+        ("A", "one two three", 2), ("B", "1", 6)], id="continued lines"),
+    pytest.param("A=0\n[Unit]\nnonsense\nA=", [("A", "0", 1), ("A", "", 4)], id="nonsense is passed over"),
     pytest.param("", [], id="nothing"),
 ])
 def test_assignments(text, found):
-    assert [tuple(one) for one in restart_settings.assignments(text)] == found
+    assert [tuple(one) for one in config.assignments(text)] == found
 
 
 FILES = [("/unit", "[Service]\nRestartSec=5\nEnvironment=A=1\n"),
@@ -86,13 +90,13 @@ FILES = [("/unit", "[Service]\nRestartSec=5\nEnvironment=A=1\n"),
     pytest.param("MemoryMax", "", id="no file sets it"),
 ])
 def test_origin(key, where):
-    written = [(path, restart_settings.assignments(text)) for path, text in FILES]
-    assert restart_settings.origin(key, written) == where
+    written = [(path, config.assignments(text)) for path, text in FILES]
+    assert config.origin(key, written) == where
 
 
 def test_a_difference_says_both_values_and_where_it_comes_from():
     shipped = "[Service]\nRestartSec=5\nRestart=always\n"
-    found = restart_settings.compare(UNIT, shipped, {"RestartUSec": "7s", "Restart": "always"}, FILES)
+    found = config.compare(UNIT, shipped, {"RestartUSec": "7s", "Restart": "always"}, FILES)
     assert [tuple(one) for one in found] == [("Restart", "always", "always", True, ""),
                                              ("RestartSec", "7 s", "5 s", False, "/a.conf:3")]
 
@@ -101,19 +105,56 @@ def test_an_assignment_that_clears_a_list_begins_it_anew():
     assert same("After=a.service\nAfter=\nAfter=b.service", {"After": "b.service"}) == [True]
 
 
-def test_the_mission_s_settings_are_in_the_shipped_unit():
+def test_what_is_always_shown_is_set_in_the_shipped_unit():
     path = os.path.join(UNITS, "citadel-gateway.service")
     with open(path, encoding="utf-8") as file:
-        asked = restart_settings.asked_for(file.read())
-    for name in restart_settings.RESTART:
-        assert restart_settings.PROPERTIES.get(name, name) in asked
+        asked = config.asked_for(file.read())
+    for name in config.RESTART:
+        assert config.PROPERTIES.get(name, name) in asked
 
 
 def test_what_the_shipped_unit_sets_twice_is_known_to_be_a_list():
     """Else only its last line would be compared, and `config` would tell of a difference that is none."""
     path = os.path.join(UNITS, "citadel-gateway.service")
     with open(path, encoding="utf-8") as file:
-        keys = [one.key for one in restart_settings.assignments(file.read())]
+        keys = [one.key for one in config.assignments(file.read())]
     twice = {key for key in keys if keys.count(key) > 1}
     assert "UnsetEnvironment" in twice
-    assert twice <= set(restart_settings.LISTS + restart_settings.COMMANDS + restart_settings.LEFT_OUT)
+    assert twice <= set(config.LISTS + config.COMMANDS + config.LEFT_OUT)
+
+
+@pytest.mark.parametrize("text, code, ok", [
+    pytest.param("[recovery]\nattempts = 3\n", 0, True, id="valid"),
+    pytest.param("", 0, True, id="empty is valid"),
+    pytest.param("[recovery]\nattempts = none\nwindwo = 5min\n", 78, False, id="two things wrong"),
+])
+def test_config_check(tmp_path, text, code, ok):
+    path = tmp_path / "citadel.conf"
+    path.write_text(text)
+    path.chmod(0o644)
+    out = io.StringIO()
+    assert manager.main(["config", "--check", str(path), "--json"], out) == code
+    document = json.loads(out.getvalue())
+    assert (document["ok"], document["schema"], document["action"]) == (ok, 1, "config")
+    assert len(document["problems"]) == (0 if ok else 2)
+
+
+def test_config_check_warns_root_of_settings_that_it_cannot_compare(tmp_path):
+    path, yaml = tmp_path / "citadel.conf", tmp_path / "production.yaml"
+    path.write_text("[service a.service]\nsettings = %s\ndepends =\n" % yaml)
+    path.chmod(0o644)
+    yaml.write_text("server: &s\n  port: 1\n")
+    made, out = call(["config", "--check", str(path), "--json"], is_root=True)
+    assert made.perform() == 0
+    warning, = json.loads(out.getvalue())["warnings"]
+    assert warning.startswith("%s:1: server: an anchor" % yaml)
+
+
+def test_config_check_names_every_line(tmp_path, capsys):
+    path = tmp_path / "citadel.conf"
+    path.write_text("[recovery]\nattempts = none\nwindwo = 5min\n")
+    path.chmod(0o644)
+    with pytest.raises(CitadelError) as caught:
+        manager.main(["config", "--check", str(path)], io.StringIO())
+    complaints = str(caught.value) + capsys.readouterr().err
+    assert "citadel.conf:2: " in complaints and "citadel.conf:3: " in complaints and caught.value.code == 78

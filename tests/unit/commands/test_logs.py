@@ -11,7 +11,7 @@ from citadel.core.errors import CannotLook, CitadelError, NotPermitted
 def shown(path, lines, **how):
     out = []
     logs.show_file(str(path), lines, out.append, **how)
-    return "".join(out)
+    return "".join(text + "\n" for text in out)
 
 
 @pytest.mark.parametrize("content, lines, expected", [
@@ -71,12 +71,12 @@ def test_a_file_that_is_huge_and_has_holes_is_not_read_to_its_beginning(tmp_path
     assert text.endswith("\nlast\n") and len(text) <= 2 * logs.LONGEST_LINE
 
 
-def test_a_person_ends_the_search_for_the_first_line(tmp_path, in_time):
+def test_an_operator_ends_the_search_for_the_first_line(tmp_path, in_time):
     huge(tmp_path / "service.log")
     assert shown(tmp_path / "service.log", 10 ** 12, pause=lambda seconds: False) == ""
 
 
-def test_a_person_ends_what_scrolls_by(tmp_path, in_time):
+def test_an_operator_ends_what_scrolls_by(tmp_path, in_time):
     path, written = tmp_path / "service.log", []
     add(path, "line\n" * 100000)
     logs.show_file(str(path), 100000, written.append, pause=lambda seconds: not written)

@@ -53,10 +53,6 @@ def test_size(count, text):
     assert report.size(count) == text
 
 
-def test_utc_time_is_rfc_3339():
-    assert report.utc_time(1795456800.9) == "2026-11-23T18:00:00Z"
-
-
 def test_to_json_knows_no_infinity():
     text = report.to_json({"a": float("inf"), "b": [1.5, float("nan")], "c": ("x",)})
     assert json.loads(text) == {"a": None, "b": [1.5, None], "c": ["x"]}

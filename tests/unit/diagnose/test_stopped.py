@@ -12,7 +12,7 @@ OLLAMA, REDIS = Unit(name="ollama.service"), Unit(name="redis-server.service")
     pytest.param({"citadel-gateway.service": "restart"}, (OLLAMA, REDIS), "running", "restart", "",
                  id="a restart is no stop"),
     pytest.param({"citadel-gateway.service": "stop"}, (OLLAMA, REDIS), "running", "operator", "",
-                 id="a stop while all dependencies stay up is a person's"),
+                 id="a stop while all dependencies stay up is an operator's"),
     pytest.param({"citadel-gateway.service": "stop"}, (OLLAMA._replace(active="failed"), REDIS), "running",
                  "dependency", "ollama.service", id="a stop beside a dependency that failed is the dependency's"),
     pytest.param({"citadel-gateway.service": "stop", "ollama.service": "stop"}, (OLLAMA, REDIS), "running",
@@ -32,11 +32,11 @@ def test_who_stopped(jobs, dependencies, state, by, dependency):
     pytest.param(Stop(by="crash"), OLLAMA._replace(restarts=1, active_enter=100.0), False,
                  id="it had crashed: it is to come back"),
     pytest.param(Stop(by="dependency"), OLLAMA._replace(restarts=1, active_enter=100.0), False,
-                 id="the dependency had taken it along: it is to come back"),
+                 id="the dependency had stopped it too: it is to come back"),
     pytest.param(Stop(by="operator"), OLLAMA._replace(restarts=0, active_enter=100.0), False,
-                 id="a person started the dependency too"),
+                 id="an operator started the dependency too"),
     pytest.param(Stop(by="operator"), OLLAMA._replace(restarts=3, active_enter=50.0), False,
-                 id="the dependency has been up for a while: a person starts us"),
+                 id="the dependency has been up for a while: an operator starts us"),
 ])
 def test_unwanted_start(stop, dependency, unwanted):
     assert bool(unwanted_start(GATEWAY, (dependency, REDIS), stop)) is unwanted

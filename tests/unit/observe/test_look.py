@@ -39,7 +39,7 @@ def test_a_hundred_services_that_are_well_are_one_question():
 
 @pytest.mark.parametrize("age, looked", [(5, True), (119, True), (121, False)])
 def test_while_a_service_may_not_listen_yet_its_port_is_looked_at(age, looked):
-    """What answers there may be a stranger."""
+    """What answers there may be another process."""
     words = []
 
     def run(argv, timeout, **how):
@@ -54,7 +54,7 @@ def test_while_a_service_may_not_listen_yet_its_port_is_looked_at(age, looked):
 
 
 @pytest.fixture
-def stranger():
+def another_process():
     """Starts a process that listens at an address, on any port; gives that port."""
     children = []
 
@@ -83,10 +83,10 @@ def stranger():
     pytest.param(socket.AF_INET6, "::1", False, id="at IPv6's loopback"),
     pytest.param(socket.AF_INET6, "::", False, id="on all of IPv6, and IPv6 alone"),
 ])
-def test_only_who_is_in_our_way_holds_our_port(stranger, family, at, named):
+def test_only_who_is_in_our_way_holds_our_port(another_process, family, at, named):
     """Any local user may listen at 127.0.0.2:8002 while the gateway is down; that must keep nobody from starting it."""
     try:
-        port = stranger(family, at)
+        port = another_process(family, at)
     except OSError as error:
         pytest.skip("this host has no IPv6: %s" % error)
     down = BLOCK.replace("=active", "=failed") % "s.service"

@@ -4,6 +4,7 @@ Most peers are asked in one single `ask`, side by side, as `check` does it; each
 """
 
 import contextlib
+import gc
 import glob
 import os
 import random
@@ -20,7 +21,7 @@ import time
 import pytest
 from places import LIB, SAMPLES
 
-from citadel.observe import probes
+from citadel.observe import probes, protocols
 
 DEADLINE = 1.0
 OK = b"HTTP/1.1 200 OK\r\n"
@@ -275,16 +276,16 @@ def test_tcp(answers, phrase, outcome):
 
 
 def test_a_defect_of_ours_at_one_peer_does_not_blind_us_to_the_others(monkeypatch):
-    class Broken(probes._Tcp):
+    class Broken(protocols.Tcp):
         def talk(self):
             yield
             raise ZeroDivisionError("as int() of 5,000 digits was a ValueError once")
-    monkeypatch.setitem(probes._PROTOCOLS, "redis", Broken)
+    monkeypatch.setitem(protocols.PROTOCOLS, "redis", Broken)
     with listening(say(fields(b"200 OK", b"x"))) as http, listening(lambda peer: peer.sendall(b"x")) as redis:
         answers = probes.ask(["redis://127.0.0.1:%d" % redis, "http://127.0.0.1:%d" % http], 5)
     first, second = answers.values()
     assert (first.outcome, second.outcome) == ("protocol", "ok")
-    assert first.detail == "127.0.0.1:%d sent what we cannot read (ZeroDivisionError)" % redis
+    assert first.detail == "127.0.0.1:%d sent what Citadel cannot read (ZeroDivisionError)" % redis
 
 
 def test_an_answer_that_is_good_needs_nothing_heavy():
@@ -354,21 +355,21 @@ def test_an_answer_given_before_the_request_was_read_is_still_heard():
     ("http://localhost:80/", "not an address by number"),
     ("http://example.com:80/", "not an address by number"),
     ("http://127.1:80/", "not an address by number"),
-    ("http://user:secret@127.0.0.1:80/", "not an address by number"),
-    ("http://[127.0.0.1]:80/", "not an address by number"),
-    ("http://::1:80/", "not an address by number"),
-    ("http://127.0.0.1\0:80/", "not an address by number"),
-    ("http://127.0.0.1/", "no port number"),
-    ("http://127.0.0.1:/", "no port number"),
-    ("http://127.0.0.1:0/", "no port number"),
-    ("http://127.0.0.1:65536/", "no port number"),
-    ("http://127.0.0.1:\u00b2/", "no port number"),
-    ("http://127.0.0.1:00000000000000000080/", "no port number"),
-    ("http://127.0.0.1:80/a b", "characters that no path has"),
-    ("http://127.0.0.1:80/\r\nX: y", "characters that no path has"),
-    ("https://127.0.0.1:80/", "only http://, redis:// and tcp:// can be asked"),
-    ("", "only http://, redis:// and tcp:// can be asked"),
-    ("\x1b[31m\u202e", "only http://, redis:// and tcp:// can be asked"),
+    ("http://user:secret@127.0.0.1:80/", "this file is no place for secrets"),
+    ("http://[127.0.0.1]:80/", "what stands in [ ] is no IPv6 address"),
+    ("http://::1:80/", "an IPv6 address is written in [ ]"),
+    ("http://127.0.0.1\0:80/", "characters that no URL has"),
+    ("http://127.0.0.1/", "has no port"),
+    ("http://127.0.0.1:/", "'' is not a port, 1 to 65535"),
+    ("http://127.0.0.1:0/", "'0' is not a port, 1 to 65535"),
+    ("http://127.0.0.1:65536/", "'65536' is not a port, 1 to 65535"),
+    ("http://127.0.0.1:\u00b2/", "characters that no URL has"),
+    ("http://127.0.0.1:00000000000000000080/", "is not a port, 1 to 65535"),
+    ("http://127.0.0.1:80/a b", "characters that no URL has"),
+    ("http://127.0.0.1:80/\r\nX: y", "characters that no URL has"),
+    ("https://127.0.0.1:80/", "does not begin with http:// or redis:// or tcp://"),
+    ("", "does not begin with http:// or redis:// or tcp://"),
+    ("\x1b[31m\u202e", "does not begin with http:// or redis:// or tcp://"),
 ], ids=repr)
 def test_a_target_that_cannot_be_read_is_unreachable_and_says_why(target, why):
     probe = probes.ask([target], 5)[target]
@@ -453,6 +454,7 @@ def await_that(condition, seconds=5):
 def test_out_of_file_descriptors_is_said_and_not_raised():
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     taken = []
+    gc.collect()            # or a descriptor of an earlier test would come free in the middle of ours
     resource.setrlimit(resource.RLIMIT_NOFILE, (max(int(name) for name in os.listdir("/proc/self/fd")) + 3, hard))
     try:
         with contextlib.suppress(OSError):
@@ -511,7 +513,7 @@ def heard(scheme, *chunks):
     with contextlib.ExitStack() as both:
         port = both.enter_context(listening(None))
         question = probes._Question("%s://127.0.0.1:%d/" % (scheme, port))
-        both.callback(question.close)
+        both.callback(lambda: question.socket.close())
         question.begin()
         for chunk in chunks:
             question._incoming.take(chunk)
@@ -563,7 +565,7 @@ def test_there_are_recorded_answers():
     (dict(min_slaves_good_slaves="0"), "no replica is connected, and min-replicas-to-write asks for some"),
 ], ids=lambda value: repr(value) if isinstance(value, dict) else "")
 def test_writes_are_refused(info, why):
-    assert probes.why_writes_are_refused(info) == why
+    assert protocols.why_writes_are_refused(info) == why
 
 
 # --- a real redis-server of our own
@@ -604,7 +606,7 @@ class Redis:
     def raw(self):
         """The bytes that the probe's request gets, for tests/samples."""
         with socket.create_connection(("127.0.0.1", self.port), 5) as connection:
-            connection.sendall(probes._Redis.request)
+            connection.sendall(protocols.Redis.request)
             connection.settimeout(0.5)
             answer = b""
             with contextlib.suppress(OSError):

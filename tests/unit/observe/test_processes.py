@@ -6,6 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 
 import pytest
@@ -79,7 +80,11 @@ ROOT = ("/", "ext4", "rw,relatime", "rw")
 
 
 def measured(paths, text, statvfs=lambda path: Statvfs):
-    return disks.disks(paths, mountinfo_text=text, statvfs=statvfs)
+    with tempfile.TemporaryDirectory() as proc:
+        os.mkdir(proc + "/1")
+        with open(proc + "/1/mountinfo", "w") as file:
+            file.write(text)
+        return disks.disks(paths, statvfs=statvfs, proc=proc)
 
 
 @pytest.mark.parametrize("paths,rows,found", [
@@ -168,13 +173,6 @@ def test_the_disks_of_this_host():
     assert 0 <= found.free <= found.total and not found.read_only
 
 
-@pytest.mark.parametrize("word,text", [("/a\\040b", "/a b"), ("\\011\\012\\134", "\t\n\\"), ("/a", "/a"),
-                                       ("/\\x", "/\\x"),
-                                       ("/\\04", "/\\04"), ("/\\089", "/\\089"), ("\\", "\\")])
-def test_octal_escapes_of_mountinfo(word, text):
-    assert disks._unescaped(word) == text
-
-
 # --- memory
 
 def test_memory_of_a_recorded_host(proc):
@@ -254,16 +252,16 @@ def test_our_own_workers_hold_it(proc):
     ours = holder(pid=41, command="uvicorn", unit="citadel-gateway.service", control_group=GATEWAY)
     assert processes.holder(8002, GATEWAY, proc=proc.path) == ours
     assert processes.holder(8002, GATEWAY + "/", proc=proc.path) == ours
-    assert processes.holder(8002, "", proc=proc.path) == ours, "without a group everyone is a stranger"
+    assert processes.holder(8002, "", proc=proc.path) == ours, "without a group every process is another one"
 
 
-def test_a_stranger_comes_before_our_own(proc):
+def test_another_process_comes_before_our_own(proc):
     recorded_ports(proc).process(41, "uvicorn", GATEWAY + "/worker", sockets=[317276])
     proc.process(99, "nc\x1b", "/user.slice/user-1000.slice/session-3.scope", sockets=[5, 317280])
     proc.process(100, "innocent", "/", sockets=[317279])
-    stranger = holder(pid=99, command="nc\\x1b", unit="session-3.scope",
-                      control_group="/user.slice/user-1000.slice/session-3.scope")
-    assert processes.holder(8002, GATEWAY, proc=proc.path) == stranger
+    other = holder(pid=99, command="nc\\x1b", unit="session-3.scope",
+                   control_group="/user.slice/user-1000.slice/session-3.scope")
+    assert processes.holder(8002, GATEWAY, proc=proc.path) == other
     assert processes.holder(8002, GATEWAY, "127.0.0.1", proc=proc.path).pid == 41
 
 
@@ -287,7 +285,7 @@ HERE, EVERYWHERE, EVERYWHERE_6, THERE = "0100007F", "00000000", "0" * 32, "02000
 ])
 @pytest.mark.skipif(sys.byteorder != "little", reason="written as on a little-endian machine")
 def test_where_ours_listens_for_certain_nobody_has_taken_it(proc, tcp, tcp6, pid):
-    """`pid` of the one that is named: ours is 99, the stranger's, which comes first, 41."""
+    """`pid` of the one that is named: ours is 99, the other process, which comes first, is 41."""
     proc.table("tcp", listeners(*tcp)).table("tcp6", listeners(*tcp6))
     proc.process(41, "nc", "/user.slice/x.scope", sockets=[8]).process(99, sockets=[7])
     found = processes.holder(8002, GATEWAY, "127.0.0.1", proc=proc.path)
@@ -346,7 +344,7 @@ def test_looking_disturbs_no_server_that_starts_meanwhile():
         os.waitpid(child, 0)
 
 
-def test_a_group_whose_name_only_begins_like_ours_is_a_stranger(proc):
+def test_a_group_whose_name_only_begins_like_ours_is_another(proc):
     recorded_ports(proc).process(41, "uvicorn", sockets=[317276]).process(42, "x", GATEWAY + "x", sockets=[317276])
     assert processes.holder(8002, GATEWAY, proc=proc.path).pid == 42
 
@@ -404,7 +402,7 @@ def test_unit_of_a_control_group(group, unit):
          "hybrid where both are", "a colon in the name", "the root", "gone", "nonsense"])
 def test_control_group_of_a_process(proc, text, group):
     put(proc.path + "/7/cgroup", text)
-    assert processes._control_group_of(7, proc.path) == group
+    assert processes.control_group_of(7, proc.path) == group
 
 
 @pytest.mark.parametrize("text, inside", [
@@ -492,7 +490,7 @@ def test_oom_kills(tmp_path, file, text, kills):
     ("10 11", "unreadable", "it names no process: 10 11"), ("\x1b[31m", "unreadable", "it names no process: \\x1b[31m"),
     ("\udcff", "unreadable", "it names no process: \\xff"), ("\u0661\u0660", "unreadable", None),
     ("1" * 65, "unreadable", None), ("10" + " " * 63, "unreadable", None), ("x" * 5000000, "unreadable", None)],
-    ids=["ours", "with a line's end", "with spaces", "in a group below", "a stranger's", "a person's", "gone",
+    ids=["ours", "with a line's end", "with spaces", "in a group below", "another unit's", "of no unit", "gone",
          "a zombie", "empty", "an empty line", "0", "process 1", "-1", "too large for a PID", "two", "an escape",
          "not UTF-8",
          "digits of another script", "65 digits", "too long", "5 MB"])
@@ -519,10 +517,10 @@ def test_a_pid_file_that_is_no_file(proc, tmp_path):
     assert states == {"fifo": "unreadable", "link": "unreadable", "socket": "unreadable", ".": "unreadable",
                       "absent": "absent", "file/below": "unreadable"}
     assert processes.pid_file("/dev/zero", GATEWAY, proc.path) == PidFile(
-        path="/dev/zero", state="unreadable", detail="it is not a regular file")
+        path="/dev/zero", state="unreadable", detail="not a regular file")
 
 
-def test_while_the_unit_has_no_group_every_process_is_a_stranger(proc, tmp_path):
+def test_while_the_unit_has_no_group_every_process_is_another(proc, tmp_path):
     proc.process(10)
     put(tmp_path / "pid", "10")
     assert processes.pid_file(str(tmp_path / "pid"), "", proc.path).state == "stranger"

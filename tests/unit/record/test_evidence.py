@@ -55,8 +55,8 @@ def contents(store, record):
 
 
 def test_a_bundle_holds_the_evidence_and_no_secret(store, wanted):
-    incident = store.open_incident(UNIT, "gateway.crashed", "it crashed")
-    record = evidence.collect(store, incident, UNIT, wanted, answers("Id=x\nEnvironment=TOKEN=hunter2\n"))
+    incident = store.of(UNIT).open_incident("gateway.crashed", "it crashed")
+    record = evidence.collect(store.files, incident, UNIT, wanted, answers("Id=x\nEnvironment=TOKEN=hunter2\n"))
     found = contents(store, record)
     assert "MemTotal" in found["proc/meminfo"] and found["settings/citadel.conf"].startswith("[hook]")
     assert "port: 8002" in found["settings/citadel.conf.yaml"] and "redis.service" in found["commands/show"]
@@ -66,19 +66,19 @@ def test_a_bundle_holds_the_evidence_and_no_secret(store, wanted):
 def test_noise_that_does_not_compress_is_cut_to_size(store, wanted):
     dice = random.Random(7)
     noise = "".join(dice.choice(string.ascii_letters + "\n") for _ in range(evidence.LARGEST_PART))
-    incident = store.open_incident(UNIT, "gateway.crashed", "it crashed")
-    record = evidence.collect(store, incident, UNIT, wanted, answers(noise))
+    incident = store.of(UNIT).open_incident("gateway.crashed", "it crashed")
+    record = evidence.collect(store.files, incident, UNIT, wanted, answers(noise))
     assert 100000 < record["bytes"] <= evidence.LARGEST
 
 
 def test_of_a_long_answer_the_newest_lines_are_kept(store, wanted):
     """Whatever fills the journal, what was said last is why it died."""
-    incident = store.open_incident(UNIT, "gateway.crashed", "it crashed")
+    incident = store.of(UNIT).open_incident("gateway.crashed", "it crashed")
     long = "".join("%d %s\n" % (number, "x" * 40000) for number in range(evidence.LINES)) + "the newest\n"
 
     def run(argv, timeout, cap):
         return Answer(tuple(argv), 0, long[:cap], "", 0.0, len(long) > cap)
-    kept = contents(store, evidence.collect(store, incident, UNIT, wanted, run))["commands/journal"]
+    kept = contents(store, evidence.collect(store.files, incident, UNIT, wanted, run))["commands/journal"]
     assert kept.endswith("the newest\n") and kept.splitlines()[1].startswith("19"), "from the beginning of a line on"
 
 
@@ -89,8 +89,8 @@ def test_what_hangs_is_named_and_left_out(store, wanted):
         time_now[0] += timeout
         return Answer(tuple(argv), -1000, "", "", timeout, False)
 
-    incident = store.open_incident(UNIT, "gateway.crashed", "it crashed")
-    found = contents(store, evidence.collect(store, incident, UNIT, wanted, run, clock=lambda: time_now[0]))
+    incident = store.of(UNIT).open_incident("gateway.crashed", "it crashed")
+    found = contents(store, evidence.collect(store.files, incident, UNIT, wanted, run, clock=lambda: time_now[0]))
     assert time_now[0] <= evidence.SECONDS
     assert "did not answer" in found["commands/show"] and "no time was left" in found["commands/processes"]
 
@@ -100,15 +100,15 @@ def test_a_settings_file_that_is_a_trap_is_not_read(store, wanted):
     os.mkfifo(wanted.file + ".yaml")
     os.rename(wanted.file, wanted.file + ".real")
     os.symlink("/etc/shadow", wanted.file)
-    incident = store.open_incident(UNIT, "gateway.crashed", "it crashed")
-    found = contents(store, evidence.collect(store, incident, UNIT, wanted, answers("")))
-    assert "not read" in found["settings/citadel.conf.yaml"] and "could not be read" in found["settings/citadel.conf"]
+    incident = store.of(UNIT).open_incident("gateway.crashed", "it crashed")
+    found = contents(store, evidence.collect(store.files, incident, UNIT, wanted, answers("")))
+    assert "not a regular file" in found["settings/citadel.conf.yaml"] and "could not be read" in found["settings/citadel.conf"]
 
 
 def test_a_full_disk_is_said(store, wanted):
-    incident = store.open_incident(UNIT, "disk.full", "no room")
+    incident = store.of(UNIT).open_incident("disk.full", "no room")
 
     def write(name, data):
         raise OSError(28, "No space left on device")
     store.files.write = write
-    assert "No space left" in evidence.collect(store, incident, UNIT, wanted, answers(""))["error"]
+    assert "No space left" in evidence.collect(store.files, incident, UNIT, wanted, answers(""))["error"]

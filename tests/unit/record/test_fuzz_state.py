@@ -5,11 +5,12 @@ import random
 
 import pytest
 
-from citadel import recovery
-from citadel.commands import manager
+from citadel.commands.history import steps_of
+from citadel.commands.logs import span_of
 from citadel.core.clock import Now
 from citadel.model import Stop
-from citadel.record.store import LONGEST_MAINTENANCE, Store
+from citadel.record.intent import LONGEST_MAINTENANCE
+from citadel.record.store import Store
 
 UNIT = "citadel-gateway.service"
 SEED = 20261123
@@ -25,14 +26,14 @@ def now():
 def store(tmp_path):
     store = Store(str(tmp_path / "state"), now, fallback=str(tmp_path / "ram"))
     with store.lock("check"):
-        store.open_incident(UNIT, "gateway.crashed", "it crashed")
+        store.of(UNIT).open_incident("gateway.crashed", "it crashed")
         for _ in range(5):
-            store.count_attempt(UNIT, "start", level=1)
-        store.mark_escalated(UNIT)
-        store.mark_pass(UNIT, "gateway.crashed")
-        store.append(store.history(UNIT).incident, STEP)
-    store.begin_maintenance(3600, "new disks", "ada")
-    store.note_stop(UNIT, Stop("operator", "", "abcdef"))
+            store.of(UNIT).count_attempt("start", level=1, window=1800)
+        store.of(UNIT).mark_escalated()
+        store.of(UNIT).mark_pass("gateway.crashed", 600)
+        store.incidents.append(store.of(UNIT).history().incident, STEP)
+    store.intent.begin_maintenance(3600, "new disks", "ada")
+    store.intent.note_stop(UNIT, Stop("operator", "", "abcdef"))
     return store
 
 
@@ -61,51 +62,51 @@ def put(store, name, data):
 
 
 def again(store):
-    return Store(store.files.path, now, fallback=store._fallback.path)
+    return Store(store.files.path, now, fallback=store.state.memory.path)
 
 
 def test_state(store):
-    whole, expected = store.files.read("state.json"), store.history(UNIT)
+    whole, expected = store.files.read("state.json"), store.of(UNIT).history()
     for number, data in enumerate(spoilt(whole, SEED)):
         put(store, "state.json", data)
-        store._fallback.remove("state.json")
+        store.state.memory.remove("state.json")
         late = again(store)
         if number % 10:
-            history = late.history(UNIT)
+            history = late.of(UNIT).history()
         else:
             with late.lock("check"):
-                history = late.history(UNIT)
-                assert late.count_attempt(UNIT, "start")
+                history = late.of(UNIT).history()
+                assert late.of(UNIT).count_attempt("start", window=1800)
         late.files.close()
-        late._fallback.close()
+        late.state.memory.close()
         assert history == expected or history.lost == 0, data
 
 
 def test_incident(store):
-    name = store.history(UNIT).incident
+    name = store.of(UNIT).history().incident
     whole, state = store.files.read("incidents/%s.json" % name), store.files.read("state.json")
     for number, data in enumerate(spoilt(whole, SEED + 1)):
         put(store, "incidents/%s.json" % name, data)
         late = again(store)
-        late.incidents()
-        late.summary()
-        recovery.first_cause(late, name)
-        document = late.incident(name)
+        late.incidents.newest_first()
+        late.incidents.summary()
+        late.incidents.first_cause(name)
+        document = late.incidents.read(name)
         if document:
-            manager.span_of(document)
-            manager.steps_of(document)
+            span_of(document)
+            steps_of(document)
         if number % 10 == 0:
             with late.lock("check"):
-                late.append(name, STEP)
-                assert late.incident(name)["steps"][-1]["do"] == "start"
-        assert len(late.history(UNIT).attempts) == 5
+                late.incidents.append(name, STEP)
+                assert late.incidents.read(name)["steps"][-1]["do"] == "start"
+        assert len(late.of(UNIT).history().attempts) == 5
         if number % 50 == 0:
             with late.lock("check"):
-                assert late.close_incident(UNIT, "recovered")["id"] == name
+                assert late.of(UNIT).close_incident("recovered")["id"] == name
             store.files.write("state.json", state)
-            store._fallback.write("state.json", state)
+            store.state.memory.write("state.json", state)
         late.files.close()
-        late._fallback.close()
+        late.state.memory.close()
 
 
 def test_maintenance(store):
@@ -113,10 +114,10 @@ def test_maintenance(store):
     for data in spoilt(whole, SEED + 2):
         put(store, "maintenance.json", data)
         late = again(store)
-        active = late.maintenance()
+        active = late.intent.maintenance()
         assert active is None or 0 < active.left <= LONGEST_MAINTENANCE, data
         late.files.close()
-        late._fallback.close()
+        late.state.memory.close()
 
 
 def test_stop_note(store):
@@ -124,10 +125,10 @@ def test_stop_note(store):
     for data in spoilt(whole, SEED + 3):
         put(store, "stops/%s.json" % UNIT, data)
         late = again(store)
-        note = late.stop_note(UNIT)
+        note = late.intent.stop_note(UNIT)
         assert note == Stop() or (note.age >= 0 and note.by), data
         late.files.close()
-        late._fallback.close()
+        late.state.memory.close()
 
 
 def test_the_lock_s_words(store):
@@ -141,7 +142,7 @@ def test_the_lock_s_words(store):
                 with late.lock("manual"):
                     pass
             late.files.close()
-            late._fallback.close()
+            late.state.memory.close()
             assert str(refusal.value).startswith("another pass holds the lock")
             assert len(str(refusal.value)) < 400
 
@@ -151,14 +152,14 @@ def test_fallback_note(store):
     def refuse(name, data):
         raise OSError(28, "No space left on device")
     with store.lock("check"):
-        store.history(UNIT)
+        store.of(UNIT).history()
         store.files.write = refuse
-        assert store.count_attempt(UNIT, "start")
+        assert store.of(UNIT).count_attempt("start", window=1800)
         name = "attempt-%s.json" % UNIT
-        whole = store._fallback.read(name)
+        whole = store.state.memory.read(name)
         granted = 0
         for data in spoilt(whole, SEED + 5):
-            with open(os.path.join(store._fallback.path, name), "wb") as file:
+            with open(os.path.join(store.state.memory.path, name), "wb") as file:
                 file.write(data)
-            granted += store.count_attempt(UNIT, "start")
+            granted += store.of(UNIT).count_attempt("start", window=1800)
     assert granted < 40                             # only a changed digit that still reads as an old moment can grant

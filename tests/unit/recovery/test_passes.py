@@ -2,30 +2,15 @@
 it dies at any moment or breaks in our own code. The host is tests/world.py, and checks each step by itself."""
 
 import errno
-import random
 import tempfile
 
 import pytest
-from story import Story
+from story import Always, Never, Story
 from world import BATCH, GATEWAY, OLLAMA, Crash, Forbidden
 
 from citadel import model
 from citadel.commands import handler
 from citadel.core import entry, log
-
-
-class Always(random.Random):
-    """Chance that cures by the first try."""
-
-    def random(self):
-        return 0.0
-
-
-class Never(random.Random):
-    """And one that does not."""
-
-    def random(self):
-        return 0.999
 
 
 def a_story(place, journald, chance, second=False, limits=""):
@@ -154,7 +139,7 @@ def test_the_ladder_begins_anew_after_ten_good_minutes_and_not_before(minutes, r
 
 def test_in_maintenance_a_person_hears_once_and_nothing_is_touched(place, journald):
     story = a_story(place, journald, Always)
-    story.person_store.begin_maintenance(900, "disk swap")
+    story.person_store.intent.begin_maintenance(900, "disk swap")
     story.world.maintenance = story.world.time + 900
     gives_up(story)
     for _ in range(10):
@@ -167,7 +152,7 @@ def test_in_maintenance_a_person_hears_once_and_nothing_is_touched(place, journa
 
 def test_what_needs_nobody_is_told_to_nobody_in_maintenance(place, journald):
     story = a_story(place, journald, Always)
-    story.person_store.begin_maintenance(900, "disk swap")
+    story.person_store.intent.begin_maintenance(900, "disk swap")
     story.world.maintenance = story.world.time + 900
     story.world.person_stops(GATEWAY)
     for _ in range(5):
@@ -180,7 +165,7 @@ def test_a_maintenance_that_begins_within_a_plan_ends_it(place, journald):
     gives_up(story)
 
     def begins():
-        story.person_store.begin_maintenance(900, "disk swap")
+        story.person_store.intent.begin_maintenance(900, "disk swap")
         story.world.maintenance = story.world.time + 900
 
     story.world.meanwhile = begins
@@ -295,16 +280,16 @@ def test_what_was_done_stands_in_the_incident_and_so_does_what_came_of_it(place,
     result, = story.recovery_pass()
     wanted = [("clean", "ok"), ("reset-failed", "ok"), ("start", "ok"), ("verify", "ok"), ("resolve", "ok")]
     assert [(step.step.do, step.outcome) for step in result.steps] == wanted
-    document, = story.person_store.incidents()
+    document, = story.person_store.incidents.newest_first()
     assert [(step["do"], step["outcome"]) for step in document["steps"]] == wanted[:-1], "all but its end"
     assert document["outcome"] == "recovered" and document["trigger"] == "check"
 
 
-# --- a defect of ours -------------------------------------------------------------------------------------------------
+# --- an internal error ------------------------------------------------------------------------------------------------
 
 @pytest.mark.parametrize("where", ("perform", "verify"))
 def test_a_defect_at_one_service_is_told_once_and_the_other_is_treated(where, place, journald, monkeypatch):
-    monkeypatch.setattr(entry.write_defect, "__defaults__", (place,))       # not to where a host would keep it
+    monkeypatch.setattr(entry.write_internal_error, "__defaults__", (place,))       # not to where a host would keep it
     monkeypatch.setattr(tempfile, "tempdir", place)
     story = a_story(place, journald, Always, second=True)
     story.world.breaks("hang")
@@ -320,7 +305,7 @@ def test_a_defect_at_one_service_is_told_once_and_the_other_is_treated(where, pl
 
     story.handed_in, story.is_broken = whole._replace(**{where: broken}), True
     results = story.recovery_pass()
-    assert "a defect of ours: ValueError: no such thing" in results[0].because
+    assert "internal error: ValueError: no such thing" in results[0].because
     assert (results[0].verdict, results[0].cause) == ("escalated", "unknown")
     assert attempts_on(story, BATCH) and results[1].verdict == "recovered"
     for _ in range(3):
@@ -358,7 +343,7 @@ def test_a_pass_that_dies_while_it_treats_costs_an_attempt_and_no_more(place, jo
     for story in dies_at_each_moment(place, journald, Always, has_left_a_stale_file, every=2):
         until(story, lambda results: story.world.is_well(story.world.services[GATEWAY]) and not results[0].incident)
         assert len(story.world.attempts) <= 2
-        assert all(one["end"] for one in story.person_store.incidents())
+        assert all(one["end"] for one in story.person_store.incidents.newest_first())
         story.check_budget()
         assert calls(story) == [0, 0]
 
@@ -396,7 +381,7 @@ def test_a_pass_that_dies_while_it_closes_tells_the_end_once_or_twice_and_never_
         assert calls(story)[0] == 1 and calls(story)[1] in (1, 2)
         kinds = [kind for kind, _ in story.world.heard_by_hook]
         assert kinds.count("firing") == 1 and kinds.count("resolved") in (1, 2)
-        documents = [one["end"] for one in story.person_store.incidents()]
+        documents = [one["end"] for one in story.person_store.incidents.newest_first()]
         assert documents and all(documents), "an incident stays open for ever"
 
 

@@ -58,7 +58,7 @@ def read_all(text):
     assert all(problem.why.isprintable() and problem.key.isprintable() for problem in found)
     lines = text.count("\n") + text.count("\r") + 1
     assert all(0 <= problem.line <= lines for problem in list(found) + problems)
-    assert all(0 < line <= lines for line, _ in document.unjudged)
+    assert all(0 < place.line <= lines for place in document.unjudged)
     return time.perf_counter() - started
 
 

@@ -8,6 +8,7 @@ from places import TREE
 from citadel.core import trust
 from citadel.core.errors import NotPermitted, SettingsError
 from citadel.settings import file as settings
+from citadel.settings import table
 from citadel.settings import values as readers
 from citadel.settings.values import Mark
 
@@ -33,7 +34,7 @@ def documented(text):
         key, equals, value = bare.partition(" =")
         if line.startswith("["):
             section, lines = tuple((line[1:-1] + " ").split(" ")[:2]), []
-        elif equals and section and key in settings._ROWS[section[0]]:
+        elif equals and section and key in table.ROWS[section[0]]:
             found[section + (key,)] = value.strip(), " ".join(lines)
             lines = []
         else:
@@ -42,13 +43,13 @@ def documented(text):
 
 
 def rows():
-    for section in list(settings.BUILT_IN) + [(kind, "") for kind in settings._SINGLE]:
-        for name, row in settings._ROWS[section[0]].items():
-            yield section + (name,), settings.BUILT_IN.get(section, {}).get(name, row.default), row
+    for section in list(table.BUILT_IN) + [(kind, "") for kind in table.SINGLE]:
+        for name, row in table.ROWS[section[0]].items():
+            yield section + (name,), table.BUILT_IN.get(section, {}).get(name, row.default), row
 
 
 def test_the_shipped_file_holds_each_setting_with_its_default_and_its_meaning():
-    expected = {where: (default, settings.comment(row)) for where, default, row in rows()}
+    expected = {where: (default, table.comment(row)) for where, default, row in rows()}
     assert documented(shipped()) == expected
 
 
@@ -57,7 +58,7 @@ def test_the_shipped_file_says_the_defaults():
 
 
 def test_the_shipped_file_uncommented_says_the_defaults_too():
-    text = "\n".join(line[2:] if line.startswith("# ") and line[2:].partition(" =")[0] in settings._ROWS[kind] else line
+    text = "\n".join(line[2:] if line.startswith("# ") and line[2:].partition(" =")[0] in table.ROWS[kind] else line
                      for kind, line in with_kinds(shipped()))
     assert text.count("\nhealth = ") == 1
     assert settings.parse(text, "x") == settings.parse("", "x")
@@ -74,14 +75,14 @@ def test_lines_of_the_shipped_file_fit_a_terminal():
     assert max(map(len, shipped().split("\n"))) <= 120
 
 
-@pytest.mark.parametrize("row", settings.SETTINGS, ids=lambda row: "%s.%s" % (row.section, row.name))
+@pytest.mark.parametrize("row", table.SETTINGS, ids=lambda row: "%s.%s" % (row.section, row.name))
 def test_every_row_has_a_default_that_its_reader_takes_and_a_meaning(row):
     row.reader(row.default)
     assert row.meaning.endswith(".")
 
 
 def test_no_row_is_there_twice():
-    assert len({(row.section, row.name) for row in settings.SETTINGS}) == len(settings.SETTINGS)
+    assert len({(row.section, row.name) for row in table.SETTINGS}) == len(table.SETTINGS)
 
 
 def test_the_defaults_are_the_shipped_gateway():
@@ -99,14 +100,14 @@ def test_the_defaults_are_the_shipped_gateway():
 def test_as_data_is_plain_and_complete():
     import json
     data = json.loads(json.dumps(settings.as_data(settings.parse("", "x"))))
-    assert {(kind, name) for kind in settings._SINGLE for name in data[kind]} == {
-        (row.section, row.name) for row in settings.SETTINGS if row.section not in settings.NAMED}
+    assert {(kind, name) for kind in table.SINGLE for name in data[kind]} == {
+        (row.section, row.name) for row in table.SETTINGS if row.section not in table.NAMED}
     assert data["service"]["citadel-gateway.service"]["depends"] == ["ollama", "redis"]
     assert data["disk"]["min_free"] == "5% 1G"
 
 
 def test_what_check_imports_stays_light():
-    code = ("import sys; sys.path.insert(0, %r); from citadel.settings import file as settings; settings.parse(open(%r).read(), 'x'); "
+    code = ("import sys; sys.path.insert(0, %r); from citadel.settings import file; file.parse(open(%r).read(), 'x'); "
             "print([name for name in ('re', 'json', 'socket', 'argparse', 'configparser', 'typing', 'pathlib', 'enum', "
             "'subprocess', 'difflib') if name in sys.modules])") % (os.path.join(TREE, "lib"), SHIPPED)
     out = subprocess.check_output([sys.executable, "-I", "-S", "-c", code])
@@ -170,7 +171,7 @@ REFUSED = (
     pytest.param(readers.size(1024, 2048), "3K", "1K to 2K", id="a large size"),
     pytest.param(readers.percent(0, 50), "10", "not a percentage", id="no percent sign"),
     pytest.param(readers.percent(0, 50), "51%", "0% to 50%", id="a large percentage"),
-    pytest.param(readers.mark, "5% 6%", "not a mark", id="two percentages"),
+    pytest.param(readers.mark, "5% 6%", "neither a percentage nor a size", id="two percentages"),
     pytest.param(readers.truth, "maybe", "neither yes nor no", id="maybe"),
     pytest.param(readers.path, "logs", "not an absolute path", id="a relative path"),
     pytest.param(readers.path, "/opt/../etc", "not a plain path", id="a path that climbs"),
@@ -187,26 +188,26 @@ REFUSED = (
     pytest.param(readers.probe, "http://127.0.0.1:/", "not a port", id="a colon and no port"),
     pytest.param(readers.probe, "http://::1:80/", "written in [ ]", id="IPv6 without brackets"),
     pytest.param(readers.probe, "http://[127.0.0.1]:80/", "no IPv6 address", id="IPv4 in brackets"),
-    pytest.param(readers.probe, "http://256.0.0.1:80/", "by number", id="a number that is no address"),
+    pytest.param(readers.probe, "http://256.0.0.1:80/", "use an IP address", id="a number that is no address"),
     pytest.param(readers.probe, "http://0.0.0.0:80/", "to listen on", id="the address of all interfaces"),
     pytest.param(readers.probe, "redis://127.0.0.1:6379/3", "has no path", id="a redis database"),
     pytest.param(readers.probe, "redis://:secret@127.0.0.1:6379", "no place for secrets", id="a password"),
     pytest.param(readers.probe, "http://127.0.0.1:80/a b", "characters that no URL has", id="a space in a URL"),
-    pytest.param(readers.each(readers.path), "/a /a", "there twice", id="a value twice"),
+    pytest.param(readers.each(readers.path), "/a /a", "given twice", id="a value twice"),
     pytest.param(readers.each(readers.path), " ".join("/%d" % n for n in range(65)), "at most 64", id="65 values"),
     pytest.param(readers.each(readers.path, fewest=1), "", "has no value", id="an empty list that must not be"),
-    pytest.param(readers.ascending(readers.duration(1, 60)), "5s 3s", "longer than the one before", id="descending"),
+    pytest.param(readers.ascending(readers.duration(1, 60)), "5s 3s", "more than the one before", id="descending"),
     pytest.param(readers.temp_pattern, "/tmp/*", "too much", id="all of /tmp"),
     pytest.param(readers.temp_pattern, "/tmp/*.tmp", "too much", id="a suffix where everybody has files"),
     pytest.param(readers.temp_pattern, "/tmp/sys*", "systemd-private", id="what systemd's private /tmp is called"),
     pytest.param(readers.temp_pattern, "/tmp/systemd-private-x", "systemd-private", id="a private /tmp by name"),
-    pytest.param(readers.temp_pattern, "/tmp/*/citadel", "after the last /", id="a wild card in a directory"),
+    pytest.param(readers.temp_pattern, "/tmp/*/citadel", "after the last / only", id="a wildcard in a directory"),
     pytest.param(readers.temp_pattern, "/etc/citadel*", "too much", id="temporary files in /etc"),
     pytest.param(readers.temp_pattern, "/citadel-*", "too much", id="temporary files in /"),
-    pytest.param(readers.removable_file, "/etc/passwd", "nothing to remove", id="a PID file in /etc"),
-    pytest.param(readers.removable_file, "/run/*.pid", "nothing to remove", id="a pattern of PID files"),
-    pytest.param(readers.cleanable_directory, "/var", "no place to clean", id="cleaning the first level"),
-    pytest.param(readers.cleanable_directory, "/usr/share", "no place to clean", id="cleaning the system"),
+    pytest.param(readers.removable_file, "/etc/passwd", "may not be removed", id="a PID file in /etc"),
+    pytest.param(readers.removable_file, "/run/*.pid", "may not be removed", id="a pattern of PID files"),
+    pytest.param(readers.cleanable_directory, "/var", "may not be cleaned", id="cleaning the first level"),
+    pytest.param(readers.cleanable_directory, "/usr/share", "may not be cleaned", id="cleaning the system"),
 )
 
 
@@ -247,12 +248,12 @@ FAULTS = (
     pytest.param("[service a.service]\nslow-after = 3", 2, "slow-after", "did you mean slow_after?", id="a dash"),
     pytest.param("[recovery]\nslow_after = 3", 2, "slow_after", "it belongs in [service]", id="a key from elsewhere"),
     pytest.param("[recovry]", 1, "[recovry]", "did you mean recovery?", id="a misspelt section"),
-    pytest.param("[recovery]\nwall = yes\nwall = yes", 3, "wall", "there twice, first in line 2", id="a key twice"),
+    pytest.param("[recovery]\nwall = yes\nwall = yes", 3, "wall", "given twice, first in line 2", id="a key twice"),
     pytest.param("[disk]\n[recovery]\n[disk]", 3, "[disk]", "first in line 1", id="a section twice"),
-    pytest.param("[service a.service]\n[service  a.service]", 2, "[service a.service]", "there twice",
+    pytest.param("[service a.service]\n[service  a.service]", 2, "[service a.service]", "given twice",
                  id="a service twice"),
     pytest.param("[recovery]\nwindow = 30min\n  5", 3, "", "indented line", id="a value that goes on"),
-    pytest.param("attempts = 3", 1, "attempts", "before the first [section]", id="no section"),
+    pytest.param("attempts = 3", 1, "attempts", "comes before the first [section]", id="no section"),
     pytest.param("[recovery]\nattempts: 3", 2, "attempts:", "with '='", id="a colon"),
     pytest.param("; x", 1, ";", "comments begin with #", id="a semicolon"),
     pytest.param("[recovery]\nwall = yes # loud", 2, "wall", "line of its own", id="a comment behind a value"),
@@ -277,8 +278,8 @@ FAULTS = (
                  id="marks that touch"),
     pytest.param("[disk]\nmin_inodes = 7%", 2, "enough_inodes", "6% must be more than 7%", id="a mark above a default"),
     pytest.param("[disk]\nmin_free = 1G", 2, "enough_free", "cannot be compared", id="marks of two kinds"),
-    pytest.param("[service a.service]\nslow_after = 5s", 2, "slow_after", "would never be seen", id="never slow"),
-    pytest.param("[recovery]\nprobe_timeout = 2s", 2, "slow_after", "would never be seen", id="never slow, by default"),
+    pytest.param("[service a.service]\nslow_after = 5s", 2, "slow_after", "is never reached", id="never slow"),
+    pytest.param("[recovery]\nprobe_timeout = 2s", 2, "slow_after", "is never reached", id="never slow, by default"),
     pytest.param("[recovery]\nverify_timeout = 20s\nprobe_timeout = 30s\n[service a.service]", 3, "verify_timeout",
                  "longer than probe_timeout", id="no time to verify"),
 )
@@ -328,13 +329,13 @@ def test_a_wrong_section_is_one_fault_not_one_a_key():
 def test_a_file_that_is_no_settings_file_is_not_read_to_its_end():
     found = problems("x\n" * 10000)
     assert len(found) == settings.MOST_PROBLEMS
-    assert found[-1].why == "and more; not read any further"
+    assert found[-1].why == "and more; the rest was not read"
 
 
 def test_another_service_starts_from_nothing():
     found = settings.parse("[service web.service]\nhealth = tcp://127.0.0.1:81\n", "x")
     web, = found.services
-    assert web == settings.ServiceSettings(
+    assert web == table.ServiceSettings(
         unit="web.service", health="tcp://127.0.0.1:81", depends=(), settings="", port=81, start_timeout=120,
         slow_after=3, pid_files=(), temp_files=(), log="")
     assert found.dependencies == {}
@@ -411,13 +412,13 @@ def test_a_file_that_others_can_write_is_refused(conf, mode, writers):
 def test_root_is_named_as_the_one_who_must_not_trust_it(conf):
     conf.chmod(0o664)
     with pytest.raises(NotPermitted) as caught:
-        settings.read_trusted(str(conf), owners=(0, os.geteuid()) if os.geteuid() == 0 else None)
+        trust.read_trusted(str(conf), owners=(0, os.geteuid()) if os.geteuid() == 0 else None)
     assert str(caught.value) == "%s is writable by its group; root must not trust it" % conf
 
 
-def test_a_strangers_file_is_refused(conf):
+def test_a_file_of_another_user_is_refused(conf):
     with pytest.raises(NotPermitted) as caught:
-        settings.read_trusted(str(conf), owners=(os.geteuid() + 1,))
+        trust.read_trusted(str(conf), owners=(os.geteuid() + 1,))
     assert "belongs to uid %d" % os.geteuid() in str(caught.value)
 
 
@@ -447,7 +448,7 @@ def test_a_large_file_is_refused_and_one_at_the_limit_is_not(conf):
     assert "larger than 256 KiB" in refusal(conf)
 
 
-def test_no_file_means_the_defaults_unless_a_person_named_it(tmp_path):
+def test_no_file_means_the_defaults_unless_an_operator_named_it(tmp_path):
     missing = str(tmp_path / "none.conf")
     assert settings.read(missing) == settings.parse("", missing)
     with pytest.raises(SettingsError) as caught:
@@ -484,7 +485,7 @@ def test_an_alertmanager(url, value):
     ("http://", "names no host"), ("http://:9093", "names no host"), ("http://alerts:0", "is not a port"),
     ("http://me:secret@alerts", "no place for secrets"), ("http://alerts/?x=1", "only a prefix"),
     ("http://alerts/../x", "only a prefix"), ("http://0.0.0.0:9093", "an address to listen on"),
-    ("http://-oops", "neither a host's name nor an address"), ("http://a http://a", "is there twice")])
+    ("http://-oops", "neither a host's name nor an address"), ("http://a http://a", "is given twice")])
 def test_no_alertmanager(url, why):
     with pytest.raises(SettingsError) as raised:
         settings.parse("[alertmanager]\nurls = %s\n" % url, "citadel.conf")

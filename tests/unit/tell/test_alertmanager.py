@@ -15,6 +15,7 @@ import pytest
 from network import Receiver
 
 from citadel import __version__
+from citadel.core import http
 from citadel.core.run import TIMED_OUT, Answer
 from citadel.model import Alert
 from citadel.tell import alertmanager
@@ -64,7 +65,7 @@ def test_a_firing_alert():
     assert alertmanager.as_posted(ALERT, 1.8e9 + 60) == {
         "labels": {"alertname": "CitadelEscalated", "unit": "citadel-gateway.service", "cause": "port.taken",
                    "host": "web1", "severity": "critical"},
-        "annotations": {"summary": "citadel-gateway.service needs a person on web1",
+        "annotations": {"summary": "citadel-gateway.service needs an operator on web1",
                         "description": "port 8002 is held by PID 7, nc", "advice": "stop that process",
                         "incident": "20270115T080000-1"},
         "startsAt": "2027-01-15T08:00:00Z"}
@@ -365,14 +366,14 @@ def test_one_alert_that_is_refused_blocks_no_other(receiver):
 
 @pytest.mark.parametrize("date", ["", "yesterday", "Wed, 25 Nov 2026 08:00:00 +0100", "Wed, 99 Nov 9999 08:00:00 GMT"])
 def test_a_date_that_tells_nothing(date):
-    assert alertmanager.read_head(("HTTP/1.1 400 Bad\r\nDate: %s\r\n\r\n" % date).encode()) == (400, None)
+    assert http.read(("+HTTP/1.1 400 Bad\r\nDate: %s\r\n\r\n" % date).encode(), True)[1:3] == (400, None)
 
 
 @pytest.mark.parametrize("heard, head", [
     (b"", (0, None)), (b"HTTP/1.1 \xb2\xb2\xb2 ?\r\n\r\n", (0, None)), (b"HTTP/1.1 200 OK\r\nDate", (200, None)),
     (b"HTTP/1.1 200 OK\r\nDATE: Wed, 25 Nov 2026 08:00:00 GMT\r\n\r\nDate: x", (200, 1795593600))])
 def test_a_head_is_read(heard, head):
-    assert alertmanager.read_head(heard) == head
+    assert http.read(b"+" + heard, True)[1:3] == head
 
 
 # --- credentials

@@ -14,7 +14,7 @@ from citadel.model import DOWN, SERVING, Cause, Dependency, Disk, Facts, Finding
 from citadel.record import notes
 from citadel.record.store import Store
 from citadel.settings import file as settings
-from citadel.tell import alerts, metrics
+from citadel.tell import metrics, spool
 
 UNIT = "citadel-gateway.service"
 OK = Probe("http://127.0.0.1:8002/health", "ok", 200, 0.012)
@@ -99,12 +99,6 @@ def test_a_file_system_that_counts_no_inodes_shows_none():
                 if "inodes" in name]
 
 
-def test_every_cause_that_is_found_is_counted_from_the_first_day():
-    with open(os.path.join(LIB, "citadel", "diagnose", "causes.py")) as file:
-        named = set(re.findall(r'Cause\(\s*"([a-z]+\.[a-z-]+|unknown)"', file.read()))
-    assert {"gateway.hung", "port.taken", "disk.inodes"} <= named <= set(metrics.CAUSES)
-
-
 def test_no_family_is_in_both_files():
     both = [metrics.text([], file) for file in (metrics.LOOK, metrics.RECORD)]
     names = [re.findall(r"# TYPE (\S+)", text) for text in both]
@@ -147,45 +141,53 @@ def test_an_incident_from_its_start_to_its_end(store, clock):
     before = record(store, clock.wall)
     assert before["citadel_incident_open"] == 0 and before["citadel_recoveries_total{outcome=\"recovered\"}"] == 0
     assert not [name for name in before if "incident_start" in name or "incident_cause" in name]
-    store.open_incident(UNIT, "gateway.hung", "it does not answer")
-    store.count_attempt(UNIT, "restart")
+    store.of(UNIT).open_incident("gateway.hung", "it does not answer")
+    store.of(UNIT).count_attempt("restart", window=1800)
     clock.wall += 30
     during = record(store, clock.wall)
     assert during["citadel_incident_open"] == 1 and during["citadel_incident_start_timestamp_seconds"] == 1.8e9
     assert during['citadel_incident_cause{cause="gateway.hung"}'] == 1 and during["citadel_attempts_total"] == 1
-    store.close_incident(UNIT, "recovered")
+    store.of(UNIT).close_incident("recovered")
     after = record(store, clock.wall)
     assert after["citadel_incident_open"] == 0 and after['citadel_recoveries_total{outcome="recovered"}'] == 1
     assert after["citadel_recovery_duration_seconds_sum"] == 30
     assert after["citadel_recovery_duration_seconds_count"] == 1
 
 
+def test_every_cause_is_counted_from_the_first_day(store, clock):
+    counted = {name.split('"')[1]: value for name, value in record(store, clock.wall).items()
+               if "incidents_total" in name}
+    assert {"gateway.hung", "port.taken", "disk.inodes", "unknown", "dependency.ollama.down",
+            "dependency.redis.missing"} <= set(counted) and set(counted.values()) == {0}
+    assert {model.about(cause).name for cause in counted} == {row.name for row in model.CAUSES}
+
+
 def test_an_incident_that_is_over_at_once_is_counted_by_its_first_cause(store, clock):
     first = record(store, clock.wall)
     assert first['citadel_incidents_total{cause="gateway.crashed"}'] == 0
     assert first['citadel_incidents_total{cause="dependency.redis.down"}'] == 0
-    store.open_incident(UNIT, "gateway.crashed", "exit 3")
-    store.open_incident(UNIT, "port.taken", "by a stranger")
-    store.close_incident(UNIT, "recovered")
-    store.open_incident(UNIT, "dependency.other.down", "not in the settings any more")
+    store.of(UNIT).open_incident("gateway.crashed", "exit 3")
+    store.of(UNIT).open_incident("port.taken", "by a stranger")
+    store.of(UNIT).close_incident("recovered")
+    store.of(UNIT).open_incident("dependency.other.down", "not in the settings any more")
     after = record(store, clock.wall)
     assert {name: after[name] for name in after if "incidents_total" in name and after[name]} == {
         'citadel_incidents_total{cause="gateway.crashed"}': 1,
         'citadel_incidents_total{cause="dependency.other.down"}': 1}
-    store.forget(UNIT)
+    store.of(UNIT).forget()
     assert record(store, clock.wall) == after, "a reset takes no count back"
 
 
 def test_the_causes_that_are_counted_are_not_endless(store):
     for number in range(150):
-        store.open_incident(UNIT, "dependency.d%d.down" % number, "x")
-        store.close_incident(UNIT, "recovered")
-    counts = {what: number for what, number in store.counts(UNIT).items() if what.startswith(notes.INCIDENTS)}
+        store.of(UNIT).open_incident("dependency.d%d.down" % number, "x")
+        store.of(UNIT).close_incident("recovered")
+    counts = {what: number for what, number in store.of(UNIT).counts().items() if what.startswith(notes.INCIDENTS)}
     assert len(counts) == 101 and counts[notes.INCIDENTS + "unknown"] == 50
 
 
 def test_the_start_of_an_incident_does_not_wander_when_the_clock_is_set(store, clock):
-    store.open_incident(UNIT, "gateway.hung", "it does not answer")
+    store.of(UNIT).open_incident("gateway.hung", "it does not answer")
     clock.now = lambda: Now(1.8e9 - 3600, 1e8 + 30, 1e8 + 30, "boot-a")         # 30 s later, stepped back by an hour
     store.now = clock.now
     assert record(store, clock.now().wall)["citadel_incident_start_timestamp_seconds"] == 1.8e9
@@ -193,38 +195,38 @@ def test_the_start_of_an_incident_does_not_wander_when_the_clock_is_set(store, c
 
 def test_a_reset_forgets_no_call_that_is_open(store, clock):
     """The all-clear is due, there is no second call, and it is counted once."""
-    store.open_incident(UNIT, "port.taken", "by a stranger")
+    store.of(UNIT).open_incident("port.taken", "by a stranger")
     for _ in range(3):
-        store.mark_escalated(UNIT, "port.taken")
-    held = store.forget(UNIT)
-    assert held.escalation.count == 3 and store.history(UNIT).escalation.count == 1
-    assert store.history(UNIT).escalation.cause == "port.taken" and record(store, clock.wall)["citadel_escalated"] == 1
-    store.mark_escalated(UNIT, "port.taken")
+        store.of(UNIT).mark_escalated("port.taken")
+    held = store.of(UNIT).forget()
+    assert held.escalation.count == 3 and store.of(UNIT).history().escalation.count == 1
+    assert store.of(UNIT).history().escalation.cause == "port.taken" and record(store, clock.wall)["citadel_escalated"] == 1
+    store.of(UNIT).mark_escalated("port.taken")
     assert record(store, clock.wall)["citadel_escalations_total"] == 1
-    store.close_incident(UNIT, "recovered")
+    store.of(UNIT).close_incident("recovered")
     assert record(store, clock.wall)['citadel_recoveries_total{outcome="escalated"}'] == 1
-    store.forget(UNIT)
-    assert store.history(UNIT).escalation is None
+    store.of(UNIT).forget()
+    assert store.of(UNIT).history().escalation is None
 
 
 def test_an_escalation_is_counted_once_an_incident(store, clock):
     for number in (1, 2):
-        store.open_incident(UNIT, "port.taken", "by a stranger")
-        store.mark_escalated(UNIT)
-        store.mark_escalated(UNIT)              # each attempt after the call makes the pauses grow
+        store.of(UNIT).open_incident("port.taken", "by a stranger")
+        store.of(UNIT).mark_escalated()
+        store.of(UNIT).mark_escalated()              # each attempt after the call makes the pauses grow
         assert record(store, clock.wall)["citadel_escalations_total"] == number
         assert record(store, clock.wall)["citadel_escalated"] == 1
-        store.close_incident(UNIT, "recovered")
+        store.of(UNIT).close_incident("recovered")
     after = record(store, clock.wall)
     assert (after["citadel_escalated"], after['citadel_recoveries_total{outcome="escalated"}']) == (0, 2)
 
 
 def test_counters_survive_a_reset_a_crash_and_a_reboot(store, clock, tmp_path):
-    store.open_incident(UNIT, "gateway.hung", "it does not answer")
-    store.count_attempt(UNIT, "restart")
-    store.close_incident(UNIT, "recovered")
+    store.of(UNIT).open_incident("gateway.hung", "it does not answer")
+    store.of(UNIT).count_attempt("restart", window=1800)
+    store.of(UNIT).close_incident("recovered")
     before = record(store, clock.wall)
-    store.forget(UNIT)
+    store.of(UNIT).forget()
     again = Store(str(tmp_path / "state"), lambda: Now(1.8e9, 5.0, 5.0, "boot-b"), fallback=str(tmp_path / "ram"))
     after = record(again, clock.wall)
     assert {name: value for name, value in before.items() if "total" in name or "duration" in name} == {
@@ -233,13 +235,13 @@ def test_counters_survive_a_reset_a_crash_and_a_reboot(store, clock, tmp_path):
 
 
 def test_a_state_of_an_older_version_has_no_counts_yet(store, clock):
-    store.count_attempt(UNIT, "start")
-    del store._state["services"][UNIT]["counts"]
-    store._save()
+    store.of(UNIT).count_attempt("start", window=1800)
+    del store.state.services()[UNIT]["counts"]
+    store.state.save()
     store._state = None
     assert store.trouble == "" and record(store, clock.wall)["citadel_attempts_total"] == 0
-    store.count_attempt(UNIT, "start")
-    assert store.counts(UNIT) == {"attempts": 1}
+    store.of(UNIT).count_attempt("start", window=1800)
+    assert store.of(UNIT).counts() == {"attempts": 1}
 
 
 # --- restarts
@@ -344,8 +346,8 @@ def test_labels_of_which_only_the_end_differs_stay_apart():
 
 
 def test_a_pass_writes_both(store, clock, directory):
-    store.open_incident(UNIT, "gateway.hung", "it does not answer")
-    store.begin_maintenance(60, "new disks")
+    store.of(UNIT).open_incident("gateway.hung", "it does not answer")
+    store.intent.begin_maintenance(60, "new disks")
     assert metrics.after_pass(with_directory(directory), facts(), ILL, store, clock.wall) == ""
     assert 'citadel_incident_open{unit="%s"} 1\n' % UNIT in read(directory, metrics.RECORD)
     assert "citadel_maintenance 1\n" in read(directory, metrics.LOOK)
@@ -355,7 +357,7 @@ def test_a_pass_writes_both(store, clock, directory):
 def test_a_check_shows_maintenance_until_it_is_over(tmp_path, directory, began, on):
     state = str(tmp_path / "state")
     noted = Store(state, **({} if began is None else {"now": lambda: Now(began, 5.0, 5.0, "boot-0")}))
-    noted.begin_maintenance(60, "new disks")
+    noted.intent.begin_maintenance(60, "new disks")
     assert metrics.after_check(with_directory(directory), facts(), WELL, state, 1.8e9) == ""
     assert "citadel_maintenance %d\n" % on in read(directory, metrics.LOOK)
 
@@ -385,7 +387,7 @@ def place_of(kind, tmp_path):
         return str(place), "cannot be opened"
     place.mkdir()
     place.chmod(0o777)
-    return str(place), "can be written by others"
+    return str(place), "is writable by its group and everybody"
 
 
 @pytest.mark.parametrize("kind", ["missing", "a link", "below a link", "a file", "everybody's"])
@@ -425,11 +427,12 @@ def test_a_full_disk_is_a_sentence_and_leaves_the_old_file(directory, monkeypatc
 
 
 def test_what_a_killed_writer_left_is_swept_and_in_nobody_s_way(directory):
-    for name in (".citadel.prom.%d.tmp" % os.getpid(), ".citadel.prom.999999999.tmp", ".other.prom.999999999.tmp"):
+    for name in (".citadel.prom.999999999.0a0a0a0a.tmp", ".citadel-record.prom.999999999.0b0b0b0b.tmp",
+                 ".other.prom.999999999.0c0c0c0c.tmp"):
         open(os.path.join(directory, name), "w").close()
     assert metrics.write(directory, metrics.LOOK, "x\n") == ""
     metrics.sweep(directory)
-    assert sorted(os.listdir(directory)) == [".other.prom.999999999.tmp", metrics.LOOK]
+    assert sorted(os.listdir(directory)) == [".other.prom.999999999.0c0c0c0c.tmp", metrics.LOOK]
 
 
 def test_what_is_withdrawn_is_ours_alone(tmp_path, directory):
@@ -442,7 +445,7 @@ def test_what_is_withdrawn_is_ours_alone(tmp_path, directory):
 
 def test_alerts_that_wait_are_counted_without_reading_them(store):
     for number in (1, 2):
-        alerts._spool(alerts.Letter("spool/2027011%d-firing.json" % number, model.Alert(
+        spool.keep(spool.Letter("spool/2027011%d-firing.json" % number, model.Alert(
             "firing", UNIT, "port.taken", "x", "", "i", "h", 1.0, None, "critical"), ["hook"]), store)
     assert notes.spooled(store.files.path) == 2
     assert notes.spooled(store.files.path + "/nowhere") == 0

@@ -4,7 +4,7 @@ Only in a rehearsal's throwaway machine, on a host without Ollama. GET /, /api/v
 /api/generate, where `"keep_alive": 0` without a prompt unloads the model, as in Ollama's API description.
 
 /run/citadel-rehearsal/ollama switches it: `crash` (exits 1 at start), `hang` (accepts and never answers); anything
-else, or no such file, is well.
+else, or no such file, is healthy.
 """
 
 import json
@@ -36,16 +36,9 @@ class Request(BaseHTTPRequestHandler):
     def do_GET(self):
         if mode() == "hang":
             time.sleep(3600)
-        if self.path == "/":
-            self.reply(200, b"Ollama is running", "text/plain; charset=utf-8")
-        elif self.path == "/api/version":
-            self.reply_json({"version": "0.5.7"})
-        elif self.path == "/api/tags":
-            self.reply_json({"models": [MODEL]})
-        elif self.path == "/api/ps":
-            self.reply_json({"models": LOADED})
-        else:
-            self.reply(404, b"404 page not found", "text/plain; charset=utf-8")
+        answers = {"/": "Ollama is running", "/api/version": {"version": "0.5.7"}, "/api/tags": {"models": [MODEL]},
+                   "/api/ps": {"models": LOADED}}
+        self.reply(answers.get(self.path, "404 page not found"), 200 if self.path in answers else 404)
 
     def do_POST(self):
         if mode() == "hang":
@@ -53,21 +46,20 @@ class Request(BaseHTTPRequestHandler):
         try:
             asked = json.loads(self.rfile.read(int(self.headers.get("Content-Length", 0))).decode() or "{}")
         except ValueError:
-            return self.reply_json({"error": "invalid request"}, 400)
+            return self.reply({"error": "invalid request"}, 400)
         if self.path != "/api/generate":
-            return self.reply(404, b"404 page not found", "text/plain; charset=utf-8")
+            return self.reply("404 page not found", 404)
         unload = asked.get("keep_alive") == 0 and not asked.get("prompt")
         LOADED[:] = [] if unload else [MODEL]
-        return self.reply_json({"model": asked.get("model", ""), "response": "", "done": True,
-                                "done_reason": "unload" if unload else "stop"})
+        return self.reply({"model": asked.get("model", ""), "response": "", "done": True,
+                           "done_reason": "unload" if unload else "stop"})
 
     def log_message(self, *_):
-        """Silent: in the journal, what it said last shall be why it ended."""
+        """Logs no requests: the last line in the journal must be why it ended."""
 
-    def reply_json(self, data, status=200):
-        self.reply(status, json.dumps(data).encode(), "application/json; charset=utf-8")
-
-    def reply(self, status, body, kind):
+    def reply(self, data, status=200):
+        kind = "text/plain; charset=utf-8" if isinstance(data, str) else "application/json; charset=utf-8"
+        body = (data if isinstance(data, str) else json.dumps(data)).encode()
         self.send_response(status)
         self.send_header("Content-Type", kind)
         self.send_header("Content-Length", str(len(body)))

@@ -3,20 +3,17 @@
 Only in a rehearsal's throwaway machine, on a host where the gateway's application is not installed. Like uvicorn, the
 first process holds the listening socket, answers nothing itself and replaces a worker that dies.
 
-/run/citadel-rehearsal/gateway switches it: `crash` (exits 1 at start), `hang` (accepts and never answers), `500`
-(every answer is an error), `slow` (answers after 8 s); anything else, or no such file, is well. A PID after the word
-limits it to the life of that main process: `500 4711` ends with a restart.
+/run/citadel-rehearsal/gateway switches it: `crash` (exits 1 at start), `500` (every answer is an error); anything else,
+or no such file, is healthy. A PID after the word limits it to the life of that main process: `500 4711` ends with a
+restart.
 """
 
 import os
 import signal
-import socket
 import sys
-import time
+from http.server import BaseHTTPRequestHandler, HTTPServer
 
 MODE = "/run/citadel-rehearsal/gateway"
-SLOW = 8
-ANSWER = "HTTP/1.1 %s\r\ncontent-type: application/json\r\ncontent-length: %d\r\nconnection: close\r\n\r\n%s"
 
 
 def mode():
@@ -32,44 +29,31 @@ def option(words, name, default):
     return words[words.index(name) + 1] if name in words else default
 
 
-def serve(listener):
-    """A worker: one request at a time, for ever."""
-    while True:
-        connection, _ = listener.accept()
-        connection.settimeout(10)
-        try:
-            answer(connection)
-        except OSError:
-            continue                            # the client has gone
-        finally:
-            connection.close()
+class Request(BaseHTTPRequestHandler):
+    timeout = 10
 
+    def do_GET(self):
+        status, body = 200, b'{"status": "healthy"}'
+        if mode() == "500":
+            status, body = 500, b'{"detail": "the model router is not initialised"}'
+        elif self.path not in ("/", "/health"):
+            status, body = 404, b'{"detail": "Not Found"}'
+        self.send_response(status)
+        self.send_header("content-type", "application/json")
+        self.send_header("content-length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
 
-def answer(connection):
-    request = connection.recv(65536).decode("latin-1")
-    state = mode()
-    if state == "hang":
-        time.sleep(3600)
-    if state == "slow":
-        time.sleep(SLOW)
-    path = (request.split() + ["", ""])[1]
-    status, body = "200 OK", '{"status": "healthy"}'
-    if state == "500":
-        status, body = "500 Internal Server Error", '{"detail": "the model router is not initialised"}'
-    elif path not in ("/", "/health"):
-        status, body = "404 Not Found", '{"detail": "Not Found"}'
-    connection.sendall((ANSWER % (status, len(body), body)).encode())
-    print('INFO:     127.0.0.1 - "GET %s HTTP/1.1" %s' % (path, status), flush=True)
+    def log_request(self, code="-", size="-"):
+        print('INFO:     127.0.0.1 - "GET %s HTTP/1.1" %s' % (self.path, code), flush=True)
 
 
 def main(words):
     if mode() == "crash":
         print("ImportError: cannot import name 'router' from 'citadel_llm.api'", file=sys.stderr)
         return 1
-    listener = socket.socket()
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    listener.bind((option(words, "--host", "127.0.0.1"), int(option(words, "--port", "8000"))))
-    listener.listen(256)
+    address = option(words, "--host", "127.0.0.1"), int(option(words, "--port", "8000"))
+    server = HTTPServer(address, Request)
     workers = set()
     # Worker processes end with us by systemd's KillMode=; SIGTERM to us ends them as uvicorn would.
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(0))
@@ -79,7 +63,7 @@ def main(words):
                 pid = os.fork()
                 if pid == 0:
                     signal.signal(signal.SIGTERM, signal.SIG_DFL)
-                    serve(listener)
+                    server.serve_forever()
                 workers.add(pid)
             workers.discard(os.wait()[0])
     finally:

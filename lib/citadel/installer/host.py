@@ -1,0 +1,57 @@
+"""The host that is installed on: the running system, or a root directory that will be one later on."""
+
+import fcntl
+import os
+
+from citadel.core.errors import LockHeld
+from citadel.core.run import run as run_program
+from citadel.installer.layout import STATE
+
+SECONDS = 30
+
+
+class Host:
+    """Where to install (`tree`) and how to ask and tell: `run` starts programs, `say` and `complain` take a line."""
+
+    def __init__(self, tree, say, complain, run=run_program):
+        self.tree, self.root, self.run = tree, tree.root, run
+        self.say, self.complain = say, complain
+        self.lock = None                # the descriptor that keeps other installations out
+
+    @property
+    def is_running(self):
+        """Whether this is the running system, and not a root that is being prepared."""
+        return self.root == "/"
+
+    @property
+    def where(self):
+        return "" if self.is_running else " in " + self.root
+
+    def call(self, program, words, seconds=SECONDS, stdin=b""):
+        """Runs one of systemd's programs, with --root=DIR where the root is not the running system's; its Answer."""
+        return self.run([program] + ([] if self.is_running else ["--root=" + self.root]) + words, seconds, stdin=stdin)
+
+    def systemctl(self, *words, seconds=SECONDS):
+        return self.call("systemctl", list(words), seconds)
+
+    def hold_lock(self):
+        """Keeps other installations out until `release`. Raises LockHeld when one is running."""
+        self.lock = require_lock(self.tree)
+
+    def release(self):
+        if self.lock is not None:
+            os.close(self.lock)
+            self.lock = None
+
+
+def require_lock(tree):
+    """The descriptor that holds the lock until it is closed. Raises LockHeld.
+
+    The file is in the 0700 directory: a file that others can open is a file that they can lock."""
+    descriptor = os.open(tree.locate(STATE + "/install.lock"), os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC,
+                         0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise LockHeld("another install.py is running")
+    return descriptor

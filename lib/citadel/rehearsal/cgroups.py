@@ -1,0 +1,46 @@
+"""Cgroups of our own in the cgroup2 tree, for what a rehearsal starts: made, joined, removed once they are empty."""
+
+import os
+import time
+
+from citadel.core.mounts import mounts
+
+
+def own_directory():
+    """Where this process is in the cgroup2 tree (unified, or the `unified` part of a hybrid one), or ""."""
+    with open("/proc/self/cgroup") as file:
+        paths = [line.rstrip("\n")[3:] for line in file if line.startswith("0::")]
+    for mount in mounts():
+        if mount.type == "cgroup2" and paths:
+            below = os.path.relpath(paths[0], mount.root) if mount.root != "/" else paths[0].lstrip("/")
+            return os.path.normpath(os.path.join(mount.point, below))
+    return ""
+
+
+def make(parent, name):
+    """The directory of a new cgroup `name` in that of `parent`; "" where `parent` is ""."""
+    group = parent and os.path.join(parent, name)
+    if group:
+        os.mkdir(group)
+    return group
+
+
+def join(group):
+    """Moves this process into `group`; "" is none."""
+    if group:
+        with open(os.path.join(group, "cgroup.procs"), "w") as file:
+            file.write("0")
+
+
+def remove(group, seconds=5):
+    """Removes a cgroup and those beneath it once their last processes have ended; a dying process takes a moment."""
+    end = time.monotonic() + seconds
+    while group and os.path.isdir(group):
+        for path, _, _ in os.walk(group, topdown=False):
+            try:
+                os.rmdir(path)
+            except OSError:
+                continue
+        if time.monotonic() > end:
+            return
+        time.sleep(0.01)

@@ -1,0 +1,81 @@
+"""Tells of a rehearsal while it runs: a line a step, then the table; with --json one document at the end."""
+
+import os
+import time
+
+from citadel.core import terminal
+from citadel.core.errors import CitadelError
+from citadel.core.text import plural, printable, span, to_json
+
+
+class Narrator:
+    """Prints a line for each step and fault, redrawn while it lasts on a terminal; with `as_json` only the document."""
+
+    def __init__(self, out, as_json, clock=time.monotonic):
+        self.out, self.as_json, self.clock = out, as_json, clock
+        self.style = terminal.style_of(out, os.environ)
+        self.line = terminal.LiveLine(out, self.style.live and not as_json)
+        self.steps = []
+        self.total = self.began = clock()
+
+    def say(self, line=""):
+        if not self.as_json:
+            self.line.print_above(line)
+
+    def begin(self, name, what=""):
+        self.began = self.clock()
+        dots = "… " if self.style.unicode else "... "
+        self.line.draw(lambda: "  %-15s %s" % (name, self.style.paint(dots + what, "faint")))
+
+    def _end(self, name, mark, how, seconds, text):
+        self.say("  %-15s %s %7s  %s" % (name, self.style.paint("%-9s" % mark, how), span(seconds), text))
+
+    def show_evidence(self, stage):
+        if stage.machine.running():
+            for line in stage.evidence():
+                self.say("      " + self.style.paint(line, "faint"))
+
+    def step(self, name, action, stage):
+        """Runs one step before or after the faults; False if it failed."""
+        self.begin(name)
+        try:
+            text, well = action(), True
+        except CitadelError as error:
+            text, well = str(error), False
+        seconds = self.clock() - self.began
+        self.steps.append({"step": name, "ok": well, "seconds": round(seconds, 2), "because": text})
+        self._end(name, "ok" if well else "FAILED", "good" if well else "bad", seconds, printable(text, 400))
+        if not well:
+            self.show_evidence(stage)
+        return well
+
+    def end_fault(self, result, stage):
+        self._end(result.name, *_mark(result), seconds=result.seconds, text=printable(result.happened))
+        if result.survived is False:
+            self.show_evidence(stage)
+
+    def close(self, results, survived, stage):
+        """The table of the faults, or the document."""
+        if self.as_json:
+            self.out.write(to_json({
+                "schema": 1, "survived": survived, "seconds": round(self.clock() - self.total, 1),
+                "standins": list(stage.standins), "steps": self.steps,
+                "faults": [dict(result._asdict(), seconds=round(result.seconds, 2)) for result in results]}))
+            return
+        if results:
+            rows = [("fault", "outcome", "seconds", "what happened, and why")]
+            for result in results:
+                rows.append((result.name, _mark(result)[0], "%.1f" % result.seconds, printable(result.happened)))
+                if result.cause:
+                    rows.append(("", "", "", printable(result.because, 400)))
+            self.say()
+            self.say("\n".join(terminal.table(rows)))
+        self.say()
+        tried = [result for result in results if result.survived is not None]
+        self.say("%s of %s survived in %s; this host was not changed." % (
+            sum(result.survived for result in tried), plural(len(tried), "fault"),
+            span(self.clock() - self.total)) if survived else "The rehearsal failed; this host was not changed.")
+
+
+def _mark(result):
+    return {True: ("survived", "good"), False: ("FAILED", "bad"), None: ("not tried", "uneasy")}[result.survived]
