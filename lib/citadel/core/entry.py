@@ -20,10 +20,11 @@ MOST_REPORTS = 20                       # of internal errors that are kept, the 
 ENVIRONMENT_KEPT = ("TERM", "NO_COLOR", "COLUMNS", "LINES", "INVOCATION_ID", "MONITOR_UNIT")
 
 
-def enter(main, name, trusted_tree=True):
+def enter(main, name, trusted_tree=True, leave=sys.exit):
     """Calls `main(arguments)` in a clean environment and exits with its answer.
 
     `trusted_tree=False` is for what an operator runs from their own checkout (the rehearsal, the installer).
+    `leave=os._exit` saves the cleaning up of an interpreter that ends anyway: a tenth of a health check (measured).
     """
     try:
         _clean_environment()
@@ -42,7 +43,7 @@ def enter(main, name, trusted_tree=True):
         code = 141
     except Exception as error:
         code = _complain(name, write_internal_error(name, error), INTERNAL_ERROR)
-    sys.exit(code)
+    leave(code)
 
 
 def refuse_untrusted_tree(directory):
