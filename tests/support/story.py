@@ -378,7 +378,8 @@ class Story:
             if all(result.verdict in ("healthy", "recovered") and not result.incident for result in results):
                 break
             assert world.time < end, "still open: %s" % (results,)
-        assert all(one["end"] for one in self.person_store.incidents.newest_first()) or not self.record.is_whole, "one stays open"
+        assert not self.record.is_whole or all(
+            one["end"] for one in self.person_store.incidents.newest_first()), "one stays open"
         for (unit, incident), (firing, resolved) in self.told.items():
             assert resolved or (unit, incident) in self.forgotten, "the end of %s was never told" % incident
             for kind in ("firing", "resolved") if HOOK and self.record.is_whole else ():
