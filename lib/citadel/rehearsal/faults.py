@@ -77,7 +77,7 @@ def comes_back(stage, before, fault, alone=BEFORE_A_PASS):
 
 
 def a_pass_brings_it_back(stage, before, fault):
-    """systemd does not notice it: the recovery pass that cron's check would start finds and restarts it."""
+    """systemd does not notice it; the recovery pass that cron's check would start does."""
     stage.recover(wait=False)
     stage.wait_until_healthy(fault.bound, unlike=before.invocation)
     stage.recall()

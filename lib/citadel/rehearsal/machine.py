@@ -201,7 +201,7 @@ class Machine:
         return answer._replace(argv=tuple(argv))
 
     def wait_for(self, condition, timeout, what, pause=0.02):
-        """Waits until `condition()` is true and returns its answer; CitadelError with `what` after `timeout` seconds."""
+        """Waits until `condition()` is true and returns that; CitadelError with `what` after `timeout` seconds."""
         end = time.monotonic() + timeout
         while True:
             held = condition()

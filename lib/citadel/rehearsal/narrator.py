@@ -63,7 +63,8 @@ class Narrator:
         if results:
             rows = [("fault", "outcome", "seconds", "what happened, and why")]
             for result in results:
-                rows.append((result.name, MARKS[result.survived][0], "%.1f" % result.seconds, printable(result.happened)))
+                mark, _ = MARKS[result.survived]
+                rows.append((result.name, mark, "%.1f" % result.seconds, printable(result.happened)))
                 if result.cause:
                     rows.append(("", "", "", printable(result.because, 400)))
             self.say()

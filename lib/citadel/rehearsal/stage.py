@@ -126,8 +126,7 @@ class Stage:
         return [pid for pid in listing.split() if pid != "0"]
 
     def recover(self, wait=True, timeout=180):
-        """Starts a recovery pass as cron or OnFailure= would, and with `wait` waits for its end. If one is running, it
-        is that one."""
+        """Starts a recovery pass as cron or OnFailure= would, if none is running, and with `wait` waits for its end."""
         self.machine.run(["systemctl", "start"] + ([] if wait else ["--no-block"]) + ["--", RECOVERY], timeout)
 
     def wait_for_the_pass(self, timeout=180):
@@ -136,8 +135,8 @@ class Stage:
                               "the recovery pass to end", pause=0.1)
 
     def listen(self, patience=3):
-        """Keeps as `said` what a recovery pass would say now, without letting it act; asks for up to `patience` seconds
-        until it names a cause, because a service that is just stopping has none yet."""
+        """Keeps as `said` what a recovery pass would say now, without letting it act; asks until it names a cause, for
+        up to `patience` seconds, because a service that is just stopping has none yet."""
         end = time.monotonic() + patience
         while True:
             answer = self.machine.run([HANDLER, "--dry-run", "--json"], 30)
@@ -214,9 +213,8 @@ class Stage:
     def healthy(self, unlike=None):
         """The gateway's Unit if it is active (with another InvocationID than `unlike`) and answers 200, else None."""
         unit = self.unit()
-        if unit.active != "active" or unit.invocation == unlike:
-            return None
-        return unit if self.answers() == 200 else None
+        well = unit.active == "active" and unit.invocation != unlike and self.answers() == 200
+        return unit if well else None
 
     def evidence(self, lines=8):
         """The newest journal lines of these units, for a step that failed."""
@@ -233,9 +231,9 @@ class Stage:
             raise CitadelError("not back after %.0f s: %s/%s, result %s, HTTP %s" % (
                 timeout, unit.active, unit.sub, unit.result, self.answers() or "no answer"))
 
-    def wait_for_state(self, states, timeout, unit=GATEWAY):
-        """Waits until a unit's ActiveState or SubState is one of `states`."""
+    def wait_for_state(self, states, timeout):
+        """Waits until the gateway's ActiveState or SubState is one of `states`."""
         def reached():
-            now = self.unit(unit)
-            return now if {now.active, now.sub} & set(states) else None
-        return self.machine.wait_for(reached, timeout, "%s to be %s" % (unit, " or ".join(states)), pause=0.1)
+            unit = self.unit()
+            return {unit.active, unit.sub} & set(states)
+        self.machine.wait_for(reached, timeout, "%s to be %s" % (GATEWAY, " or ".join(states)), pause=0.1)

@@ -18,7 +18,6 @@ from citadel.rehearsal import faults, isolation, main, stage, standins
 from citadel.rehearsal.machine import Machine
 from citadel.rehearsal.narrator import Narrator
 
-
 # --- the command line
 
 @pytest.mark.parametrize("words, complaint", [
