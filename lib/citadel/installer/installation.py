@@ -42,7 +42,15 @@ def install(host, source, schedule=None, dry_run=False):
         return 0
     _put_files(host, planned, known, python)
     _say_files(host, planned)
-    if not _take(host, to_do):
+    complaints = 0
+    for words, step in to_do:
+        complaint = step(host)
+        if complaint:
+            host.complain(complaint)
+            complaints += 1
+        elif complaint is None:
+            host.say("done     " + words)
+    if complaints:
         host.complain("not everything was installed: correct what is named above, then run install.py again")
         return 1
     host.tree.write([Item(manifest.INTENT, planned.manifest.render(), 0o600)])
@@ -101,19 +109,6 @@ def label(host, paths, selinux="/sys/fs/selinux/enforce"):
         answer = host.run(["restorecon", "-R"] + [host.tree.locate(path) for path in paths], SECONDS)
         if not answer.ok:
             host.complain("SELinux labels were not set: %s; ignoring" % answer.complaint())
-
-
-def _take(host, to_do):
-    """Takes every step and says so; whether none of them failed."""
-    well = True
-    for words, step in to_do:
-        complaint = step(host)
-        if complaint:
-            well = False
-            host.complain(complaint)
-        elif complaint is None:
-            host.say("done     " + words)
-    return well
 
 
 # --- saying it

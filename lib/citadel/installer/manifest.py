@@ -40,11 +40,6 @@ class Manifest:
                         other.directories + [path for path in self.directories if path not in other.directories],
                         self.account or other.account, self.schedule or other.schedule, self.version)
 
-    def without_files(self):
-        """What is worth keeping after an uninstall: whose the account is, and which settings were shipped."""
-        return Manifest(settings=self.settings, directories=self.directories, account=self.account,
-                        schedule=self.schedule)
-
 
 def parse(data):
     """A Manifest from `render`'s bytes. A line that is damaged, or names a path that no installation of ours has, is

@@ -56,8 +56,11 @@ def uninstall(host, source, purge=False, dry_run=False):
     if purge:
         failures += _purge(host, installed)
     else:
+        # What is worth keeping: whose the account is, and which settings were shipped. Last, when all is removed.
+        kept = manifest.Manifest(settings=installed.settings, directories=installed.directories,
+                                 account=installed.account, schedule=installed.schedule)
         tree.remove(STATE + "/install.lock")
-        tree.write([Item(manifest.PATH, installed.without_files().render(), 0o600)])    # last: then all is removed
+        tree.write([Item(manifest.PATH, kept.render(), 0o600)])
         tree.remove(manifest.INTENT)
         host.say("Settings, logs and state stay: %s/etc, %s/logs, %s. `--uninstall --purge` removes them." % (
             HOME, HOME, STATE))
