@@ -49,10 +49,13 @@ def _number(digits):
     return int(digits) if digits and len(digits) <= 15 and not set(digits) - _DIGITS else None
 
 
-def _within(lowest, highest, read_any, text_of):
-    """A reader of what `read_any` reads, from `lowest` to `highest`; `text_of` writes a value as the file does."""
+def _within(lowest, highest, read_any, text_of, what):
+    """A reader of what `read_any` reads (None: the word is not `what`), from `lowest` to `highest`; `text_of` writes a
+    value as the file does."""
     def read_within(word):
         value = read_any(word)
+        if value is None:
+            raise ValueError("%s is not %s" % (_text(word), what))
         if not lowest <= value <= highest:
             raise ValueError("%s is out of range: %s" % (_text(word), read_within.range))
         return value
@@ -62,32 +65,25 @@ def _within(lowest, highest, read_any, text_of):
 
 def whole(lowest, highest):
     """Whole numbers in a range."""
-    def read_whole(word):
-        number = _number(word)
-        if number is None:
-            raise ValueError("%s is not a whole number" % _text(word))
-        return number
-    return _within(lowest, highest, read_whole, str)
+    return _within(lowest, highest, _number, str, "a whole number")
 
 
 def duration(lowest, highest):
     """Spans of time in a range, in seconds: 500ms, 5s, 10min, 1h30min, 1d; a number alone is seconds."""
-    return _within(lowest, highest, _read_duration, duration_text)
+    return _within(lowest, highest, _seconds, duration_text, "a duration: write for example 30s, 10min, 2h or 1d")
 
 
-def _read_duration(word):
+def _seconds(word):
     total, rest = 0, word
     while rest:
-        number_length = len(rest) - len(rest.lstrip("0123456789"))
-        unit_length = len(rest) - number_length - len(rest[number_length:].lstrip("abcdefghijklmnopqrstuvwxyz"))
-        number = _number(rest[:number_length])
-        unit = rest[number_length:number_length + unit_length]
+        after_number = rest.lstrip("0123456789")
+        after_unit = after_number.lstrip("abcdefghijklmnopqrstuvwxyz")
+        number = _number(rest[:len(rest) - len(after_number)])
+        unit = after_number[:len(after_number) - len(after_unit)]
         if number is None or unit not in _SECONDS or (not unit and rest != word):
-            break
-        total, rest = total + number * _SECONDS[unit], rest[number_length + unit_length:]
-    if rest or not word:
-        raise ValueError("%s is not a duration: write for example 30s, 10min, 2h or 1d" % _text(word))
-    return total
+            return None
+        total, rest = total + number * _SECONDS[unit], after_unit
+    return total if word else None
 
 
 def duration_text(seconds):
@@ -100,12 +96,12 @@ def duration_text(seconds):
 
 def size(lowest, highest):
     """Bytes in a range: 64K, 500M, 8G, 1T (powers of 1024, as systemd counts); a number alone is bytes."""
-    def read_size(word):
-        number = _number(word[:-1] if word[-1:] in _SIZES else word)
-        if number is None:
-            raise ValueError("%s is not a size: write for example 64K, 500M or 8G" % _text(word))
-        return number * _SIZES.get(word[-1], 1)
-    return _within(lowest, highest, read_size, size_text)
+    return _within(lowest, highest, _bytes, size_text, "a size: write for example 64K, 500M or 8G")
+
+
+def _bytes(word):
+    number = _number(word[:-1] if word[-1:] in _SIZES else word)
+    return None if number is None else number * _SIZES.get(word[-1], 1)
 
 
 def size_text(count):
@@ -118,12 +114,8 @@ def size_text(count):
 
 def percent(lowest, highest):
     """A percentage in a range, its sign included: 10%."""
-    def read_percent(word):
-        number = _number(word[:-1]) if word.endswith("%") else None
-        if number is None:
-            raise ValueError("%s is not a percentage: write for example 10%%" % _text(word))
-        return number
-    return _within(lowest, highest, read_percent, "{}%".format)
+    return _within(lowest, highest, lambda word: _number(word[:-1]) if word.endswith("%") else None, "{}%".format,
+                   "a percentage: write for example 10%")
 
 
 def mark(text):
@@ -260,26 +252,26 @@ def textfile_directory(word):
     return "-" + path(word[1:]) if word.startswith("-") else path(word)
 
 
-def each(reader, fewest=0):
+def each(reader):
     """A list of such values, separated by spaces, each of them once."""
     def read_each(text):
-        values = [reader(word) for word in text.split()]
-        if len(values) < fewest:
-            raise ValueError("has no value")
+        values = tuple(reader(word) for word in text.split())
         if len(values) > LONGEST_LIST:
             raise ValueError("%d values: at most %d" % (len(values), LONGEST_LIST))
-        if len(set(values)) < len(values):
-            twice = next(value for value in values if values.count(value) > 1)
-            raise ValueError("%s is given twice" % _text(str(twice)))
-        return tuple(values)
+        for value in values:
+            if values.count(value) > 1:
+                raise ValueError("%s is given twice" % _text(str(value)))
+        return values
     read_each.range = getattr(reader, "range", "")
     return read_each
 
 
 def ascending(reader):
-    """A list in which each value is more than the one before."""
+    """A list in which each value is more than the one before, and there is one."""
     def read_ascending(text):
-        values = each(reader, fewest=1)(text)
+        values = each(reader)(text)
+        if not values:
+            raise ValueError("has no value")
         if list(values) != sorted(values):
             raise ValueError("%s: each value must be more than the one before" % _text(text))
         return values
