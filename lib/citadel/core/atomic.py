@@ -60,7 +60,10 @@ def sweep(directory, prefix=""):
         words = name.split(".")
         if (name.startswith("." + prefix) and len(words) > 3 and words[-1] == "tmp" and words[-3].isdecimal()
                 and not os.path.exists("/proc/" + words[-3])):
-            os.unlink(name, dir_fd=directory)
+            try:
+                os.unlink(name, dir_fd=directory)
+            except OSError:
+                pass                    # the next sweep tries again; the others need not wait for it
 
 
 # --- documents

@@ -86,20 +86,24 @@ class Directory:
     def names(self, inside=""):
         """The names of the finished files in the directory or one of its sub-directories, sorted; none when it cannot
         be read."""
-        descriptor = self._open_inside(inside)
-        if descriptor is None:
-            return []
-        try:
-            return sorted(name for name in os.listdir(descriptor) if not name.startswith("."))
-        except OSError:
-            return []
-        finally:
-            os.close(descriptor)
+        return sorted(name for name in self._look_inside(inside, os.listdir) or () if not name.startswith("."))
 
-    def _open_inside(self, inside):
+    def sweep(self, *inside):
+        """Removes the temporary files of passes that died while writing, also in these sub-directories."""
+        for parent in ("",) + inside:
+            self._look_inside(parent, atomic.sweep)
+
+    def _look_inside(self, inside, do):
+        """What `do` returns for the descriptor of the directory or of a sub-directory; None when it cannot be read."""
         base = self.open()
+        if base is None:
+            return None
         try:
-            return None if base is None else os.open(inside or ".", FOLDER, dir_fd=base)
+            descriptor = os.open(inside or ".", FOLDER, dir_fd=base)
+            try:
+                return do(descriptor)
+            finally:
+                os.close(descriptor)
         except OSError:
             return None
 
@@ -130,33 +134,19 @@ class Directory:
             self.remove("%s.corrupt-%d" % (name, number))
         return new
 
-    def sweep(self, *inside):
-        """Removes the temporary files of passes that died while writing, also in these sub-directories."""
-        for parent in ("",) + inside:
-            descriptor = self._open_inside(parent)
-            if descriptor is not None:
-                try:
-                    atomic.sweep(descriptor)
-                except OSError:
-                    pass                # the next pass tries again
-                finally:
-                    os.close(descriptor)
-
     def keep_reserve(self):
         """Keeps RESERVE bytes for the day when the disk is full; whether they are there."""
         base = self.open(create=True)
         try:
             descriptor = os.open("reserve", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600, dir_fd=base)
-        except OSError:
-            return False
-        try:
-            if os.fstat(descriptor).st_blocks * 512 < RESERVE:
-                os.posix_fallocate(descriptor, 0, RESERVE)
+            try:
+                if os.fstat(descriptor).st_blocks * 512 < RESERVE:
+                    os.posix_fallocate(descriptor, 0, RESERVE)
+            finally:
+                os.close(descriptor)
             return True
         except OSError:
             return False
-        finally:
-            os.close(descriptor)
 
     def give_up_reserve(self):
         """Frees the reserve; whether there was one to free."""

@@ -24,21 +24,22 @@ _HYSTERESIS = (("min_free", "enough_free"), ("min_inodes", "enough_inodes"))
 def read(path=DEFAULT_PATH, must_exist=False):
     """The settings in that file. Without the file the defaults hold, unless an operator named it (`must_exist`).
     Raises NotPermitted for a file that another user could have written, SettingsError for the first fault in it."""
-    text = _decoded(path)
-    if text is None and must_exist:
-        raise SettingsError(path, 0, "", "no such file")
-    return parse(text or "", path)
+    return parse(_text(path, must_exist), path)
 
 
 def check_file(path):
     """All faults in that file, as model.Problem in the order of its lines. Raises NotPermitted as `read` does."""
     try:
-        text = _decoded(path)
+        return _examine(_text(path, must_exist=True), path)[1]
     except SettingsError as error:
         return [Problem(error.file, error.line, error.key, error.why)]
-    if text is None:
-        return [Problem(path, 0, "", "no such file")]
-    return _examine(text, path)[1]
+
+
+def _text(path, must_exist):
+    content = read_trusted(path, owners=(0, os.geteuid()))
+    if content is None and must_exist:
+        raise SettingsError(path, 0, "", "no such file")
+    return decode(content or b"", path)
 
 
 def parse(text, file):
@@ -51,21 +52,15 @@ def parse(text, file):
 
 def as_data(settings):
     """The settings as plain data, keyed as in the file: what `config --json` prints."""
-    data = {"service": {one.unit: _plain(one) for one in settings.services},
-            "dependency": {name: _plain(one) for name, one in settings.dependencies.items()}}
-    data.update((section, _plain(getattr(settings, section))) for section in SINGLE)
+    data = {"service": {one.unit: _plain(one._asdict()) for one in settings.services},
+            "dependency": {name: _plain(one._asdict()) for name, one in settings.dependencies.items()}}
+    data.update((section, _plain(vars(getattr(settings, section)))) for section in SINGLE)
     return data
 
 
-def _plain(record):
-    values = record._asdict()
+def _plain(values):
     return {name: str(value) if isinstance(value, Mark) else list(value) if isinstance(value, tuple) else value
             for name, value in values.items()}
-
-
-def _decoded(path):
-    content = read_trusted(path, owners=(0, os.geteuid()))
-    return None if content is None else decode(content, path)
 
 
 # --- text to settings

@@ -28,19 +28,16 @@ SETTINGS = (
     Row("service", "slow_after", "3s", read.duration(0.1, 600),
         "An answer that takes longer than this is reported as slow. Must be less than probe_timeout in [recovery]."),
     Row("service", "pid_files", "", read.each(read.removable_file),
-        "PID files that an earlier run may have left behind. A stale one is removed; the process that it names is "
-        "never sent a signal."),
+        "PID files that an earlier run may have left. A stale one is removed; the process it names gets no signal."),
     Row("service", "temp_files", "", read.each(read.temp_pattern),
-        "Temporary files that may be removed once they are older than temp_age in [cleanup]. Wildcards only after "
-        "the last /."),
+        "Temporary files that may be removed once older than temp_age in [cleanup]. Wildcards only after the last /."),
     Row("service", "log", "", read.maybe(read.path, ""),
         "The application log that `logs --app` shows. Empty: none."),
 
     Row("dependency", "unit", "", read.each(read.unit_name),
         "The unit of the dependency; of several, the first that exists on this host is used. Empty: NAME.service."),
     Row("dependency", "probe", "", read.maybe(read.probe, ""),
-        "What is probed to learn whether the dependency is healthy, as health in [service]. Empty: no probe; the "
-        "state in systemd counts."),
+        "What is probed to learn whether the dependency is healthy, as health in [service]. Empty: no probe."),
     Row("dependency", "start_timeout", "1min", read.duration(1, 3600),
         "Maximum time from the start of the dependency until it answers. While it answers that it is loading, "
         "Citadel waits longer."),
@@ -51,8 +48,7 @@ SETTINGS = (
     Row("recovery", "window", "30min", read.duration(60, 86400),
         "The period for which attempts is the limit."),
     Row("recovery", "attempts_per_level", "1", read.whole(1, 5),
-        "Maximum attempts at each level (start; clean; repair dependencies; relieve disk or memory) before the next "
-        "level."),
+        "Maximum attempts at each level (start; clean; repair dependencies; relieve disk or memory) before the next."),
     Row("recovery", "verify_timeout", "2min", read.duration(10, 3600),
         "Maximum time after a step until the service must be healthy: the same run for longer than RestartSec, and "
         "answering."),
@@ -80,8 +76,7 @@ SETTINGS = (
         "This many closed incidents stay on record."),
 
     Row("disk", "paths", "/ /opt/citadel/logs /var/lib/citadel-recovery /var/log", read.each(read.path),
-        "The file systems that hold these paths are watched. For a path that does not exist, its nearest parent "
-        "counts."),
+        "The file systems that hold these paths are watched; for a path that is missing, its nearest parent counts."),
     Row("disk", "min_free", "5% 1G", read.mark,
         "Less free space than this is a full disk: a percentage, a size, or both, of which the smaller counts. 0% "
         "turns it off."),
@@ -95,8 +90,7 @@ SETTINGS = (
     Row("memory", "min_available", "5% 512M", read.mark,
         "Less available memory than this (MemAvailable, which includes page cache) is low memory. 0% turns it off."),
     Row("memory", "max_pressure", "60%", read.percent(1, 100),
-        "A larger share of the last 10 seconds stalled for memory (PSI, some avg10) is low memory too. 100% turns it "
-        "off."),
+        "Low memory too: a larger share of the last 10 s stalled for memory (PSI, some avg10). 100% turns it off."),
     Row("memory", "unload_models", "yes", read.truth,
         "Whether Ollama is asked to unload idle models before anything is restarted."),
 
@@ -155,9 +149,6 @@ class Section:
 
     def _replace(self, **changes):
         return Section(**dict(self.__dict__, **changes))
-
-    def _asdict(self):
-        return dict(self.__dict__)
 
 
 class Settings(namedtuple("Settings", ("file", "services", "dependencies") + SINGLE)):
