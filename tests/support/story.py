@@ -12,8 +12,8 @@ import tempfile
 from world import BATCH, FAULTS, GATEWAY, OLLAMA, REDIS, Crash, Forbidden, World
 
 from citadel import recovery
-from citadel.core.atomic import Directory
 from citadel.core.trust import untrusted_program
+from citadel.record.directory import Directory
 from citadel.record.store import Store
 from citadel.settings import file as settings_file
 
@@ -134,7 +134,7 @@ class Record:
 
 
 class Disk(Directory):
-    """A durable.Directory under which we may die: before a write, in it (its new file stays behind), right after it."""
+    """A Directory under which we may die: before a write, in it (its new file stays behind), right after it."""
 
     def __init__(self, path, record):
         super().__init__(path)

@@ -17,6 +17,7 @@ from citadel.core.text import printable
 from citadel.core.trust import open_directory
 from citadel.model import CAUSES
 from citadel.record import notes
+from citadel.record.directory import Directory
 from citadel.record.notes import INCIDENTS
 
 LOOK, RECORD = "citadel.prom", "citadel-record.prom"
@@ -219,7 +220,7 @@ def count_restarts(state, seen):
         return {unit: total for unit, (_, total) in before.items()}
     import fcntl
     try:
-        files = atomic.Directory(state)
+        files = Directory(state)
         lock = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=files.open(create=True))
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -8,10 +8,10 @@ import pytest
 from places import LIB
 
 from citadel import __version__, model
-from citadel.core.atomic import Directory
 from citadel.core.clock import Now
 from citadel.model import DOWN, SERVING, Cause, Dependency, Disk, Facts, Finding, Host, Memory, Probe, Service, Unit
 from citadel.record import notes
+from citadel.record.directory import Directory
 from citadel.record.store import Store
 from citadel.settings import file as settings
 from citadel.tell import metrics, spool
