@@ -18,8 +18,8 @@ from citadel.core.clock import Moment, age
 from citadel.core.errors import CitadelError
 from citadel.core.run import run as run_program
 from citadel.core.text import plural, printable
-from citadel.core.url import is_address
-from citadel.core.url import read as read_url
+from citadel.settings.url import is_address
+from citadel.settings.url import read as read_url
 from citadel.tell import spool
 from citadel.tell.metrics import LABEL
 from citadel.tell.receivers import credentials as read_credentials
