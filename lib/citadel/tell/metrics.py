@@ -1,11 +1,8 @@
 """The metrics for Prometheus, in files for node_exporter's textfile collector.
 
-There are two files. LOOK is written by each health check and each pass, from what was just seen; RECORD by each pass,
-from the record on disk, which only a pass changes. So a healthy check reads no state and writes one small file. Each
-file is put in place whole, readable by all and writable by root alone.
-
-What cannot be written is a sentence, never an exception. Counters are kept on disk and do not fall: those of RECORD in
-the state, the restarts, which checks count as well, in a file of their own.
+LOOK is written by each health check and each pass, from what was just seen; RECORD by each pass, from the record on
+disk. So a healthy check reads no state and writes one small file. What cannot be written is a sentence, never an
+exception. Counters are kept on disk and do not fall.
 """
 
 import os
@@ -17,7 +14,6 @@ from citadel.core.text import printable
 from citadel.core.trust import open_directory
 from citadel.model import CAUSES
 from citadel.record import notes
-from citadel.record.notes import INCIDENTS
 
 LOOK, RECORD = "citadel.prom", "citadel-record.prom"
 RESTARTS = "restarts"                   # in our state directory: a line each, "UNIT LAST TOTAL"
@@ -52,7 +48,7 @@ FAMILIES = {
     "escalated": (RECORD, "gauge", "Whether an alert was sent for the open incident (1) or not (0)."),
     "escalations_total": (RECORD, "counter", "Incidents for which an alert was sent."),
     "attempts_total": (RECORD, "counter", "Recovery attempts."),
-    "recoveries_total": (RECORD, "counter", "Incidents that ended: before an alert (recovered) or after one (escalated)."),
+    "recoveries_total": (RECORD, "counter", "Ended incidents: without an alert (recovered) or with one (escalated)."),
     "recovery_duration_seconds": (RECORD, "summary", "Time from the start of an incident to its end."),
 }
 
@@ -102,21 +98,21 @@ def of_record(store, services, now):
                     ("escalated", unit, int(history.escalation is not None)),
                     ("escalations_total", unit, counts.get("escalations", 0)),
                     ("attempts_total", unit, counts.get("attempts", 0))]
-        samples += [("recoveries_total", dict(unit, outcome=outcome), counts.get(outcome, 0))
-                    for outcome in ("recovered", "escalated")]
-        samples += [("recovery_duration_seconds_sum", unit, counts.get("seconds", 0)),
-                    ("recovery_duration_seconds_count", unit, counts.get("recovered", 0) + counts.get("escalated", 0))]
+        recovered, escalated = counts.get("recovered", 0), counts.get("escalated", 0)
+        samples += [("recoveries_total", dict(unit, outcome="recovered"), recovered),
+                    ("recoveries_total", dict(unit, outcome="escalated"), escalated),
+                    ("recovery_duration_seconds_sum", unit, counts.get("seconds", 0)),
+                    ("recovery_duration_seconds_count", unit, recovered + escalated)]
         begun = dict.fromkeys(_causes(service.depends), 0)
-        begun.update((what[len(INCIDENTS):], number) for what, number in sorted(counts.items())
-                     if what.startswith(INCIDENTS))
+        begun.update((what[len(notes.INCIDENTS):], number) for what, number in sorted(counts.items())
+                     if what.startswith(notes.INCIDENTS))
         samples += [("incidents_total", dict(unit, cause=cause), number) for cause, number in begun.items()]
-        document = store.incidents.read(history.incident) if history.incident else None
         if history.incident:
+            document = store.incidents.read(history.incident)
             began = document["opened"][0] if document else now - (history.open_for or 0)
-            samples.append(("incident_start_timestamp_seconds", unit, round(began, 3)))
-            causes = document["causes"] if document else ()
-            samples.append(("incident_cause", dict(unit, cause=causes[0].get("cause", "unknown") if causes
-                                                   else "unknown"), 1))
+            cause = store.incidents.first_cause(history.incident) or "unknown"
+            samples += [("incident_start_timestamp_seconds", unit, round(began, 3)),
+                        ("incident_cause", dict(unit, cause=cause), 1)]
     return samples
 
 
@@ -142,10 +138,9 @@ def text(samples, file):
 
 
 def _labels(labels):
-    if not labels:
-        return ""
-    return "{%s}" % ",".join('%s="%s"' % (name, printable(value, LABEL).replace("\\", "\\\\").replace('"', '\\"'))
-                             for name, value in labels.items())
+    words = ",".join('%s="%s"' % (name, printable(value, LABEL).replace("\\", "\\\\").replace('"', '\\"'))
+                     for name, value in labels.items())
+    return "{%s}" % words if words else ""
 
 
 # --- when it is written -----------------------------------------------------------------------------------------------
@@ -179,8 +174,7 @@ def _mtime(path):
 
 
 def after_pass(settings, facts, findings, store, now):
-    """Writes both; why that could not be, or "". The next check, a minute later, writes to the same place and reports
-    it."""
+    """Writes both; why that could not be, or "". The next check writes to the same place and reports it."""
     if _is_off(settings.metrics.directory):
         return ""
     sweep(settings.metrics.directory)
@@ -191,8 +185,6 @@ def after_pass(settings, facts, findings, store, now):
 def write_record(settings, store, now):
     """Writes RECORD; also in the middle of a pass, for what begins and ends in it would never be seen. Why it could not
     be, or ""."""
-    if _is_off(settings.metrics.directory):
-        return ""
     return write(settings.metrics.directory, RECORD, text(of_record(store, settings.services, now), RECORD))
 
 
@@ -252,7 +244,10 @@ def _counted(state):
 
 def complaint(directory):
     """Why no metrics can be written to that directory of the settings, or ""; also for users who may not write it."""
-    return _open(directory)[1] if directory else ""
+    descriptor, why = _open(directory)
+    if descriptor is not None:
+        os.close(descriptor)
+    return why
 
 
 def write(directory, name, content):
@@ -273,13 +268,18 @@ def write(directory, name, content):
 def sweep(directory):
     """Removes what writers of ours left that died while writing."""
     descriptor, _ = _open(directory)
-    if descriptor is not None:
-        try:
-            atomic.sweep(descriptor, "citadel")
-        except OSError:
-            pass                                            # the next pass tries again
-        finally:
-            os.close(descriptor)
+    if descriptor is None:
+        return
+    try:
+        for name in os.listdir(descriptor):
+            words = name.split(".")             # .citadel.prom.PID.RANDOM.tmp; version 1.0 wrote no RANDOM
+            if (".".join(words[:3]) in ("." + LOOK, "." + RECORD) and words[-1] == "tmp" and words[3].isdecimal()
+                    and not os.path.exists("/proc/" + words[3])):
+                os.unlink(name, dir_fd=descriptor)
+    except OSError:
+        pass                                                # the next pass tries again
+    finally:
+        os.close(descriptor)
 
 
 def withdraw(directory):
@@ -300,7 +300,9 @@ def withdraw(directory):
 
 def _open(directory):
     """(the descriptor of that directory of the settings, ""), or (None, why no metrics are written there). There is no
-    reason to complain where it may be absent, and where we may not see it."""
+    reason to complain where none is wanted, where it may be absent, and where we may not see it."""
+    if not directory:
+        return None, ""
     try:
         return open_directory(directory.lstrip("-"), check_itself=True), ""
     except FileNotFoundError as error:

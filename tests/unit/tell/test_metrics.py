@@ -427,12 +427,22 @@ def test_a_full_disk_is_a_sentence_and_leaves_the_old_file(directory, monkeypatc
 
 
 def test_what_a_killed_writer_left_is_swept_and_in_nobody_s_way(directory):
-    for name in (".citadel.prom.999999999.0a0a0a0a.tmp", ".citadel-record.prom.999999999.0b0b0b0b.tmp",
-                 ".other.prom.999999999.0c0c0c0c.tmp"):
+    """Version 1.0 named its temporary files without a random part."""
+    left = [".citadel.prom.999999999.0a0a0a0a.tmp", ".citadel-record.prom.999999999.0b0b0b0b.tmp",
+            ".citadel.prom.999999999.tmp", ".citadel-record.prom.999999999.tmp"]
+    kept = [".citadel.prom.%d.0a0a0a0a.tmp" % os.getpid(), ".citadel.prom.%d.tmp" % os.getpid(), ".citadel.prom.tmp",
+            ".citadel.prom", ".citadel.tmp", ".other.prom.999999999.0c0c0c0c.tmp", ".other.prom.999999999.tmp"]
+    for name in left + kept:
         open(os.path.join(directory, name), "w").close()
     assert metrics.write(directory, metrics.LOOK, "x\n") == ""
     metrics.sweep(directory)
-    assert sorted(os.listdir(directory)) == [".other.prom.999999999.0c0c0c0c.tmp", metrics.LOOK]
+    assert sorted(os.listdir(directory)) == sorted(kept + [metrics.LOOK])
+
+
+def test_a_complaint_leaves_no_directory_open(directory):
+    before = os.listdir("/proc/self/fd")
+    assert metrics.complaint(directory) == ""
+    assert len(os.listdir("/proc/self/fd")) == len(before)
 
 
 def test_what_is_withdrawn_is_ours_alone(tmp_path, directory):
