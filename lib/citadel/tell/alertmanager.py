@@ -8,13 +8,11 @@ The resolution of an alert that was sent late follows only after HELD: Alertmana
 group_interval (5 min), and nobody hears of an alert that begins and ends between two notifications.
 """
 
-import base64
 import json
 import time
 from collections import namedtuple
 
 from citadel.core import clock, http
-from citadel.core.clock import Moment, age
 from citadel.core.errors import CitadelError
 from citadel.core.run import run as run_program
 from citadel.core.text import plural, printable
@@ -22,7 +20,7 @@ from citadel.settings.url import is_address
 from citadel.settings.url import read as read_url
 from citadel.tell import spool
 from citadel.tell.metrics import LABEL
-from citadel.tell.receivers import credentials as read_credentials
+from citadel.tell.receivers import authorization
 from citadel.tell.wording import headline
 
 PATH = "/api/v2/alerts"
@@ -96,32 +94,27 @@ def _due(letters, burning, late, now):
     was sent late is held back, and that alert is sent again, or it would end; but what fires now is not held back."""
     due = {}
     for one in letters:
-        identity = _identity(one.alert)
-        told = late.get(identity)
+        which = identity(one.alert)
+        told = late.get(which)
         is_open = one.alert.kind == "firing" and one.alert.incident in burning
-        if told and not is_open and age(told[0], now) < HELD:
-            due.setdefault(identity, spool.Letter("", told[1], ()) if told[1].kind == "firing" else None)
+        if told and not is_open and clock.age(told[0], now) < HELD:
+            due.setdefault(which, spool.Letter("", told[1], ()) if told[1].kind == "firing" else None)
         else:
-            due.setdefault(identity, one)
+            due.setdefault(which, one)
     for _, alert in sorted(burning.items()):
-        due.setdefault(_identity(alert), spool.Letter("", alert, ()))
+        due.setdefault(identity(alert), spool.Letter("", alert, ()))
     return [one for one in due.values() if one is not None]
 
 
-def _identity(alert):
+def identity(alert):
     return tuple(sorted(labels(alert).items()))
-
-
-def told_late(store, now):
-    """{identity: (Moment, Alert)} of what was told late and within HELD."""
-    return {_identity(alert): (then, alert) for then, alert in spool.told_late(store) if age(then, now) < HELD}
 
 
 def _note_late(alerts, delivery):
     """Notes when these were told late, and forgets what nothing needs to wait for any more."""
     course, now, before = delivery.course, delivery.now, len(delivery.course.late)
-    course.late = {identity: told for identity, told in course.late.items() if age(told[0], now) < HELD}
-    course.late.update((_identity(one), (Moment(now.wall, now.boottime, now.boot_id), one)) for one in alerts)
+    course.late = {which: told for which, told in course.late.items() if clock.age(told[0], now) < HELD}
+    course.late.update((identity(one), (clock.Moment(now.wall, now.boottime, now.boot_id), one)) for one in alerts)
     if alerts or len(course.late) != before:
         spool.note_late(list(course.late.values()), delivery.store)
 
@@ -146,14 +139,6 @@ def as_posted(alert, now):
     if alert.kind == "resolved":
         posted["endsAt"] = clock.stamp(max(began, min(alert.ended or now, now)))
     return posted
-
-
-def authorization(path):
-    """The fields of a request that a credentials file asks for; CitadelError as receivers.credentials."""
-    kind, secret = read_credentials(path)
-    if kind == "basic":
-        secret = base64.b64encode(secret.encode("ascii")).decode("ascii")
-    return ["Authorization: %s %s" % (kind.capitalize(), secret)] if kind else []
 
 
 # --- saying it --------------------------------------------------------------------------------------------------------

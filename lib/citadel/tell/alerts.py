@@ -56,8 +56,9 @@ def _tell(step, alert, delivery):
 
 def keep_firing(settings, store, run=run_program):
     """For a pass that lasts: sends what fires again when that is due."""
+    delivery = deliver.begin(settings, store, store.now(), run)         # in any case: the pass begins with it
     if settings.alertmanager.urls and store.files.names("firing"):
-        alertmanager.send_again(deliver.begin(settings, store, store.now(), run))
+        alertmanager.send_again(delivery)
 
 
 def send_spooled(settings, store, run=run_program):

@@ -52,7 +52,5 @@ def _run(alert, delivery):
 
 def as_data(alert):
     """What the hook reads on its stdin."""
-    data = dict(alert._asdict(), schema=1)
-    for name in ("started", "ended"):
-        data[name] = None if data[name] is None else clock.stamp(data[name])
-    return data
+    return dict(alert._asdict(), schema=1, started=clock.stamp(alert.started),
+                ended=None if alert.ended is None else clock.stamp(alert.ended))

@@ -416,8 +416,11 @@ def test_an_operator_who_is_needed_now_is_not_kept_waiting_by_an_older_end(store
     assert posted(down)[before] == [("firing", first)], "the call itself goes at once"
 
 
-@pytest.mark.parametrize("data", [b"", b"[]", b"{}", b"[[1, 2]]", b"[[[1, 2, 3], {}]]", b"\xff", b"[[[], {}]]"],
-                         ids=repr)
+OLD = model.Alert("firing", UNIT, "port.taken", "x", "", "i", "h", 1.0, None, "critical")
+
+
+@pytest.mark.parametrize("data", [b"", b"[]", b"{}", b"[[1, 2]]", b"[[[1, 2, 3], {}]]", b"\xff", b"[[[], {}]]",
+                                  json.dumps([[["a", "b", "c"], OLD._asdict()]]).encode()], ids=repr)
 def test_a_spoilt_note_of_what_was_told_late_holds_nothing_back(store, journald, receivers, data):
     up = receivers()
     store.files.write(spool.TOLD_LATE, data)
