@@ -51,9 +51,8 @@ def send_due(delivery, letter=None, most=TOGETHER):
     `most` seconds: (names of the letters that were taken, why not all were).
 
     Of alerts with the same labels only the oldest is sent: Alertmanager never notifies one that begins and ends in one
-    message, and an older end would end a newer beginning. A URL that has not taken what another took is left out for
-    the rest of the pass, because it would only use up the time.
-    """
+    message, and an older end would end a newer beginning. A URL that has not taken what another took would only use up
+    the time, and is left out for the rest of the pass."""
     settings, store, run, now, course = delivery
     letters = [one for one in spool.letters_in(store) if "alertmanager" in one.waiting]
     kept = {one.name for one in letters}
@@ -98,9 +97,8 @@ def _due(letters, burning, late, now):
         told = late.get(which)
         is_open = one.alert.kind == "firing" and one.alert.incident in burning
         if told and not is_open and clock.age(told[0], now) < HELD:
-            due.setdefault(which, spool.Letter("", told[1], ()) if told[1].kind == "firing" else None)
-        else:
-            due.setdefault(which, one)
+            one = spool.Letter("", told[1], ()) if told[1].kind == "firing" else None
+        due.setdefault(which, one)
     for _, alert in sorted(burning.items()):
         due.setdefault(identity(alert), spool.Letter("", alert, ()))
     return [one for one in due.values() if one is not None]

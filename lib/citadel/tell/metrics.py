@@ -57,9 +57,8 @@ FAMILIES = {
 def of_look(settings, facts, findings, restarts, maintenance, spooled, dropped, now):
     """Samples (name, labels, value) of what was seen at `now`, seconds since 1970. Pure; `restarts` by unit."""
     samples = [("build_info", {"version": __version__, "host": os.uname().nodename}, 1),
-               ("last_check_timestamp_seconds", {}, round(now, 3)),
-               ("maintenance", {}, int(maintenance)), ("alerts_spooled", {}, spooled),
-               ("alerts_dropped_total", {}, dropped)]
+               ("last_check_timestamp_seconds", {}, round(now, 3)), ("maintenance", {}, int(maintenance)),
+               ("alerts_spooled", {}, spooled), ("alerts_dropped_total", {}, dropped)]
     for service, finding in zip(facts.services, findings):
         unit = {"unit": finding.unit}
         samples.append(("service_healthy", unit, int(finding.well)))
@@ -92,14 +91,14 @@ def of_record(store, services, now):
     """Samples of what is on record of those services of the settings."""
     samples = [("last_pass_timestamp_seconds", {}, round(now, 3))]
     for service in services:
-        name = service.unit
-        unit, history, counts = {"unit": name}, store.of(name).history(), store.of(name).counts()
+        unit, record = {"unit": service.unit}, store.of(service.unit)
+        history, counts = record.history(), record.counts()
+        recovered, escalated = counts.get("recovered", 0), counts.get("escalated", 0)
         samples += [("incident_open", unit, int(bool(history.incident))),
                     ("escalated", unit, int(history.escalation is not None)),
                     ("escalations_total", unit, counts.get("escalations", 0)),
-                    ("attempts_total", unit, counts.get("attempts", 0))]
-        recovered, escalated = counts.get("recovered", 0), counts.get("escalated", 0)
-        samples += [("recoveries_total", dict(unit, outcome="recovered"), recovered),
+                    ("attempts_total", unit, counts.get("attempts", 0)),
+                    ("recoveries_total", dict(unit, outcome="recovered"), recovered),
                     ("recoveries_total", dict(unit, outcome="escalated"), escalated),
                     ("recovery_duration_seconds_sum", unit, counts.get("seconds", 0)),
                     ("recovery_duration_seconds_count", unit, recovered + escalated)]
@@ -151,13 +150,15 @@ def after_check(settings, facts, findings, state, now):
     directory = settings.metrics.directory
     if _is_off(directory):
         return ""
-    noted = os.path.exists(os.path.join(state, "maintenance.json"))
-    maintenance = noted and _store(state).intent.maintenance() is not None
-    why = _write_look(settings, facts, findings, state, maintenance, now)
     written, changed = _mtime(os.path.join(directory.lstrip("-"), RECORD)), _mtime(settings.file)
-    if not why and (written is None or (changed is not None and written < changed)):
-        why = write_record(settings, _store(state), now)
-    return why
+    is_old = written is None or (changed is not None and written < changed)
+    store = None
+    if is_old or os.path.exists(os.path.join(state, "maintenance.json")):
+        from citadel.record.store import Store  # a healthy check does not load it
+        store = Store(state)
+    maintenance = store is not None and store.intent.maintenance() is not None
+    why = _write_look(settings, facts, findings, state, maintenance, now)
+    return why or (write_record(settings, store, now) if is_old else "")
 
 
 def _is_off(directory):
@@ -197,38 +198,28 @@ def _write_look(settings, facts, findings, state, maintenance, now):
     return write(settings.metrics.directory, LOOK, text(samples, LOOK))
 
 
-def _store(state):
-    from citadel.record.store import Store
-    return Store(state)
-
-
 def count_restarts(state, seen):
-    """{unit: restarts ever counted}, brought up to `seen`, {unit: NRestarts now}. systemd begins at 0 again at each
-    start by hand and at each reset-failed, and so does not this. A check and a pass may count at once: one of them
-    then leaves it to the other."""
-    before = _counted(state)
-    if all(unit in before and before[unit][0] == number for unit, number in seen.items()):
-        return {unit: total for unit, (_, total) in before.items()}
-    import fcntl
-    try:
+    """{unit: restarts ever counted}, brought up to `seen`, {unit: NRestarts now}, which begins at 0 again at each start
+    by hand and at each reset-failed. Where a check and a pass count at once, one leaves it to the other."""
+    counted = _counted(state)
+    if any(unit not in counted or counted[unit][0] != number for unit, number in seen.items()):
+        import fcntl
         files = atomic.Directory(state)
-        lock = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=files.open(create=True))
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            before = _counted(state)
-            after = dict(before)
+            fcntl.flock(files.open(create=True), fcntl.LOCK_EX | fcntl.LOCK_NB)
+            counted = _counted(state)
+            after = dict(counted)
             for unit, number in seen.items():
-                last, total = before.get(unit, (0, 0))
+                last, total = counted.get(unit, (0, 0))
                 after[unit] = number, total + (number - last if number >= last else number)
-            files.write(RESTARTS, "".join("%s %d %d\n" % ((unit,) + counted) for unit, counted
+            files.write(RESTARTS, "".join("%s %d %d\n" % ((unit,) + both) for unit, both
                                           in sorted(after.items())).encode())
-            before = after
+            counted = after
+        except (OSError, NotPermitted):
+            pass                                # counted with the next look: systemd does not forget by itself
         finally:
-            os.close(lock)
             files.close()
-    except (OSError, NotPermitted):
-        pass                                    # counted with the next look: systemd does not forget by itself
-    return {unit: total for unit, (_, total) in before.items()}
+    return {unit: total for unit, (_, total) in counted.items()}
 
 
 def _counted(state):
