@@ -2,10 +2,9 @@
 
 Our clock may be wrong. An alert that begins after the receiver's resolve_timeout is refused (400), and one that ends in
 its future does not end: both are sent again by the receiver's time, which its answer tells. A 400 is for all alerts of
-a list, though only one may be meant: they are then sent one by one.
-
-The resolution of an alert that was sent late follows only after HELD: Alertmanager notifies a group of alerts every
-group_interval (5 min), and nobody hears of an alert that begins and ends between two notifications.
+a list, though only one may be meant: they are then sent one by one. The end of an alert that was sent late follows only
+after HELD, for Alertmanager notifies a group of alerts every group_interval (5 min), and nobody hears of an alert that
+begins and ends between two notifications.
 """
 
 import json
@@ -153,11 +152,12 @@ def tell(urls, said, now, seconds, credentials="", run=run_program):
     known = look_up({place.host for place in places.values()}, end, run)
 
     def post(letters):
-        return http.converse({url: question(places[url], json.dumps(posted, sort_keys=True).encode("ascii"))
-                              for url, posted in letters.items()}, end, GRACE)
-
-    def question(place, body):
-        return place, known.get(place.host, ()), http.request("POST", place, place.path + PATH, body, authorized)
+        questions = {}
+        for url, posted in letters.items():
+            place, body = places[url], json.dumps(posted, sort_keys=True).encode("ascii")
+            request = http.request("POST", place, place.path + PATH, body, authorized)
+            questions[url] = place, known.get(place.host, ()), request
+        return http.converse(questions, end, GRACE)
 
     def alone(url, posted, dated):
         reply = post({url: [posted]})[url]
