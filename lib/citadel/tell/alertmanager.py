@@ -125,9 +125,8 @@ def labels(alert):
 
 
 def as_posted(alert, now):
-    """An alerts.Alert as Alertmanager takes it; `now` in seconds since 1970. Without `endsAt` it fires until its
-    resolve_timeout after the last sending. Alertmanager refuses times that are not in order, which a stepped clock
-    may have left us with."""
+    """A model.Alert as Alertmanager takes it; `now` in seconds since 1970. Without `endsAt` it fires until its
+    resolve_timeout. It refuses times that are not in order, which a stepped clock may have left us with."""
     began = min(alert.started, now)
     posted = {"labels": labels(alert), "startsAt": clock.stamp(began), "annotations": {
         "summary": printable("%s on %s" % (headline(alert), alert.host), 300),

@@ -508,8 +508,8 @@ def test_one_silent_alertmanager_beside_a_good_one_delays_nobody(store, journald
 
 
 def test_one_that_is_slow_to_take_it_uses_the_time_up_too(store, journald, monkeypatch, receivers):
-    monkeypatch.setattr(alertmanager, "TOGETHER", 0.5)
-    slow = Receiver(lambda connection, over: over.wait(0.3) or connection.sendall(GOOD.encode()))
+    monkeypatch.setattr(alertmanager, "TOGETHER", 1.0)
+    slow = Receiver(lambda connection, over: over.wait(0.6) or connection.sendall(GOOD.encode()))
     told = [alerts.escalate(STEP, FINDING, "20270115T080000-%d" % number, settings(urls=(slow.url,)), store, NOW).detail
             for number in range(1, 4)]
     slow.close()
