@@ -315,8 +315,11 @@ def read(directory, name):
 
 
 def test_a_check_writes_both_files_the_first_time(tmp_path, directory):
-    os.umask(0o077)
-    assert metrics.after_check(with_directory(directory), facts(), WELL, str(tmp_path / "state"), 1.8e9) == ""
+    before = os.umask(0o077)
+    try:
+        assert metrics.after_check(with_directory(directory), facts(), WELL, str(tmp_path / "state"), 1.8e9) == ""
+    finally:
+        os.umask(before)
     assert sorted(os.listdir(directory)) == [metrics.RECORD, metrics.LOOK]
     assert "citadel_incident_open" in read(directory, metrics.RECORD)
     for name in os.listdir(directory):
