@@ -85,7 +85,7 @@ def _withdraw_metrics(host):
         wanted = settings.parse((host.tree.read(SETTINGS) or b"").decode("utf-8", "replace"), SETTINGS)
     except CitadelError:
         wanted = settings.parse("", SETTINGS)
-    for name in metrics.withdraw(wanted.metrics.directory) if wanted.metrics.directory else ():
+    for name in metrics.withdraw(wanted.metrics.directory):
         host.say("removed  %s/%s" % (wanted.metrics.directory.lstrip("-"), name))
 
 

@@ -6,8 +6,8 @@ its attribute `range` says what it accepts. Units: seconds and bytes; percentage
 
 from collections import namedtuple
 
-from citadel.core.url import is_address, join_place
-from citadel.core.url import read as read_url
+from citadel.settings.url import is_address, join_place
+from citadel.settings.url import read as read_url
 
 LONGEST_LIST = 64
 
