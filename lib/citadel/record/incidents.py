@@ -67,8 +67,8 @@ class Incidents:
 
     def begin(self, unit, cause, because, host, trigger):
         """A new document, on disk if the disk takes it; its id."""
-        self._make_room()
         name, opened = self._new_id(), self.state.moment()
+        self._make_room()               # after the name: that of one that goes must not be used again
         document = dict(forms.new_incident(name, unit, opened, clock.stamp(opened[0])), host=host, trigger=trigger)
         _count_cause(document, cause, because, opened[0])
         self.write(document)

@@ -41,10 +41,6 @@ class State:
         now = self.now()
         return [now.wall, now.boottime, now.boot_id]
 
-    def since(self, moment):
-        """Seconds since a moment as it is kept; None for None."""
-        return None if moment is None else age(Moment(*moment), self.now())
-
     def load(self):
         """{"services", "lost", "serial"}; read once a pass; without the lock each time, as a pass may be writing it."""
         if self._state is not None and self.locked:

@@ -527,6 +527,16 @@ def test_two_in_one_second_have_two_names(store):
     assert names == ["20270115T080000-1", "20270115T080000-2"]
 
 
+def test_the_name_of_an_incident_that_makes_room_is_not_used_again(store, clock):
+    """On a clock that stands still, as before the time is set."""
+    store = Store(store.files.path, clock, most_incidents=1)
+    with store.lock("check"):
+        first = store.of(UNIT).open_incident("unknown", "?")
+        store.of(UNIT).close_incident("recovered")
+        assert store.of(UNIT).open_incident("unknown", "?") != first
+    assert len(store.incidents.newest_first()) == 1
+
+
 def test_steps_and_files_are_bounded(store, clock, monkeypatch):
     monkeypatch.setattr(records, "MOST_STEPS", 5)
     store = Store(store.files.path, clock, most_incidents=10)

@@ -2,6 +2,7 @@
 it dies at any moment or breaks in our own code. The host is tests/world.py, and checks each step by itself."""
 
 import errno
+import os
 import tempfile
 
 import pytest
@@ -11,6 +12,7 @@ from world import BATCH, GATEWAY, OLLAMA, Crash, Forbidden
 from citadel import model
 from citadel.commands import handler
 from citadel.core import entry, log
+from citadel.tell import metrics
 
 
 def a_story(place, journald, chance, second=False, limits=""):
@@ -101,6 +103,27 @@ def test_two_that_share_a_dependency_do_not_storm_it(place, journald):
     story.check_budget()
     restarts = [one for one in story.world.attempts if ("restart", OLLAMA) in [step[1:] for step in one.steps]]
     assert {one.unit for one in restarts} == {GATEWAY, BATCH} and len(restarts) >= 3
+
+
+def test_a_second_look_at_one_service_leaves_both_in_the_metrics(place, journald):
+    """GATEWAY is well again and its incident still open, so the pass looks at it alone once more."""
+    story = a_story(place, journald, Always, second=True)
+    story.settings = story.settings._replace(metrics=story.settings.metrics._replace(directory=place))
+    story.world.breaks("settings")
+    story.world.breaks("crash")
+    story.world.passes(120)
+    story.minute()
+    story.world.heals()
+    story.world.passes(1)
+    story.world.operator_starts(GATEWAY)
+    story.world.passes(1)
+    looks = story.world.looks
+    assert verdicts(story.recovery_pass()) == {GATEWAY: "healthy", BATCH: "healthy"} and story.world.looks == looks + 2
+    with open(os.path.join(place, metrics.LOOK)) as file:
+        lines = file.read().splitlines()
+    for unit in (GATEWAY, BATCH):
+        assert 'citadel_service_healthy{unit="%s"} 1' % unit in lines
+        assert [line for line in lines if line.startswith('citadel_restarts_total{unit="%s"}' % unit)]
 
 
 # --- counting and telling ---------------------------------------------------------------------------------------------
