@@ -2,10 +2,11 @@
 
     observe -> diagnose -> plan -> act -> verify -> record -> tell
 
-Read `Pass.run`, then `Treatment.perform`. What is about to be tried is counted on disk before it is tried. A trigger that
-arrives while a pass runs is lost (systemd starts the one unit once). So a pass does not end with a step done, but with
-a look that finds the service well, or a reason to wait that systemd or an operator will end. It goes in rounds, an
-attempt a service, so that no service waits for the end of another's trouble.
+Read `Pass.run`, then `Treatment.perform`. What is about to be tried is counted on disk before it is tried.
+
+A trigger that arrives while a pass runs is lost (systemd starts the one unit once). So a pass does not end with a step
+done, but with a look that finds the service well, or a reason to wait that systemd or an operator will end. It goes in
+rounds, an attempt a service, so that no service waits for the end of another's trouble.
 """
 
 import os
@@ -90,7 +91,12 @@ class Pass:
                 if next_look is not None:
                     due[finding.unit] = self.monotonic() + next_look
             pending = self.wait_for_the_next(due)
-        self.finish(facts, findings)
+        self.store.incidents.list_open()
+        alerts.send_spooled(self.settings, self.store, self.world.run)  # after the recovery: no receiver may delay it
+        if self.settings.metrics.directory:
+            if not all(finding.well for finding in findings):           # then it may have changed since
+                facts, findings = self.look()
+            metrics.after_pass(self.settings, facts, findings, self.store, self.world.now().wall)
         return list(results.values())
 
     def look(self, units=None):
@@ -121,16 +127,6 @@ class Pass:
             self.world.sleep(first - self.monotonic())
         # What is due within the next second needs no look, and no round, of its own.
         return self.look(units=[unit for unit, moment in due.items() if moment <= first + 1])[1]
-
-    def finish(self, facts, findings):
-        """What must not delay the recovery: the note of open incidents, alerts that wait, metrics. `facts` and
-        `findings` are those that the pass began with."""
-        self.store.incidents.list_open()
-        alerts.send_spooled(self.settings, self.store, self.world.run)
-        if self.settings.metrics.directory:
-            if not all(finding.well for finding in findings):       # then it may have changed since
-                facts, findings = self.look()
-            metrics.after_pass(self.settings, facts, findings, self.store, self.world.now().wall)
 
 
 class Treatment:

@@ -102,9 +102,8 @@ class Incidents:
             return document
         if name in self._ids() and self.state.locked:
             self.files.set_aside(_path(name))
-        owners = [(one, service["opened"]) for one, service in self.state.services().items()
-                  if service["incident"] == name]
-        owner, opened = owners[0] if owners else ("", None)
+        owner, opened = next(((one, service["opened"]) for one, service in self.state.services().items()
+                              if service["incident"] == name), ("", None))
         opened = opened or self.state.moment()
         return dict(forms.new_incident(name, unit or owner, opened, clock.stamp(opened[0])), damaged=True)
 
