@@ -383,7 +383,7 @@ class Story:
         for (unit, incident), (firing, resolved) in self.told.items():
             assert resolved or (unit, incident) in self.forgotten, "the end of %s was never told" % incident
             for kind in ("firing", "resolved") if HOOK and self.record.is_whole else ():
-                assert not firing or (kind, incident) in world.heard_by_hook, "the hook never heard that %s is %s" % (
+                assert not firing or (kind, incident) in world.heard_by_hook, "the hook was not told that %s is %s" % (
                     incident, kind)
 
     def check_budget(self):

@@ -69,7 +69,7 @@ class Incidents:
         """A new document, on disk if the disk takes it; its id."""
         name, opened = self._new_id(), self.state.moment()
         self._make_room()               # after the name: that of one that goes must not be used again
-        document = dict(forms.new_incident(name, unit, opened, clock.stamp(opened[0])), host=host, trigger=trigger)
+        document = dict(forms.new_incident(name, unit, opened), host=host, trigger=trigger)
         _count_cause(document, cause, because, opened[0])
         self.write(document)
         return name
@@ -104,8 +104,7 @@ class Incidents:
             self.files.set_aside(_path(name))
         owner, opened = next(((one, service["opened"]) for one, service in self.state.services().items()
                               if service["incident"] == name), ("", None))
-        opened = opened or self.state.moment()
-        return dict(forms.new_incident(name, unit or owner, opened, clock.stamp(opened[0])), damaged=True)
+        return dict(forms.new_incident(name, unit or owner, opened or self.state.moment()), damaged=True)
 
     def left_open(self, services, unit=None):
         """{unit: the newest open document that nothing in `services` refers to}: we died before its id was in the

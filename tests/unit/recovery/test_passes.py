@@ -502,7 +502,7 @@ def test_what_was_closed_on_a_disk_that_took_nothing_is_not_reopened(place, jour
 
 def test_who_was_sent_an_alert_that_was_not_noted_is_told_its_end(place, journald):
     """We die between telling the journal and noting it, and the service becomes well by itself meanwhile: the hook and
-    Alertmanager hear the end (firing/), the journal and the terminals do not."""
+    Alertmanager are told of the end (firing/), the journal and the terminals are not."""
     story = a_story(place, journald, Never)
     story.world.breaks("settings")
     story.world.breaks("crash")
