@@ -96,4 +96,4 @@ def _cause_as_data(cause):
 
 def dependency_as_data(dependency):
     return {"name": dependency.name, "unit": dependency.unit.name, "active": dependency.unit.active,
-            "probe": dict(dependency.probe._asdict())}
+            "probe": dependency.probe}

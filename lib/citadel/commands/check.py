@@ -53,7 +53,7 @@ def perform(call):
     from citadel.commands.call import dependency_as_data, finding_as_data
     code, text, facts, findings = check(options.config or settings.DEFAULT_PATH, bool(options.config), options.service)
     call.report(code=code, status=WORDS[code], text=text, services=[
-        dict(finding_as_data(finding), status=WORDS[code_of(finding, seen)], probe=dict(seen.probe._asdict()),
+        dict(finding_as_data(finding), status=WORDS[code_of(finding, seen)], probe=seen.probe,
              dependencies=[dependency_as_data(one) for one in seen.dependencies])
         for finding, seen in zip(findings, facts.services if facts else ())])
     return code
@@ -84,7 +84,7 @@ def check(path=settings.DEFAULT_PATH, must_exist=False, service="", look=None, s
     codes = [code_of(finding, seen) for finding, seen in zip(findings, facts.services)]
     worst = max(codes, key=GRAVITY.index)
     graded = sorted(zip(codes, findings), key=lambda one: -GRAVITY.index(one[0]))
-    texts = [sentence(finding) for code, finding in graded if code or worst == OK]
+    texts = sentences([finding for code, finding in graded if code or worst == OK], len(findings) > 1)
     moment, left_open = now(), open_incidents(state)
     grave = unguarded_against(facts, left_open, state, moment, scheduled)
     well = [finding.unit for finding, code in zip(findings, codes) if code == OK]
@@ -192,6 +192,16 @@ def code_of(finding, service):
     if not finding.cause:
         return WARNING if finding.others or finding.condition != model.SERVING else OK
     return WARNING if model.gravity_of(finding) == model.WARNING else CRITICAL
+
+
+def sentences(findings, several):
+    """The findings in one sentence each. With several services a sentence names its own, and those that share it (a
+    dependency's) share one."""
+    units = {}
+    for finding in findings:
+        units.setdefault(sentence(finding), []).append(finding.unit)
+    return ["%s: %s" % (", ".join(names), text) if several and not text.startswith(names[0]) else text
+            for text, names in units.items()]
 
 
 def sentence(finding):

@@ -58,7 +58,7 @@ def perform(call):
     settings, note = _compared(call)
     differ = [one for one in settings if not one.same]
     call.report(*_lines(call, settings, differ, note), unit=call.unit, same=not differ and not note, note=note,
-                settings=[dict(one._asdict()) for one in settings], citadel=settings_file.as_data(call.settings))
+                settings=settings, citadel=settings_file.as_data(call.settings))
     return STILL_WRONG if differ or note else OK
 
 
@@ -74,8 +74,7 @@ def _check_file(call, path):
             sys.stderr.write("%s: %s\n" % (NAME, text))
         if problems:
             raise SettingsError(*problems[0])
-    call.report("%s is valid" % path, file=path, ok=not problems, warnings=warnings,
-                problems=[dict(one._asdict()) for one in problems])
+    call.report("%s is valid" % path, file=path, ok=not problems, problems=problems, warnings=warnings)
     return SettingsError.code if problems else OK
 
 

@@ -46,14 +46,14 @@ def perform(call):
         call.report(unit=unit.name, ok=False, refused=why)
         return STILL_WRONG
     if not as_json:
-        call.say("%s: PID %d, NRestarts %d, %s in its start-limit interval" % (
-            call.paint(unit.name, "strong"), unit.main_pid, unit.restarts, plural(started, "start")))
+        call.say("%s: PID %d, NRestarts %d, %s of at most %s in its start-limit interval" % (call.paint(
+            unit.name, "strong"), unit.main_pid, unit.restarts, plural(started, "start"), unit.start_burst or "any"))
     result = Drill(unit, call.look, call.ask, call.monotonic, call.sleep, tell, call.service.start_timeout,
                    call.run).perform()
     call.report("systemd restarted %s: PID %d is now %d, down for %s" % (
         unit.name, result.old_pid, result.new_pid, span(result.downtime)) if result.ok else
         "%s. Its log: %s logs 20. What to do: %s explain" % (call.paint("test-restart failed", "bad"), NAME, NAME),
-        unit=unit.name, **dict(result._asdict(), steps=[dict(step._asdict()) for step in result.steps]))
+        unit=unit.name, **result._asdict())
     return OK if result.ok else STILL_WRONG
 
 

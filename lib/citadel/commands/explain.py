@@ -14,7 +14,7 @@ def perform(call):
         foreseen = [(finding, plan) for finding, plan in foreseen if finding.unit == unit]
     call.report(*[line for finding, plan in foreseen for line in _lines(call, finding, plan)], services=[dict(
         finding_as_data(finding), verdict=plan.verdict, plan_because=plan.because, veto=plan.veto, next_in=plan.next_in,
-        gives_up_in=plan.gives_up_in, steps=[dict(step._asdict()) for step in plan.steps])
+        gives_up_in=plan.gives_up_in, steps=plan.steps)
         for finding, plan in foreseen])
     return CANNOT_LOOK if any(finding.condition == UNKNOWN for finding, _ in foreseen) else OK
 

@@ -14,7 +14,7 @@ def perform(call):
         raise UsageError("--for and --reason belong to `maintenance on`")
     text = _begin(call) if options.word == "on" else _end(call) if options.word == "off" else _status(call)
     active = call.store.intent.maintenance()
-    call.report(text, on=active is not None, **(dict(active._asdict()) if active else {}))
+    call.report(text, on=active is not None, **(active._asdict() if active else {}))
     return OK
 
 

@@ -66,8 +66,7 @@ def perform(call):
         timeline = watch(call.options.seconds, look, journal, call.monotonic, interruption.pause, tell, show)
     line.clear()
     summary = timeline.summary(call.monotonic())
-    call.report("%s: %s" % (service.unit, sentence(summary)), unit=service.unit, summary=dict(summary._asdict()),
-                events=events)
+    call.report("%s: %s" % (service.unit, sentence(summary)), unit=service.unit, summary=summary, events=events)
     return OK if summary.up else STILL_WRONG
 
 

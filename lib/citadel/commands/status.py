@@ -19,7 +19,7 @@ def perform(call):
     service, = facts.services
     more = _more(call, service.unit)
     call.report(*tree(service, finding, more, call.style), unit=call.unit, well=finding.well,
-                finding=finding_as_data(finding), service=dict(service.unit._asdict()), dependencies=[
+                finding=finding_as_data(finding), service=service.unit, dependencies=[
                     dict(dependency_as_data(one), sub=one.unit.sub) for one in service.dependencies], **more)
     return STILL_WRONG if finding.cause else OK
 

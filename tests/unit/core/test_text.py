@@ -1,5 +1,6 @@
 import io
 import json
+from collections import namedtuple
 
 import pytest
 
@@ -51,6 +52,12 @@ def test_span(seconds, text):
 ])
 def test_size(count, text):
     assert report.size(count) == text
+
+
+def test_to_json_writes_a_named_tuple_as_an_object():
+    point = namedtuple("Point", "x y")
+    assert json.loads(report.to_json({"points": [point(1, (point(2, 3),))]})) == {"points": [
+        {"x": 1, "y": [{"x": 2, "y": 3}]}]}
 
 
 def test_to_json_knows_no_infinity():
