@@ -10,11 +10,9 @@ One line in the convention of the Monitoring Plugins: OK 0, WARNING 1, CRITICAL 
               or all is well, but a recovery pass would not come when it is needed
     UNKNOWN   we could not look: systemd does not answer, our settings are wrong
 
-`--quiet` prints nothing when all is well, and a problem once: cron mails what is printed. The exit code is given each
-time, since cron's `check --quiet || systemctl start citadel-recovery.service` needs it. Ends within LIMIT seconds,
-whatever hangs. Works for any user; without root, `check` cannot see our record, and leaves it out.
-
-Runs each minute, for years: nothing heavy is imported before something is wrong.
+`--quiet` prints nothing when all is well, and a problem once: cron mails what is printed; it acts by the exit code.
+Ends within LIMIT seconds, whatever hangs. Without root, `check` cannot see our record, and leaves it out. Runs each
+minute, for years: nothing heavy is imported before something is wrong.
 """
 
 import os
@@ -81,13 +79,17 @@ def check(path=settings.DEFAULT_PATH, must_exist=False, service="", look=None, s
         findings = diagnose(facts, wanted)
     except CitadelError as error:
         return UNKNOWN, line(UNKNOWN, (str(error),), ""), None, ()
-    codes = [code_of(finding, seen) for finding, seen in zip(findings, facts.services)]
-    worst = max(codes, key=GRAVITY.index)
-    graded = sorted(zip(codes, findings), key=lambda one: -GRAVITY.index(one[0]))
-    texts = sentences([finding for code, finding in graded if code or worst == OK], len(findings) > 1)
+    graded = sorted(((code_of(finding, seen), finding) for finding, seen in zip(findings, facts.services)),
+                    key=lambda one: -GRAVITY.index(one[0]))
+    worst = graded[0][0]
+    texts = sentences([finding for code, finding in graded if code or worst == OK], len(graded) > 1)
     moment, left_open = now(), open_incidents(state)
-    grave = unguarded_against(facts, left_open, state, moment, scheduled)
-    well = [finding.unit for finding, code in zip(findings, codes) if code == OK]
+    grave = list(unguarded(facts)) + left_alone(left_open, state, moment)
+    if scheduled:
+        note_heartbeat(state, moment)
+    elif facts.host.installed.schedule in ("cron", "timer"):
+        grave += missed_checks(state, moment, facts.host.installed.since)
+    well = [finding.unit for code, finding in graded if code == OK]
     mild = ["%s is well again, incident %s is still open" % (unit, name) for name, unit in left_open if unit in well]
     if look is None and not service and not must_exist:         # else it was a question about something else
         mild += not_told(wanted, facts, findings, state, moment)
@@ -111,16 +113,6 @@ def stop_note(unit, state):
         return Store(state).intent.stop_note(unit)
     except (CitadelError, OSError):
         return Stop()
-
-
-def unguarded_against(facts, left_open, state, moment, scheduled):
-    """A sentence for each reason why recovery might not come: not installed whole, not scheduled, or hanging."""
-    told = list(unguarded(facts)) + left_alone(left_open, state, moment)
-    if scheduled:
-        note_heartbeat(state, moment)
-    elif facts.host.installed.schedule in ("cron", "timer"):
-        told += missed_checks(state, moment, facts.host.installed.since)
-    return told
 
 
 def left_alone(left_open, state, moment):

@@ -183,8 +183,8 @@ def _values(text):
 
 
 def _meaning(key, values):
-    """What a setting's values mean, however they are spelled: commands, a list's words, seconds, bytes, yes or no; else,
-    and where it cannot be read, the text. CPUQuota= is a share of a processor, shown as CPU time in each second."""
+    """What a setting's values mean, however they are spelled: commands, a list's words, seconds, bytes, yes or no, else
+    (and where they cannot be read) the text. CPUQuota= is a share of a processor, shown as CPU time in each second."""
     text = " ".join(values)
     if key in COMMANDS:
         return [command for value in values for command in _commands(value)]

@@ -1,7 +1,7 @@
 """`test-restart`: kills a healthy service's main process and watches systemd restart it.
 
-The one command of ours that does harm on purpose, so it looks first and refuses when the drill would cost more than
-one restart: `refusal` says why, and is pure. `Drill` does it, and says each step when it is done.
+It does harm on purpose, so it looks first and refuses when the drill would cost more than one restart: `refusal` says
+why, and is pure. `Drill` does it, and says each step when it is done.
 """
 
 from collections import namedtuple
@@ -38,7 +38,9 @@ def perform(call):
             call.say("%s %7.2f s  %s" % (mark, step.seconds, step.text))
 
     unit = call.look()
-    started = _starts_that_count(call, unit)
+    since_reset = call.store.intent.since_reset(unit.name)
+    counted = min(unit.start_interval or 0, float("inf") if since_reset is None else since_reset)
+    started = starts(moments.within(counted, unit.name, call.now(), run=call.run))
     why = printable(refusal(unit, call.ask(), maintenance.words(call), started, call.options.force), 400)
     if why and not as_json:
         raise CitadelError("test-restart refused: " + why)
@@ -57,13 +59,6 @@ def perform(call):
     return OK if result.ok else STILL_WRONG
 
 
-def _starts_that_count(call, unit):
-    """How many starts of the unit systemd holds against its limit now."""
-    counted = [seconds for seconds in (unit.start_interval or 0, call.store.intent.since_reset(unit.name))
-               if seconds is not None]
-    return starts(moments.within(min(counted), unit.name, call.now(), run=call.run))
-
-
 def refusal(unit, probe, maintenance, starts, force=False):
     """Why the drill must not be, or "". `starts` counts the unit's starts within its start-limit interval;
     `maintenance` is a sentence when it is on. `force` overrides the last two: those cost a restart, not the drill."""
@@ -80,8 +75,8 @@ def refusal(unit, probe, maintenance, starts, force=False):
     if maintenance and not force:
         return "%s is in maintenance (%s); --force overrides this" % (unit.name, maintenance)
     if unit.start_burst and unit.start_interval and starts + 1 >= unit.start_burst and not force:
-        return "%s had %s in the last %s; one more would reach the limit, where systemd gives up at %d; --force " \
-               "overrides this" % (unit.name, plural(starts, "start"), span(unit.start_interval), unit.start_burst)
+        return "%s had %s in the last %s; one more would reach %d, where systemd gives up; --force overrides this" % (
+            unit.name, plural(starts, "start"), span(unit.start_interval), unit.start_burst)
     return ""
 
 
@@ -107,7 +102,11 @@ class Drill:
         """Kills, waits, verifies; the Result. What goes wrong is in it, not raised."""
         before, now, downtime, why = self.unit, self.unit, None, ""
         try:
-            self._kill()
+            self.killed = self.clock()
+            _, failure = kill_unit(before, self.run, whom="main")
+            if failure:
+                raise CitadelError(failure)
+            self._say("killed the main process, PID %d (SIGKILL)" % before.main_pid)
             noticed = self._wait(lambda unit: self._another(unit) or unit.active not in ("active", "reloading"), NOTICE,
                                  "systemd did not notice that PID %d died" % before.main_pid)
             self._say("systemd noticed: %s (%s)" % (noticed.active, noticed.sub))
@@ -128,14 +127,6 @@ class Drill:
             self._say(why, ok=False)
         return Result(not why, why, before.main_pid, now.main_pid if now is not before else 0, before.restarts,
                       now.restarts, downtime if not why else None, tuple(self.steps))
-
-    def _kill(self):
-        """SIGKILL to the main process."""
-        self.killed = self.clock()
-        why = kill_unit(self.unit, self.run, whom="main")[1]
-        if why:
-            raise CitadelError(why)
-        self._say("killed the main process, PID %d (SIGKILL)" % self.unit.main_pid)
 
     def _another(self, unit):
         return unit.main_pid not in (0, self.unit.main_pid) and unit.invocation != self.unit.invocation
