@@ -187,20 +187,16 @@ def code_of(finding, service):
 
 
 def sentences(findings, several):
-    """The findings in one sentence each. With several services a sentence names its own, and those that share it (a
-    dependency's) share one."""
+    """Each finding in one sentence, its causes in brackets. With several services a sentence names its own, and those
+    that share it (a dependency's) share one."""
     units = {}
     for finding in findings:
-        units.setdefault(sentence(finding), []).append(finding.unit)
+        causes = (finding,) if finding.cause or not finding.others else finding.others
+        text = "; ".join(model.full_sentence(finding.unit, one) + (" (%s)" % one.cause if one.cause else "")
+                         for one in causes)
+        units.setdefault(text, []).append(finding.unit)
     return ["%s: %s" % (", ".join(names), text) if several and not text.startswith(names[0]) else text
             for text, names in units.items()]
-
-
-def sentence(finding):
-    """A finding in one sentence, its cause in brackets."""
-    causes = (finding,) if finding.cause or not finding.others else finding.others
-    return "; ".join(model.full_sentence(finding.unit, one) + (" (%s)" % one.cause if one.cause else "")
-                     for one in causes)
 
 
 def line(code, texts, measured):

@@ -42,7 +42,7 @@ def _lines(call, finding, plan):
 def _giving_up(plan):
     if plan.gives_up_in > 0:
         return "gives up in about %s if nothing helps; an alert is sent then" % span(plan.gives_up_in)
-    when = "gives up now; an alert is sent" if any(step.do == "escalate" for step in plan.steps) else "gave up  already"
+    when = "gives up now; an alert is sent" if any(step.do == "escalate" for step in plan.steps) else "gave up already"
     return when + ("; nothing is tried while a restart is ruled out" if plan.veto else
                    "; attempts go on at growing intervals")
 
