@@ -1,8 +1,8 @@
 """`config`: a unit's settings as systemd has them now, beside those that we ship; or, with --check, only citadel.conf.
 
-What is compared is what the shipped unit file sets; the table below only says where `systemctl show` words a setting
-differently. So a setting that is added to the unit is compared from then on. A difference comes with its origin: the
-file and line that set it last, in the order in which systemd reads them (the unit file, then its drop-ins).
+What the shipped unit file sets is compared; the tables below only say where `systemctl show` words a setting otherwise.
+A difference comes with its origin: the file and line that set it last, in the order in which systemd reads them (the
+unit file, then its drop-ins).
 """
 
 import os
@@ -57,7 +57,7 @@ def perform(call):
         return _check_file(call, call.options.check)
     settings, note = _compared(call)
     differ = [one for one in settings if not one.same]
-    call.report(*_lines(call, settings, differ, note), unit=call.unit, same=not differ and not note, note=note,
+    call.report(*_lines(call, settings, len(differ), note), unit=call.unit, same=not differ and not note, note=note,
                 settings=settings, citadel=settings_file.as_data(call.settings))
     return STILL_WRONG if differ or note else OK
 
@@ -113,7 +113,7 @@ def _lines(call, settings, differ, note):
             yield "      " + call.paint("differs: shipped %s; %s" % (one.shipped, origin), "uneasy")
     yield "%s as shipped, the sandbox among them; %s" % (
         plural(len(settings) - len(shown), "more setting"),
-        "none differs" if not differ else "1 differs" if len(differ) == 1 else "%d differ" % len(differ))
+        {0: "none differs", 1: "1 differs"}.get(differ, "%d differ" % differ))
     if note:
         yield call.paint(note, "uneasy")
 

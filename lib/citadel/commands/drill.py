@@ -42,11 +42,11 @@ def perform(call):
     counted = min(unit.start_interval or 0, float("inf") if since_reset is None else since_reset)
     started = starts(moments.within(counted, unit.name, call.now(), run=call.run))
     why = printable(refusal(unit, call.ask(), maintenance.words(call), started, call.options.force), 400)
-    if why and not as_json:
-        raise CitadelError("test-restart refused: " + why)
     if why:
         call.report(unit=unit.name, ok=False, refused=why)
-        return STILL_WRONG
+        if as_json:
+            return STILL_WRONG
+        raise CitadelError("test-restart refused: " + why)
     if not as_json:
         call.say("%s: PID %d, NRestarts %d, %s of at most %s in its start-limit interval" % (call.paint(
             unit.name, "strong"), unit.main_pid, unit.restarts, plural(started, "start"), unit.start_burst or "any"))

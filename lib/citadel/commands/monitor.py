@@ -36,7 +36,6 @@ LINGER = 3.0                    # seconds for which the last change keeps us clo
 
 
 def perform(call):
-    """Watches until the time is over or the operator ends it, then adds it up."""
     service, cursor = call.service, [journal_moments.end_of_journal(run=call.run)]
     events, line = [], LiveLine(call.out, call.style.live and not call.options.json)
 
@@ -186,27 +185,21 @@ def _state(unit):
 
 def _state_event(before, look):
     unit, text = look.unit, _state(look.unit)
-    if unit.restarts > before.restarts:
-        text += ", NRestarts %d" % unit.restarts
-    elif unit.restarts < before.restarts:
-        text += ", NRestarts cleared"
+    if unit.restarts != before.restarts:
+        text += ", NRestarts " + (str(unit.restarts) if unit.restarts > before.restarts else "cleared")
     tone = "good" if unit.active in UP else "bad" if unit.active in ("failed", "inactive") else "uneasy"
     return Event(unit.state_change if unit.state_change > before.state_change else look.time, text, tone)
 
 
 def watch(seconds, look, journal, clock, pause, tell, show=lambda timeline, left: None):
-    """Watches for `seconds`, or until `pause` says that we are to end; the Timeline with all that happened.
-
-    `look()` gives a Look or raises CannotLook (on the very first look that is the end of it); `journal()` the moments
-    since its last call; `pause(seconds)` waits and says False to go on no longer; `tell(event)` is called for each
-    change, `show(timeline, seconds left)` after each look.
-    """
+    """Watches for `seconds`, or until `pause(seconds)`, which waits, says False; the Timeline with all that happened.
+    `look()` gives a Look or raises CannotLook (the very first one ends the watch with that); `journal()` the moments
+    since its last call; `tell(event)` is called for each change, `show(timeline, seconds left)` after each look."""
     end = clock() + seconds
     last = look()
     timeline, silence = Timeline(last), _silence(last)
     tell(Event(last.time, _state(last.unit) + (silence and ", but " + silence), "good" if timeline.up else "bad"))
-    changed = clock()
-    blind = False
+    changed, blind = clock(), False
     while True:
         left = end - clock()
         show(timeline, max(0.0, left))
@@ -239,13 +232,9 @@ def _stamp(unit):
 
 def sentence(summary):
     """The end of a watch in one line."""
-    text = "%.3f %% available in %s: %s" % (summary.availability, span(summary.watched),
-                                            plural(summary.restarts, "restart"))
-    if summary.outages:
-        text += ", %s, down for %s in all, the longest %s" % (
-            plural(summary.outages, "outage"), span(summary.downtime), span(summary.longest))
-    else:
-        text += ", no outage"
-    if summary.blind:
-        text += "; systemd did not answer for %s of that time" % span(summary.blind)
-    return text + ("" if summary.up else "; it is down now")
+    outages = "no outage" if not summary.outages else "%s, down for %s in all, the longest %s" % (
+        plural(summary.outages, "outage"), span(summary.downtime), span(summary.longest))
+    blind = "; systemd did not answer for %s of that time" % span(summary.blind) if summary.blind else ""
+    return "%.3f %% available in %s: %s, %s%s%s" % (
+        summary.availability, span(summary.watched), plural(summary.restarts, "restart"), outages, blind,
+        "" if summary.up else "; it is down now")

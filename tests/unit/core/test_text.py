@@ -67,7 +67,7 @@ def test_to_json_knows_no_infinity():
 
 
 def test_a_tree_in_both_alphabets():
-    branches = [("one", ["below"]), "two", ("three", [("deep", ["deeper"])])]
+    branches = [("one", ["below", ""]), "", "two", ("three", [("deep", ["deeper"])])]
     assert terminal.Style(unicode=True).tree("root", branches) == [
         "root", "├─ one", "│  └─ below", "├─ two", "└─ three", "   └─ deep", "      └─ deeper"]
     assert terminal.Style(unicode=False).tree("root", branches) == [
