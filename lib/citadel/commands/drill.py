@@ -83,9 +83,9 @@ def refusal(unit, probe, maintenance, starts, force=False):
 def starts(moments):
     """How often the unit was started, as the start limit counts it, from its journal moments in that interval: runs
     that began, and starts that failed before their main process ran (ExecStartPre=)."""
-    began = {moment.invocation for moment in moments if moment.kind == STARTED}
-    ended = {moment.invocation for moment in moments if moment.kind == EXITED}
-    return len(began | {moment.invocation for moment in moments if moment.kind == FAILED} - ended)
+    began, ended, failed = ({moment.invocation for moment in moments if moment.kind == kind}
+                            for kind in (STARTED, EXITED, FAILED))
+    return len(began | failed - ended)
 
 
 class Drill:

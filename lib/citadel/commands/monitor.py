@@ -159,15 +159,15 @@ class Timeline:
         return [Event(time, "up again after " + span(time - self._outages[-1][0]), "good")]
 
 
-def _is_up(look):
-    return look.unit.active in UP and look.answering is not False
-
-
 def _silence(look):
     """Why it is down though systemd has it up; "" when it is not so."""
     if look.unit.active not in UP or look.answering is not False:
         return ""
     return "not answering" + (" (%s)" % printable(look.detail) if look.detail else "")
+
+
+def _is_up(look):
+    return look.unit.active in UP and not _silence(look)
 
 
 def _visible(unit):
