@@ -18,12 +18,12 @@ NAME = "citadel-restart-manager"
 
 
 class Call:
-    """One call of the command: its options, where to print, the world outside, and, read when first asked for, the
-    record on disk and the settings."""
+    """One call of the command: its options, where to print, the world outside, the record on disk and the settings."""
 
     def __init__(self, options, out):
         self.options, self.out = options, out
         self.style = style_of(out, os.environ)
+        self.paint = self.style.paint
         self.run, self.now, self.monotonic, self.sleep = run, clock.now, time.monotonic, time.sleep
         self.is_root = os.geteuid() == 0
         self.store, self._settings = Store(), None
@@ -72,9 +72,6 @@ class Call:
         for line in lines:
             self.say(line)
 
-    def paint(self, text, how):
-        return self.style.paint(text, how)
-
 
 def the_service(settings, unit):
     """The ServiceSettings of `unit`, by default the first one; UsageError when the settings do not list it."""
@@ -86,14 +83,11 @@ def the_service(settings, unit):
 
 
 def finding_as_data(finding):
-    return dict(_cause_as_data(finding), unit=finding.unit, condition=finding.condition,
-                others=[_cause_as_data(cause) for cause in finding.others])
-
-
-def _cause_as_data(cause):
-    return {"cause": cause.cause, "because": cause.because, "target": cause.target}
+    first, *others = ({"cause": one.cause, "because": one.because, "target": one.target}
+                      for one in (finding, *finding.others))
+    return dict(first, unit=finding.unit, condition=finding.condition, others=others)
 
 
 def dependency_as_data(dependency):
     return {"name": dependency.name, "unit": dependency.unit.name, "active": dependency.unit.active,
-            "probe": dict(dependency.probe._asdict())}
+            "probe": dependency.probe}

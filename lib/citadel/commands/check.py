@@ -10,11 +10,9 @@ One line in the convention of the Monitoring Plugins: OK 0, WARNING 1, CRITICAL 
               or all is well, but a recovery pass would not come when it is needed
     UNKNOWN   we could not look: systemd does not answer, our settings are wrong
 
-`--quiet` prints nothing when all is well, and a problem once: cron mails what is printed. The exit code is given each
-time, since cron's `check --quiet || systemctl start citadel-recovery.service` needs it. Ends within LIMIT seconds,
-whatever hangs. Works for any user; without root, `check` cannot see our record, and leaves it out.
-
-Runs each minute, for years: nothing heavy is imported before something is wrong.
+`--quiet` prints nothing when all is well, and a problem once: cron mails what is printed; it acts by the exit code.
+Ends within LIMIT seconds, whatever hangs. Without root, `check` cannot see our record, and leaves it out. Runs each
+minute, for years: nothing heavy is imported before something is wrong.
 """
 
 import os
@@ -53,7 +51,7 @@ def perform(call):
     from citadel.commands.call import dependency_as_data, finding_as_data
     code, text, facts, findings = check(options.config or settings.DEFAULT_PATH, bool(options.config), options.service)
     call.report(code=code, status=WORDS[code], text=text, services=[
-        dict(finding_as_data(finding), status=WORDS[code_of(finding, seen)], probe=dict(seen.probe._asdict()),
+        dict(finding_as_data(finding), status=WORDS[code_of(finding, seen)], probe=seen.probe,
              dependencies=[dependency_as_data(one) for one in seen.dependencies])
         for finding, seen in zip(findings, facts.services if facts else ())])
     return code
@@ -81,13 +79,17 @@ def check(path=settings.DEFAULT_PATH, must_exist=False, service="", look=None, s
         findings = diagnose(facts, wanted)
     except CitadelError as error:
         return UNKNOWN, line(UNKNOWN, (str(error),), ""), None, ()
-    codes = [code_of(finding, seen) for finding, seen in zip(findings, facts.services)]
-    worst = max(codes, key=GRAVITY.index)
-    graded = sorted(zip(codes, findings), key=lambda one: -GRAVITY.index(one[0]))
-    texts = [sentence(finding) for code, finding in graded if code or worst == OK]
+    graded = sorted(((code_of(finding, seen), finding) for finding, seen in zip(findings, facts.services)),
+                    key=lambda one: -GRAVITY.index(one[0]))
+    worst = graded[0][0]
+    texts = sentences([finding for code, finding in graded if code or worst == OK], len(graded) > 1)
     moment, left_open = now(), open_incidents(state)
-    grave = unguarded_against(facts, left_open, state, moment, scheduled)
-    well = [finding.unit for finding, code in zip(findings, codes) if code == OK]
+    grave = list(unguarded(facts)) + left_alone(left_open, state, moment)
+    if scheduled:
+        note_heartbeat(state, moment)
+    elif facts.host.installed.schedule in ("cron", "timer"):
+        grave += missed_checks(state, moment, facts.host.installed.since)
+    well = [finding.unit for code, finding in graded if code == OK]
     mild = ["%s is well again, incident %s is still open" % (unit, name) for name, unit in left_open if unit in well]
     if look is None and not service and not must_exist:         # else it was a question about something else
         mild += not_told(wanted, facts, findings, state, moment)
@@ -111,16 +113,6 @@ def stop_note(unit, state):
         return Store(state).intent.stop_note(unit)
     except (CitadelError, OSError):
         return Stop()
-
-
-def unguarded_against(facts, left_open, state, moment, scheduled):
-    """A sentence for each reason why recovery might not come: not installed whole, not scheduled, or hanging."""
-    told = list(unguarded(facts)) + left_alone(left_open, state, moment)
-    if scheduled:
-        note_heartbeat(state, moment)
-    elif facts.host.installed.schedule in ("cron", "timer"):
-        told += missed_checks(state, moment, facts.host.installed.since)
-    return told
 
 
 def left_alone(left_open, state, moment):
@@ -168,8 +160,8 @@ def missed_checks(state, moment, installed_at):
 
 
 def not_told(wanted, facts, findings, state, moment):
-    """Writes the metrics, as root; a sentence where that is not possible, one for each receiver that an alert would not
-    reach, and one for alerts that wait: the recovery pass that a warning brings about sends them."""
+    """Writes the metrics, as root. A sentence where that fails, for each receiver that an alert would not reach, and for
+    alerts that wait: the recovery pass that a warning brings about sends them."""
     if os.geteuid():
         told = [metrics.complaint(wanted.metrics.directory)]
     else:
@@ -194,11 +186,17 @@ def code_of(finding, service):
     return WARNING if model.gravity_of(finding) == model.WARNING else CRITICAL
 
 
-def sentence(finding):
-    """A finding in one sentence, its cause in brackets."""
-    causes = (finding,) if finding.cause or not finding.others else finding.others
-    return "; ".join(model.full_sentence(finding.unit, one) + (" (%s)" % one.cause if one.cause else "")
-                     for one in causes)
+def sentences(findings, several):
+    """Each finding in one sentence, its causes in brackets. With several services a sentence names its own, and those
+    that share it (a dependency's) share one."""
+    units = {}
+    for finding in findings:
+        causes = (finding,) if finding.cause or not finding.others else finding.others
+        text = "; ".join(model.full_sentence(finding.unit, one) + (" (%s)" % one.cause if one.cause else "")
+                         for one in causes)
+        units.setdefault(text, []).append(finding.unit)
+    return ["%s: %s" % (", ".join(names), text) if several and not text.startswith(names[0]) else text
+            for text, names in units.items()]
 
 
 def line(code, texts, measured):

@@ -18,11 +18,6 @@ LOG_LINES = 50
 DAY = 86400                             # seconds
 
 
-def _word(*names, **how):
-    """One word that may follow a verb, as add_argument takes it."""
-    return names, how
-
-
 def reader(convert):
     """A reader of settings/values.py for argparse, which shows the words of no other error than its own."""
     def read_word(text):
@@ -34,36 +29,36 @@ def reader(convert):
 
 
 Verb = namedtuple("Verb", "name module about words")
-Verb.__new__.__defaults__ = ((),)
-Verb.__doc__ = "A verb, the file here that does it (imported only then), its help, and the words that may follow it."
+Verb.__new__.__defaults__ = ({},)
+Verb.__doc__ = """A verb, the file here that does it (imported only then), its help, and the words that may follow it,
+each with its options for add_argument."""
 
 VERBS = (
-    Verb("test-restart", "drill", "kill the service's main process and watch systemd restart it", (
-        _word("--force", action="store_true", help="also in maintenance, and when it uses up the start limit"),)),
-    Verb("config", "config", "the restart settings as systemd has them now, beside the shipped ones", (
-        _word("--check", metavar="FILE", help="only validate this citadel.conf"),)),
+    Verb("test-restart", "drill", "kill the service's main process and watch systemd restart it", {
+        "--force": dict(action="store_true", help="also in maintenance, and when it uses up the start limit")}),
+    Verb("config", "config", "the restart settings as systemd has them now, beside the shipped ones", {
+        "--check": dict(metavar="FILE", help="only validate this citadel.conf")}),
     Verb("status", "status", "the service, its settings, its dependencies and what Citadel has on record"),
-    Verb("monitor", "monitor", "watch live, then say availability, restarts, downtime", (
-        _word("seconds", metavar="SECONDS", nargs="?", default=60, type=reader(duration(1, 30 * DAY)),
-              help="how long (default: %(default)s; also 10min, 2h); Ctrl-C ends it with the same summary"),)),
-    Verb("logs", "logs", "the journal of the service, or its application log", (
-        _word("lines", metavar="LINES", nargs="?", type=reader(whole(1, 1000000)),
-              help="how many of the last lines (default: %d)" % LOG_LINES),
-        _word("-f", "--follow", action="store_true", help="show new lines as they are added"),
-        _word("--app", action="store_true", help="the application log instead of the journal"),
-        _word("--incident", metavar="ID", help="the lines of that incident only"))),
+    Verb("monitor", "monitor", "watch live, then say availability, restarts, downtime", {
+        "seconds": dict(metavar="SECONDS", nargs="?", default=60, type=reader(duration(1, 30 * DAY)),
+                        help="how long (default: %(default)s; also 10min, 2h); Ctrl-C ends it with the same summary")}),
+    Verb("logs", "logs", "the journal of the service, or its application log", {
+        "lines": dict(metavar="LINES", nargs="?", type=reader(whole(1, 1000000)),
+                      help="how many of the last lines (default: %d)" % LOG_LINES),
+        "-f --follow": dict(action="store_true", help="show new lines as they are added"),
+        "--app": dict(action="store_true", help="the application log instead of the journal"),
+        "--incident": dict(metavar="ID", help="the lines of that incident only")}),
     Verb("reset", "reset", "clear systemd's failed state and counters, and Citadel's count of recovery attempts"),
-    Verb("check", "check", "the health check, in the convention of Nagios plug-ins; never acts", (
-        _word("--quiet", action="store_true", help="print nothing when all is well, and a problem only once"),)),
+    Verb("check", "check", "the health check, in the convention of Nagios plug-ins; never acts", {
+        "--quiet": dict(action="store_true", help="print nothing when all is well, and a problem only once")}),
     Verb("explain", "explain", "what a recovery pass would do now, and why"),
-    Verb("maintenance", "maintenance", "mute actions (never alerts) for a time", (
-        _word("word", metavar="on|off|status", choices=("on", "off", "status")),
-        _word("--for", metavar="TIME", dest="span", type=reader(duration(1, 7 * DAY)),
-              help="how long: 30min, 2h, 1d"),
-        _word("--reason", metavar="TEXT", help="why, for the next operator"))),
-    Verb("history", "history", "past incidents, MTTR and MTBF", (
-        _word("count", metavar="N", nargs="?", default=20, type=reader(whole(1, 100000)),
-              help="how many of the newest (default: %(default)s)"),)),
+    Verb("maintenance", "maintenance", "mute actions (never alerts) for a time", {
+        "word": dict(metavar="on|off|status", choices=("on", "off", "status")),
+        "--for": dict(metavar="TIME", dest="span", type=reader(duration(1, 7 * DAY)), help="how long: 30min, 2h, 1d"),
+        "--reason": dict(metavar="TEXT", help="why, for the next operator")}),
+    Verb("history", "history", "past incidents, MTTR and MTBF", {
+        "count": dict(metavar="N", nargs="?", default=20, type=reader(whole(1, 100000)),
+                      help="how many of the newest (default: %(default)s)")}),
 )
 
 
@@ -82,8 +77,8 @@ def read(argv, out):
         own = subparsers.add_parser(verb.name, parents=[everywhere], help=verb.about,
                                     description=verb.about[0].upper() + verb.about[1:] + ".")
         own.set_defaults(module=verb.module)
-        for names, how in verb.words:
-            own.add_argument(*names, **how)
+        for names, how in verb.words.items():
+            own.add_argument(*names.split(), **how)
     try:
         with redirect_stdout(out):
             options = parser.parse_args(argv, argparse.Namespace(service="", config=None, json=False))

@@ -1,8 +1,8 @@
 """`config`: a unit's settings as systemd has them now, beside those that we ship; or, with --check, only citadel.conf.
 
-What is compared is what the shipped unit file sets; the table below only says where `systemctl show` words a setting
-differently. So a setting that is added to the unit is compared from then on. A difference comes with its origin: the
-file and line that set it last, in the order in which systemd reads them (the unit file, then its drop-ins).
+What the shipped unit file sets is compared; the tables below only say where `systemctl show` words a setting otherwise.
+A difference comes with its origin: the file and line that set it last, in the order in which systemd reads them (the
+unit file, then its drop-ins).
 """
 
 import os
@@ -57,8 +57,8 @@ def perform(call):
         return _check_file(call, call.options.check)
     settings, note = _compared(call)
     differ = [one for one in settings if not one.same]
-    call.report(*_lines(call, settings, differ, note), unit=call.unit, same=not differ and not note, note=note,
-                settings=[dict(one._asdict()) for one in settings], citadel=settings_file.as_data(call.settings))
+    call.report(*_lines(call, settings, len(differ), note), unit=call.unit, same=not differ and not note, note=note,
+                settings=settings, citadel=settings_file.as_data(call.settings))
     return STILL_WRONG if differ or note else OK
 
 
@@ -74,8 +74,7 @@ def _check_file(call, path):
             sys.stderr.write("%s: %s\n" % (NAME, text))
         if problems:
             raise SettingsError(*problems[0])
-    call.report("%s is valid" % path, file=path, ok=not problems, warnings=warnings,
-                problems=[dict(one._asdict()) for one in problems])
+    call.report("%s is valid" % path, file=path, ok=not problems, problems=problems, warnings=warnings)
     return SettingsError.code if problems else OK
 
 
@@ -114,7 +113,7 @@ def _lines(call, settings, differ, note):
             yield "      " + call.paint("differs: shipped %s; %s" % (one.shipped, origin), "uneasy")
     yield "%s as shipped, the sandbox among them; %s" % (
         plural(len(settings) - len(shown), "more setting"),
-        "none differs" if not differ else "1 differs" if len(differ) == 1 else "%d differ" % len(differ))
+        {0: "none differs", 1: "1 differs"}.get(differ, "%d differ" % differ))
     if note:
         yield call.paint(note, "uneasy")
 
@@ -154,10 +153,14 @@ def compare(unit, shipped, shown, files, alike=()):
         value = shown.get(PROPERTIES.get(key, key))
         if value is None:
             continue
-        same = _same(key, values, value, alike)
-        settings.append(Setting(
-            key, _readable(key, _ours_first(values, value) if key in AT_LEAST else value),
-            _readable(key, " ".join(values)), same, "" if same else origin(key, written)))
+        ours, theirs = _meaning(key, values), _meaning(key, [value])
+        if key in AT_LEAST:
+            same = ours <= theirs.union(*(group for group in alike if theirs & set(group)))
+            value = _ours_first(values, value)
+        else:
+            same = ours == theirs
+        settings.append(Setting(key, _readable(key, [value]), _readable(key, values), same,
+                                "" if same else origin(key, written)))
     return tuple(sorted(settings, key=lambda setting: (
         RESTART.index(setting.name) if setting.name in RESTART else len(RESTART), setting.name)))
 
@@ -179,21 +182,14 @@ def _values(text):
     return values
 
 
-def _same(key, values, shown, alike):
+def _meaning(key, values):
+    """What a setting's values mean, however they are spelled: commands, a list's words, seconds, bytes, yes or no, else
+    (and where they cannot be read) the text. CPUQuota= is a share of a processor, shown as CPU time in each second."""
+    text = " ".join(values)
     if key in COMMANDS:
-        return [_bare(value) for value in values if value] == [" ".join(words) for words in _commands(shown)]
-    if key not in LISTS:
-        return _meaning(key, " ".join(values)) == _meaning(key, shown)
-    wanted, have = (set(text.replace('"', "").split()) for text in (" ".join(values), shown))
-    for group in alike:
-        if have & set(group):
-            have |= set(group)
-    return wanted <= have if key in AT_LEAST else {word.lower() for word in wanted} == {word.lower() for word in have}
-
-
-def _meaning(key, text):
-    """What a value means, however it is spelled: seconds, bytes, yes or no; else, and where it cannot be read, itself.
-    CPUQuota= is a share of a processor, which systemd shows as CPU time in each second."""
+        return [command for value in values for command in _commands(value)]
+    if key in LISTS:
+        return set((text if key in AT_LEAST else text.lower()).replace('"', "").split())
     try:
         if key == "CPUQuota" and text.endswith("%"):
             return float(text[:-1]) / 100
@@ -207,16 +203,14 @@ def _meaning(key, text):
     return _TRUTH.get(text.lower(), text)
 
 
-def _readable(key, value):
-    """A value, systemd's or a unit file's, so that an operator can compare the two by eye."""
-    meaning = _meaning(key, value)
-    if not isinstance(meaning, str):
+def _readable(key, values):
+    """Systemd's values or a unit file's, so that an operator can compare the two by eye."""
+    meaning, text = _meaning(key, values), " ".join(values)
+    if isinstance(meaning, (int, float)):
         if key in SIZES + ("CPUQuota",):
             return "no limit" if meaning == _FOR_EVER else size(meaning) if key in SIZES else "%.0f%%" % (meaning * 100)
         return span(meaning)
-    if key in COMMANDS:
-        value = "; ".join(" ".join(words) for words in _commands(value)) if value.startswith("{") else _bare(value)
-    return printable(value, 300) or "(none)"
+    return printable("; ".join(meaning) if key in COMMANDS else text, 300) or "(none)"
 
 
 def _ours_first(values, shown):
@@ -229,12 +223,11 @@ def _ours_first(values, shown):
     return " ".join(ours) + (" and %d more" % more if more else "")
 
 
-def _bare(command):
-    """A command line without the characters before its path that say how to run it (systemd.service(5)), and without
-    single quotes: 247 and 252 show a command's words without them, 257 with them where they are needed."""
-    return command.lstrip("@-:+!|").replace("'", "")
-
-
-def _commands(shown):
-    """The argv of each command in `show`'s "{ path=... ; argv[]=... ; ignore_errors=no ; ... }"."""
-    return [part.partition(" ; ignore_errors=")[0].replace("'", "").split() for part in shown.split("argv[]=")[1:]]
+def _commands(value):
+    """The command lines in a unit file's assignment, or in `show`'s "{ path=... ; argv[]=... ; ignore_errors=no ; ...
+    }": without the characters before a path that say how to run it (systemd.service(5)), and without single quotes,
+    since 247 and 252 show a command's words without them, 257 with them where they are needed."""
+    if not value.startswith("{"):
+        return [value.lstrip("@-:+!|").replace("'", "")] if value else []
+    return [" ".join(part.partition(" ; ignore_errors=")[0].replace("'", "").split())
+            for part in value.split("argv[]=")[1:]]

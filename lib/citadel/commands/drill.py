@@ -1,7 +1,7 @@
 """`test-restart`: kills a healthy service's main process and watches systemd restart it.
 
-The one command of ours that does harm on purpose, so it looks first and refuses when the drill would cost more than
-one restart: `refusal` says why, and is pure. `Drill` does it, and says each step when it is done.
+It does harm on purpose, so it looks first and refuses when the drill would cost more than one restart: `refusal` says
+why, and is pure. `Drill` does it, and says each step when it is done.
 """
 
 from collections import namedtuple
@@ -38,30 +38,25 @@ def perform(call):
             call.say("%s %7.2f s  %s" % (mark, step.seconds, step.text))
 
     unit = call.look()
-    started = _starts_that_count(call, unit)
+    since_reset = call.store.intent.since_reset(unit.name)
+    counted = min(unit.start_interval or 0, float("inf") if since_reset is None else since_reset)
+    started = starts(moments.within(counted, unit.name, call.now(), run=call.run))
     why = printable(refusal(unit, call.ask(), maintenance.words(call), started, call.options.force), 400)
-    if why and not as_json:
-        raise CitadelError("test-restart refused: " + why)
     if why:
         call.report(unit=unit.name, ok=False, refused=why)
-        return STILL_WRONG
+        if as_json:
+            return STILL_WRONG
+        raise CitadelError("test-restart refused: " + why)
     if not as_json:
-        call.say("%s: PID %d, NRestarts %d, %s in its start-limit interval" % (
-            call.paint(unit.name, "strong"), unit.main_pid, unit.restarts, plural(started, "start")))
+        call.say("%s: PID %d, NRestarts %d, %s of at most %s in its start-limit interval" % (call.paint(
+            unit.name, "strong"), unit.main_pid, unit.restarts, plural(started, "start"), unit.start_burst or "any"))
     result = Drill(unit, call.look, call.ask, call.monotonic, call.sleep, tell, call.service.start_timeout,
                    call.run).perform()
     call.report("systemd restarted %s: PID %d is now %d, down for %s" % (
         unit.name, result.old_pid, result.new_pid, span(result.downtime)) if result.ok else
         "%s. Its log: %s logs 20. What to do: %s explain" % (call.paint("test-restart failed", "bad"), NAME, NAME),
-        unit=unit.name, **dict(result._asdict(), steps=[dict(step._asdict()) for step in result.steps]))
+        unit=unit.name, **result._asdict())
     return OK if result.ok else STILL_WRONG
-
-
-def _starts_that_count(call, unit):
-    """How many starts of the unit systemd holds against its limit now."""
-    counted = [seconds for seconds in (unit.start_interval or 0, call.store.intent.since_reset(unit.name))
-               if seconds is not None]
-    return starts(moments.within(min(counted), unit.name, call.now(), run=call.run))
 
 
 def refusal(unit, probe, maintenance, starts, force=False):
@@ -80,17 +75,17 @@ def refusal(unit, probe, maintenance, starts, force=False):
     if maintenance and not force:
         return "%s is in maintenance (%s); --force overrides this" % (unit.name, maintenance)
     if unit.start_burst and unit.start_interval and starts + 1 >= unit.start_burst and not force:
-        return "%s had %s in the last %s; one more would reach the limit, where systemd gives up at %d; --force " \
-               "overrides this" % (unit.name, plural(starts, "start"), span(unit.start_interval), unit.start_burst)
+        return "%s had %s in the last %s; one more would reach %d, where systemd gives up; --force overrides this" % (
+            unit.name, plural(starts, "start"), span(unit.start_interval), unit.start_burst)
     return ""
 
 
 def starts(moments):
     """How often the unit was started, as the start limit counts it, from its journal moments in that interval: runs
     that began, and starts that failed before their main process ran (ExecStartPre=)."""
-    began = {moment.invocation for moment in moments if moment.kind == STARTED}
-    ended = {moment.invocation for moment in moments if moment.kind == EXITED}
-    return len(began | {moment.invocation for moment in moments if moment.kind == FAILED} - ended)
+    began, ended, failed = ({moment.invocation for moment in moments if moment.kind == kind}
+                            for kind in (STARTED, EXITED, FAILED))
+    return len(began | failed - ended)
 
 
 class Drill:
@@ -107,7 +102,11 @@ class Drill:
         """Kills, waits, verifies; the Result. What goes wrong is in it, not raised."""
         before, now, downtime, why = self.unit, self.unit, None, ""
         try:
-            self._kill()
+            self.killed = self.clock()
+            _, failure = kill_unit(before, self.run, whom="main")
+            if failure:
+                raise CitadelError(failure)
+            self._say("killed the main process, PID %d (SIGKILL)" % before.main_pid)
             noticed = self._wait(lambda unit: self._another(unit) or unit.active not in ("active", "reloading"), NOTICE,
                                  "systemd did not notice that PID %d died" % before.main_pid)
             self._say("systemd noticed: %s (%s)" % (noticed.active, noticed.sub))
@@ -128,14 +127,6 @@ class Drill:
             self._say(why, ok=False)
         return Result(not why, why, before.main_pid, now.main_pid if now is not before else 0, before.restarts,
                       now.restarts, downtime if not why else None, tuple(self.steps))
-
-    def _kill(self):
-        """SIGKILL to the main process."""
-        self.killed = self.clock()
-        why = kill_unit(self.unit, self.run, whom="main")[1]
-        if why:
-            raise CitadelError(why)
-        self._say("killed the main process, PID %d (SIGKILL)" % self.unit.main_pid)
 
     def _another(self, unit):
         return unit.main_pid not in (0, self.unit.main_pid) and unit.invocation != self.unit.invocation

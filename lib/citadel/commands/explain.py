@@ -14,7 +14,7 @@ def perform(call):
         foreseen = [(finding, plan) for finding, plan in foreseen if finding.unit == unit]
     call.report(*[line for finding, plan in foreseen for line in _lines(call, finding, plan)], services=[dict(
         finding_as_data(finding), verdict=plan.verdict, plan_because=plan.because, veto=plan.veto, next_in=plan.next_in,
-        gives_up_in=plan.gives_up_in, steps=[dict(step._asdict()) for step in plan.steps])
+        gives_up_in=plan.gives_up_in, steps=plan.steps)
         for finding, plan in foreseen])
     return CANNOT_LOOK if any(finding.condition == UNKNOWN for finding, _ in foreseen) else OK
 
@@ -35,16 +35,15 @@ def _lines(call, finding, plan):
     if plan.next_in is not None and finding.cause:
         yield "  next     %s" % ("now" if plan.next_in <= 0 else "%s in %s (%s)" % (
             "look" if plan.veto else "attempt", span(plan.next_in), local_time(call.now().wall + plan.next_in)))
-    if plan.gives_up_in is not None and finding.cause:
-        yield "  " + _giving_up(plan)
-
-
-def _giving_up(plan):
+    if plan.gives_up_in is None or not finding.cause:
+        return
     if plan.gives_up_in > 0:
-        return "gives up in about %s if nothing helps; an alert is sent then" % span(plan.gives_up_in)
-    when = "gives up now; an alert is sent" if any(step.do == "escalate" for step in plan.steps) else "gave up  already"
-    return when + ("; nothing is tried while a restart is ruled out" if plan.veto else
-                   "; attempts go on at growing intervals")
+        yield "  gives up in about %s if nothing helps; an alert is sent then" % span(plan.gives_up_in)
+    else:
+        escalates = any(step.do == "escalate" for step in plan.steps)
+        yield "  %s; %s" % ("gives up now; an alert is sent" if escalates else "gave up already",
+                            "nothing is tried while a restart is ruled out" if plan.veto else
+                            "attempts go on at growing intervals")
 
 
 def _beyond(known, because):

@@ -19,9 +19,9 @@ def _lines(documents, summary):
         return ["no incidents on record"]
     rows = [("INCIDENT", "START", "LASTED", "OUTCOME", "CAUSE", "DONE")]
     for one in documents:
-        causes = [printable(str(cause.get("cause", "")), 60) for cause in one["causes"]]
+        causes = [printable(str(cause.get("cause", "")), 60) for cause in one["causes"][:2]]
         rows.append((one["id"], one["start"], span(one["duration"]) if one["duration"] is not None else "open",
-                     printable(one["outcome"] or "-", 20), ", ".join(causes[:2]) or "-",
+                     printable(one["outcome"] or "-", 20), ", ".join(causes) or "-",
                      printable(", ".join(steps_of(one)) or "nothing", 160)))
     return table(rows) + ["%s on record, %d resolved%s%s" % (
         plural(summary.incidents, "incident"), summary.resolved,

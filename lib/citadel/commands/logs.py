@@ -1,8 +1,8 @@
 """`logs`: the journal of a service, or its application log.
 
-The journal is left to journalctl itself: our process becomes it, so its speed and its memory are all there is. The
-application log is read here and not by tail(1): its directory may hold anything (a link to /etc/shadow, a FIFO), and
-what it says goes to root's terminal, so links are not followed and control characters are shown, not obeyed.
+For the journal our process becomes journalctl. The application log is read here and not by tail(1): its directory may
+hold anything (a link to /etc/shadow, a FIFO), and what it says goes to root's terminal, so links are not followed and
+control characters are shown, not obeyed.
 """
 
 import errno
@@ -19,7 +19,6 @@ from citadel.core.trust import open_file
 from citadel.observe import journalctl
 
 MOST_JSON_LINES = 10000     # a JSON document is built in memory
-FIELDS = "MESSAGE,PRIORITY,_PID,SYSLOG_IDENTIFIER"
 LARGEST_ANSWER = 64 << 20   # bytes
 PATIENCE = 60               # seconds for the journal
 BEFORE, AFTER = 60, 10      # seconds of context around an incident
@@ -54,9 +53,9 @@ def _application_log(call):
         kept = []
         show_file(path, min(lines, MOST_JSON_LINES), lambda text: kept.extend(text.split("\n")))
         call.report(unit=call.unit, file=path, lines=kept)
-        return OK
-    with Interruption() as interruption:
-        show_file(path, lines, call.say, call.options.follow, interruption.pause)
+    else:
+        with Interruption() as interruption:
+            show_file(path, lines, call.say, call.options.follow, interruption.pause)
     return OK
 
 
@@ -78,7 +77,7 @@ def span_of(document):
 
 def _journal_as_json(call, unit, lines, since, until):
     words = journal_command(unit, min(lines or MOST_JSON_LINES, MOST_JSON_LINES), False, since, until, form="json")
-    answer = call.run(words + ["--output-fields=" + FIELDS], PATIENCE, cap=LARGEST_ANSWER)
+    answer = call.run(words + ["--output-fields=MESSAGE,PRIORITY,_PID,SYSLOG_IDENTIFIER"], PATIENCE, cap=LARGEST_ANSWER)
     if not answer.ok:
         raise CannotLook("the journal does not answer: " + printable(answer.complaint()))
     rows = []
@@ -95,7 +94,7 @@ def _journal_as_json(call, unit, lines, since, until):
 def journal_command(unit, lines, follow=False, since=None, until=None, form="short-iso"):
     """The argv that shows a service's journal: its own lines and what PID 1 says about it. `since`, `until` are seconds
     since 1970. journalctl itself escapes what is not printable, in short-iso."""
-    limits = ("--lines=%d", lines), ("--since=@%d", since), ("--until=@%d", until if until is None else until + 1)
+    limits = ("--lines=%d", lines), ("--since=@%d", since), ("--until=@%d", until and until + 1)
     return (["journalctl", "--no-pager", "--quiet", "--output=" + form, "--unit=" + unit]
             + [word % number for word, number in limits if number is not None] + (["--follow"] if follow else []))
 
@@ -155,15 +154,10 @@ def _start_of_last(descriptor, lines, pause):
             return end
         step = min(CHUNK, position - earliest)
         position -= step
-        chunk = os.pread(descriptor, step, position)
-        found = chunk.count(b"\n")
-        if found < wanted:
-            wanted -= found
-            continue
-        at = len(chunk)
-        for _ in range(wanted):
-            at = chunk.rfind(b"\n", 0, at)
-        return position + at + 1
+        parts = os.pread(descriptor, step, position).rsplit(b"\n", wanted)
+        wanted -= len(parts) - 1
+        if not wanted:
+            return position + len(parts[0]) + 1
     return earliest
 
 
@@ -172,17 +166,14 @@ def _copy(descriptor, rest, write, pause, last=False):
     while pause(0):
         chunk = os.read(descriptor, CHUNK)
         if not chunk:
-            break
+            if last and rest:
+                write(_shown(rest))
+            return b"" if last else rest
         *whole, rest = (rest + chunk).split(b"\n")
         if whole:
             write("\n".join(_shown(line) for line in whole))
         rest = rest[:4 * LONGEST_LINE]          # a character is at most four bytes
-    else:
-        return b""                              # the operator has ended it
-    if last and rest:
-        write(_shown(rest))
-        return b""
-    return rest
+    return b""                                  # the operator has ended it
 
 
 def _shown(line):

@@ -12,9 +12,9 @@ def perform(call):
     options = call.options
     if options.word != "on" and (options.span is not None or options.reason):
         raise UsageError("--for and --reason belong to `maintenance on`")
-    text = _begin(call) if options.word == "on" else _end(call) if options.word == "off" else _status(call)
+    text = {"on": _begin, "off": _end, "status": _status}[options.word](call)
     active = call.store.intent.maintenance()
-    call.report(text, on=active is not None, **(dict(active._asdict()) if active else {}))
+    call.report(text, on=active is not None, **(active._asdict() if active else {}))
     return OK
 
 

@@ -1,10 +1,8 @@
 """`monitor`: follows a service's changes and adds up what they cost.
 
-No restart is missed between two looks, without a second program running beside us: systemd stamps each change of
-state (StateChangeTimestampMonotonic), counts its own restarts (NRestarts) and gives each run an InvocationID, so a
-look that finds all three unchanged proves that nothing happened since the last one. When one did change, the journal
-of PID 1 is read from where we left off, and tells what lay in between: two quick restarts are two, each with its
-own time.
+No restart is missed between two looks: systemd stamps each change of state, counts its own restarts (NRestarts) and
+gives each run an InvocationID. When one of the three has changed, the journal of PID 1 is read from where we left off,
+and tells what lay in between: two quick restarts are two, each with its own time.
 
 `Timeline` is pure: looks and journal moments in, events and a summary out. `watch` is the loop around it.
 Times are seconds of CLOCK_MONOTONIC, the clock of systemd's and the journal's stamps.
@@ -39,7 +37,6 @@ LINGER = 3.0                    # seconds for which the last change keeps us clo
 
 
 def perform(call):
-    """Watches until the time is over or the operator ends it, then adds it up."""
     service, cursor = call.service, [journal_moments.end_of_journal(run=call.run)]
     events, line = [], LiveLine(call.out, call.style.live and not call.options.json)
 
@@ -67,8 +64,7 @@ def perform(call):
         timeline = watch(call.options.seconds, look, journal, call.monotonic, interruption.pause, tell, show)
     line.clear()
     summary = timeline.summary(call.monotonic())
-    call.report("%s: %s" % (service.unit, sentence(summary)), unit=service.unit, summary=dict(summary._asdict()),
-                events=events)
+    call.report("%s: %s" % (service.unit, sentence(summary)), unit=service.unit, summary=summary, events=events)
     return OK if summary.up else STILL_WRONG
 
 
@@ -76,9 +72,9 @@ def _live(call, unit, timeline, left):
     """The live line, short enough for the terminal."""
     now = call.monotonic()
     summary = timeline.summary(now)
-    how = "up" if timeline.up else "down for " + span(timeline.down_for(now))
-    text = "%s  %s  %s  %.2f %%  %s left" % (unit, how, plural(summary.restarts, "restart"), summary.availability,
-                                             span(left))
+    text = "%s  %s  %s  %.2f %%  %s left" % (
+        unit, "up" if timeline.up else "down for " + span(timeline.down_for(now)),
+        plural(summary.restarts, "restart"), summary.availability, span(left))
     return call.paint(text[:shutil.get_terminal_size().columns - 1], "good" if timeline.up else "bad")
 
 
@@ -106,7 +102,6 @@ class Timeline:
 
     def feed(self, look, moments=()):
         """Takes a look and the journal's (moments.Moment) that are new since the last; the events in them."""
-        moments = sorted(moments, key=lambda moment: moment.time)
         before, self._last = self._last, look
         self._count(before.unit, look.unit, moments)
         events = [Event(moment.time, moment.text, _TONES.get(moment.kind, "faint")) for moment in moments
@@ -116,22 +111,18 @@ class Timeline:
         events += self._outages_between(before, look, moments)
         return sorted(events, key=lambda event: event.time)
 
-    def restarts(self):
-        """Runs that began while we watched. The looks and the journal each count what they see, and neither counts
-        more than happened; so the larger number is right, also with journald stopped or late."""
-        return max(self._counted, len(self._runs) - 1)
-
     def down_for(self, now):
         """Seconds that the present outage has lasted; 0 while the service is up."""
         return 0.0 if self.up else max(0.0, now - self._outages[-1][0])
 
     def summary(self, now):
-        """The watch added up at `now`."""
+        """The watch added up at `now`. The looks and the journal each count the restarts that they see, and neither
+        counts more than happened; so the larger number is right, also with journald stopped or late."""
         watched = max(now - self._begin, 1e-9)
         lengths = [max(0.0, (now if end is None else end) - begin) for begin, end in self._outages]
         downtime = min(sum(lengths), watched)
-        return Summary(watched, 100.0 * (1 - downtime / watched), self.restarts(), len(lengths), downtime,
-                       max(lengths) if lengths else 0.0, self.up, self.blind)
+        return Summary(watched, 100.0 * (1 - downtime / watched), max(self._counted, len(self._runs) - 1),
+                       len(lengths), downtime, max(lengths, default=0.0), self.up, self.blind)
 
     def _count(self, before, now, moments):
         grown = max(0, now.restarts - before.restarts)
@@ -145,21 +136,23 @@ class Timeline:
     def _outages_between(self, before, look, moments):
         """Ends and begins outages by what lay between two looks; the events that say so. What the journal tells too
         late for that is left to systemd's own stamps, which are of the last change only."""
-        moments = [moment for moment in moments if moment.time > before.time]
-        edges = [(moment.time, False, "") for moment in moments if moment.kind in (EXITED, ENDED)]
+        recent = [moment for moment in moments if moment.time > before.time]
+        edges = [(moment.time, False) for moment in recent if moment.kind in (EXITED, ENDED)]
         if look.unit.active_exit > before.unit.active_exit:
-            edges.append((look.unit.active_exit, False, ""))
+            edges.append((look.unit.active_exit, False))
         if look.answering is None:              # no probe: systemd's word must do
-            edges += [(moment.time, True, "") for moment in moments if moment.kind == STARTED]
+            edges += [(moment.time, True) for moment in recent if moment.kind == STARTED]
             if look.unit.active_enter > before.unit.active_enter:
-                edges.append((look.unit.active_enter, True, ""))
-        edges = sorted(edges) + [(look.time, _is_up(look), _silence(look))]
-        return [event for edge in edges for event in self._turn(max(edge[0], self._begin), *edge[1:])]
+                edges.append((look.unit.active_enter, True))
+        events = []
+        for time, up in sorted(edges):
+            events += self._turn(time, up)
+        return events + self._turn(look.time, _is_up(look), _silence(look))
 
-    def _turn(self, time, up, why):
+    def _turn(self, time, up, why=""):
         if up == self.up:
             return []
-        self.up = up
+        self.up, time = up, max(time, self._begin)
         if not up:
             self._outages.append([time, None])
             return [Event(time, "down: " + why if why else "down", "bad")]
@@ -167,15 +160,15 @@ class Timeline:
         return [Event(time, "up again after " + span(time - self._outages[-1][0]), "good")]
 
 
-def _is_up(look):
-    return look.unit.active in UP and look.answering is not False
-
-
 def _silence(look):
     """Why it is down though systemd has it up; "" when it is not so."""
     if look.unit.active not in UP or look.answering is not False:
         return ""
     return "not answering" + (" (%s)" % printable(look.detail) if look.detail else "")
+
+
+def _is_up(look):
+    return look.unit.active in UP and not _silence(look)
 
 
 def _visible(unit):
@@ -191,36 +184,23 @@ def _state(unit):
     return printable(text)
 
 
-def _opening(look):
-    silence = _silence(look)
-    return Event(look.time, _state(look.unit) + (silence and ", but " + silence), "good" if _is_up(look) else "bad")
-
-
 def _state_event(before, look):
-    unit = look.unit
-    text = _state(unit)
-    if unit.restarts > before.restarts:
-        text += ", NRestarts %d" % unit.restarts
-    elif unit.restarts < before.restarts:
-        text += ", NRestarts cleared"
+    unit, text = look.unit, _state(look.unit)
+    if unit.restarts != before.restarts:
+        text += ", NRestarts " + (str(unit.restarts) if unit.restarts > before.restarts else "cleared")
     tone = "good" if unit.active in UP else "bad" if unit.active in ("failed", "inactive") else "uneasy"
-    happened = unit.state_change if unit.state_change > before.state_change else look.time
-    return Event(happened, text, tone)
+    return Event(unit.state_change if unit.state_change > before.state_change else look.time, text, tone)
 
 
 def watch(seconds, look, journal, clock, pause, tell, show=lambda timeline, left: None):
-    """Watches for `seconds`, or until `pause` says that we are to end; the Timeline with all that happened.
-
-    `look()` gives a Look or raises CannotLook (on the very first look that is the end of it); `journal()` the moments
-    since its last call; `pause(seconds)` waits and says False to go on no longer; `tell(event)` is called for each
-    change, `show(timeline, seconds left)` after each look.
-    """
+    """Watches for `seconds`, or until `pause(seconds)`, which waits, says False; the Timeline with all that happened.
+    `look()` gives a Look or raises CannotLook (the very first one ends the watch with that); `journal()` the moments
+    since its last call; `tell(event)` is called for each change, `show(timeline, seconds left)` after each look."""
     end = clock() + seconds
     last = look()
-    timeline = Timeline(last)
-    tell(_opening(last))
-    changed = clock()
-    blind = False
+    timeline, silence = Timeline(last), _silence(last)
+    tell(Event(last.time, _state(last.unit) + (silence and ", but " + silence), "good" if timeline.up else "bad"))
+    changed, blind = clock(), False
     while True:
         left = end - clock()
         show(timeline, max(0.0, left))
@@ -253,13 +233,9 @@ def _stamp(unit):
 
 def sentence(summary):
     """The end of a watch in one line."""
-    text = "%.3f %% available in %s: %s" % (summary.availability, span(summary.watched),
-                                            plural(summary.restarts, "restart"))
-    if summary.outages:
-        text += ", %s, down for %s in all, the longest %s" % (
-            plural(summary.outages, "outage"), span(summary.downtime), span(summary.longest))
-    else:
-        text += ", no outage"
-    if summary.blind:
-        text += "; systemd did not answer for %s of that time" % span(summary.blind)
-    return text + ("" if summary.up else "; it is down now")
+    outages = "no outage" if not summary.outages else "%s, down for %s in all, the longest %s" % (
+        plural(summary.outages, "outage"), span(summary.downtime), span(summary.longest))
+    blind = "; systemd did not answer for %s of that time" % span(summary.blind) if summary.blind else ""
+    return "%.3f %% available in %s: %s, %s%s%s" % (
+        summary.availability, span(summary.watched), plural(summary.restarts, "restart"), outages, blind,
+        "" if summary.up else "; it is down now")

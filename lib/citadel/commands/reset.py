@@ -18,7 +18,11 @@ def perform(call):
         if answer.timed_out:
             raise CannotLook("systemd does not answer: " + complaint)
         if answer.ok:
-            _note(call, unit.name)
+            try:
+                call.store.intent.note_reset(unit.name)
+            except OSError as error:
+                sys.stderr.write("%s: test-restart will not know of this reset (%s), ignoring\n" % (
+                    NAME, error.strerror))
         held = call.store.of(unit.name).forget()
         for name in call.service.depends:           # what was tried with them, for whichever service
             for one in call.settings.dependencies[name].units:
@@ -40,10 +44,3 @@ def perform(call):
     if trouble:
         raise CitadelError("Citadel's own counters may not be cleared: " + printable(trouble))
     return OK
-
-
-def _note(call, unit):
-    try:
-        call.store.intent.note_reset(unit)
-    except OSError as error:
-        sys.stderr.write("%s: test-restart will not know of this reset (%s), ignoring\n" % (NAME, error.strerror))

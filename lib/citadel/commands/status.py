@@ -8,7 +8,8 @@ from citadel.diagnose.causes import diagnose
 from citadel.model import full_sentence
 from citadel.observe import gateway_settings, systemctl
 
-ASKED = ("ExecStart", "Environment", "TimeoutStartUSec", "TimeoutStopUSec", "OnFailure", "StateChangeTimestamp")
+TIMEOUTS = ("TimeoutStartUSec", "TimeoutStopUSec")
+ASKED = TIMEOUTS + ("ExecStart", "Environment", "OnFailure", "StateChangeTimestamp")
 
 
 def perform(call):
@@ -19,7 +20,7 @@ def perform(call):
     service, = facts.services
     more = _more(call, service.unit)
     call.report(*tree(service, finding, more, call.style), unit=call.unit, well=finding.well,
-                finding=finding_as_data(finding), service=dict(service.unit._asdict()), dependencies=[
+                finding=finding_as_data(finding), service=service.unit, dependencies=[
                     dict(dependency_as_data(one), sub=one.unit.sub) for one in service.dependencies], **more)
     return STILL_WRONG if finding.cause else OK
 
@@ -28,6 +29,7 @@ def _more(call, unit):
     """What `status` shows besides the facts of a check: the unit's own words, and our record of it."""
     shown = systemctl.show([unit.name], ASKED, run=call.run)[unit.name]
     says = gateway_settings.expected_from_exec(shown.get("ExecStart", ""), shown.get("Environment", ""))
+    start_timeout, stop_timeout = (systemctl.seconds(shown.get(name, "")) for name in TIMEOUTS)
     record = {"incident": None, "last": None, "maintenance": None, "readable": True}
     try:
         history, incidents = call.store.of(unit.name).history(), call.store.incidents
@@ -37,9 +39,8 @@ def _more(call, unit):
     except NotPermitted:
         record["readable"] = False
     return {"port": says.port or call.service.port, "workers": says.workers, "environment": says.environment,
-            "since": shown.get("StateChangeTimestamp", ""), "start_timeout": systemctl.seconds(
-                shown.get("TimeoutStartUSec", "")), "stop_timeout": systemctl.seconds(shown.get("TimeoutStopUSec", "")),
-            "on_failure": shown.get("OnFailure", "").split(), "record": record}
+            "since": shown.get("StateChangeTimestamp", ""), "start_timeout": start_timeout,
+            "stop_timeout": stop_timeout, "on_failure": shown.get("OnFailure", "").split(), "record": record}
 
 
 def tree(service, finding, more, style):
@@ -48,15 +49,22 @@ def tree(service, finding, more, style):
     tone = "good" if finding.well else "bad" if finding.cause else "uneasy"
     branches = [
         "enabled: " + (unit.unit_file or "no unit file"),
-        ("active: %s (%s)" % (unit.active, unit.sub),
-         ([] if not unit.main_pid else ["PID %d" % unit.main_pid])
-         + ([] if not more["since"] else ["since " + more["since"]])
-         + ([] if unit.memory is None else ["memory %s%s" % (
-             size(unit.memory), " of " + size(unit.memory_max) if unit.memory_max else "")])),
+        ("active: %s (%s)" % (unit.active, unit.sub), (
+            unit.main_pid and "PID %d" % unit.main_pid,
+            more["since"] and "since " + more["since"],
+            unit.memory is not None and "memory %s%s" % (
+                size(unit.memory), " of " + size(unit.memory_max) if unit.memory_max else ""))),
         "port: %s" % (more["port"] or "not known"),
         "workers: %s" % (more["workers"] or "not set"),
         "environment: %s" % printable(more["environment"] or "not set"),
-        ("restart: %s" % (unit.restart or "no"), _restart_branches(unit, more)),
+        ("restart: %s" % (unit.restart or "no"), (
+            unit.restart_sec is not None and "after " + span(unit.restart_sec),
+            unit.start_burst and unit.start_interval and "at most %s in %s" % (
+                plural(unit.start_burst, "start"), span(unit.start_interval)),
+            more["start_timeout"] is not None and "start timeout: " + span(more["start_timeout"]),
+            more["stop_timeout"] is not None and "stop timeout: " + span(more["stop_timeout"]),
+            more["on_failure"] and "on failure: starts " + " ".join(more["on_failure"]),
+            "automatic restarts: %d" % unit.restarts)),
         ("dependencies", [_dependency_text(style, one) for one in service.dependencies] or ["none"]),
     ] + _record_branches(more["record"])
     heading = "%s: %s%s" % (style.paint(unit.name, "strong"), style.paint(printable(finding.because, 400), tone),
@@ -65,25 +73,10 @@ def tree(service, finding, more, style):
         "also: %s (%s)" % (printable(full_sentence(unit.name, cause), 400), cause.cause) for cause in finding.others]
 
 
-def _restart_branches(unit, more):
-    branches = ["after " + span(unit.restart_sec)] if unit.restart_sec is not None else []
-    if unit.start_burst and unit.start_interval:
-        branches.append("at most %s in %s" % (plural(unit.start_burst, "start"), span(unit.start_interval)))
-    branches += ["%s timeout: %s" % (what, span(more[what + "_timeout"])) for what in ("start", "stop")
-                 if more[what + "_timeout"] is not None]
-    if more["on_failure"]:
-        branches.append("on failure: starts " + " ".join(more["on_failure"]))
-    return branches + ["automatic restarts: %d" % unit.restarts]
-
-
 def _dependency_text(style, dependency):
     unit, probe = dependency.unit, dependency.probe
-    if probe.outcome == "none":
-        answer = "not probed"
-    elif probe.outcome == "ok":
-        answer = "answers in " + span(probe.seconds)
-    else:
-        answer = printable("%s%s" % (probe.outcome, ": " + probe.detail if probe.detail else ""))
+    answer = {"none": "not probed", "ok": "answers in " + span(probe.seconds)}.get(
+        probe.outcome, printable(probe.outcome + (": " + probe.detail if probe.detail else "")))
     well = unit.active == "active" and probe.outcome in ("ok", "none")
     return "%s: %s %s" % (dependency.name, unit.name, style.paint(
         "%s (%s), %s" % (unit.active, unit.sub, answer), "good" if well else "bad"))
@@ -92,14 +85,12 @@ def _dependency_text(style, dependency):
 def _record_branches(record):
     if not record["readable"]:
         return ["without root, `status` cannot see the open incident, the last recovery and maintenance"]
-    incident, last = record["incident"], record["last"]
-    opened = "none"
+    opened, recovery, incident, last = "none", "none on record", record["incident"], record["last"]
     if incident:
-        cause = incident["causes"][0]["cause"] if incident["causes"] else "cause not recorded"
-        opened = printable("%s, since %s, %s" % (incident["id"], incident["start"], cause))
-    recovery = "none on record"
+        opened = "%s, since %s, %s" % (incident["id"], incident["start"], incident["causes"][0]["cause"]
+                                       if incident["causes"] else "cause not recorded")
     if last:
-        recovery = printable("%s, %s, %s after %s" % (last["id"], last["end"], last["outcome"] or "ended",
-                                                      span(last["duration"] or 0)))
-    return ["open incident: " + opened, "last recovery: " + recovery,
+        recovery = "%s, %s, %s after %s" % (last["id"], last["end"], last["outcome"] or "ended",
+                                            span(last["duration"] or 0))
+    return ["open incident: " + printable(opened), "last recovery: " + printable(recovery),
             "maintenance: " + (record["maintenance"] or "off")]

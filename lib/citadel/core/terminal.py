@@ -18,12 +18,13 @@ class Style:
         return "\x1b[%sm%s\x1b[0m" % (self.CODES[how], text) if self.colour and text else text
 
     def tree(self, heading, branches):
-        """The lines of a tree. A branch is (text, branches beneath it) or a text alone."""
+        """The lines of a tree. A branch is (text, branches beneath it) or a text alone; an empty one is left out."""
         return [heading] + self._branches(branches, "")
 
     def _branches(self, branches, indent):
         fork, last, down = ("├─ ", "└─ ", "│  ") if self.unicode else ("|- ", "`- ", "|  ")
         lines = []
+        branches = [branch for branch in branches if branch]
         for number, branch in enumerate(branches, 1):
             text, beneath = (branch, ()) if isinstance(branch, str) else branch
             at_end = number == len(branches)

@@ -57,7 +57,7 @@ def plural(count, noun):
 
 
 def to_json(document):
-    """One JSON document, ended by a newline. Infinity, which JSON lacks, becomes null."""
+    """One JSON document, ended by a newline. A named tuple becomes an object; infinity, which JSON lacks, null."""
     import json
     return json.dumps(_finite(document), ensure_ascii=True, indent=1) + "\n"
 
@@ -65,6 +65,8 @@ def to_json(document):
 def _finite(value):
     if isinstance(value, float) and (value != value or abs(value) == float("inf")):
         return None
+    if hasattr(value, "_asdict"):
+        value = value._asdict()
     if isinstance(value, dict):
         return {str(key): _finite(one) for key, one in value.items()}
     if isinstance(value, (list, tuple)):

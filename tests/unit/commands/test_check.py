@@ -119,6 +119,19 @@ def test_the_gravest_service_leads_and_the_others_follow(tmp_path):
     assert "c.service" not in line, "what is well is not worth a word then"
 
 
+def test_services_that_share_a_cause_are_both_named(tmp_path):
+    text = "[service citadel-gateway.service]\n[service b.service]\n"
+    redis = Dependency("redis", Unit(name="redis.service", active="failed", sub="failed", result="exit-code",
+                                     exec_code="exited", exec_status=3), SILENT)
+    well = facts().services[0]._replace(dependencies=(redis,))
+    both = facts()._replace(services=(well, well._replace(unit=well.unit._replace(name="b.service"))))
+    code, line, _, _ = checked(tmp_path, lambda wanted: both, text)
+    assert code == 2 and line.startswith("CRITICAL: citadel-gateway.service, b.service: redis.service ")
+    assert line.count("redis.service") == 1
+    code, line, _, _ = checked(tmp_path, lambda wanted: both._replace(services=(well,)))
+    assert line.startswith("CRITICAL: redis.service "), "with one service there is no doubt whose dependency it is"
+
+
 def test_well_again_with_an_open_incident_calls_for_a_pass_and_sends_no_mail(tmp_path):
     state, service = str(tmp_path / "state"), facts().services[0]
     healthy = facts()._replace(services=(service._replace(dependencies=()),))

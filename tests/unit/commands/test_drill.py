@@ -1,9 +1,11 @@
 import pytest
+from calls import call
 
 from citadel.commands import drill
 from citadel.core.run import Answer
 from citadel.model import Probe, Unit
 from citadel.observe.moments import EXITED, FAILED, STARTED, Moment
+from citadel.record.store import Store
 
 WELL = Unit(name="x.service", main_pid=10, invocation="a", restart="always", restart_sec=5.0, start_burst=10,
             start_interval=1800.0, control_group="/system.slice/x.service")
@@ -120,3 +122,20 @@ def test_a_kill_that_systemd_cannot_do_is_not_done_to_another_process():
     systemd = Systemd([], code=1)
     result = systemd.drill().perform()
     assert "PID 10 is not in /system.slice/x.service any more" in result.why
+
+
+def test_the_first_line_says_how_much_of_the_start_limit_is_used(tmp_path):
+    shown = {"Id": "x.service", "LoadState": "loaded", "ActiveState": "active", "SubState": "running", "MainPID": "10",
+             "NRestarts": "2", "Restart": "always", "StartLimitBurst": "10", "StartLimitIntervalUSec": "30min"}
+
+    def run(argv, timeout, **_):
+        text = "".join("%s=%s\n" % one for one in shown.items()) if argv[1] == "show" else ""
+        return Answer(tuple(argv), int(argv[1] == "kill"), text, "", 0.0, False)
+
+    (tmp_path / "citadel.conf").write_text("[service x.service]\nhealth =\ndepends =\n")
+    (tmp_path / "citadel.conf").chmod(0o644)
+    made, out = call(["--config", str(tmp_path / "citadel.conf"), "test-restart"], is_root=True, run=run,
+                     store=Store(str(tmp_path / "state"), fallback=str(tmp_path / "run")))
+    assert made.perform() == 1
+    assert out.getvalue().splitlines()[0] == (
+        "x.service: PID 10, NRestarts 2, 0 starts of at most 10 in its start-limit interval")

@@ -32,7 +32,7 @@ ALARM = (Step("escalate", UNIT, BECAUSE + "; 5 attempts did not help", 60),)
         "  gives up now; an alert is sent; nothing is tried while a restart is ruled out"], id="it gives up"),
     pytest.param(CRASHED, Plan(UNIT, ESCALATED, (), "", "", 60.0, 0.0), [
         "x.service: gateway.crashed", "  because  x.service " + BECAUSE, "  verdict  escalated",
-        "  next     attempt in 1 min (2026-11-23 12:01:00)", "  gave up  already; attempts go on at growing intervals"],
+        "  next     attempt in 1 min (2026-11-23 12:01:00)", "  gave up already; attempts go on at growing intervals"],
         id="it gave up before"),
     pytest.param(CRASHED, Plan(UNIT, STOOD_DOWN, (), "maintenance is on (new disk); found: " + BECAUSE), [
         "x.service: gateway.crashed", "  because  x.service " + BECAUSE,

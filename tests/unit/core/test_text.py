@@ -1,5 +1,6 @@
 import io
 import json
+from collections import namedtuple
 
 import pytest
 
@@ -53,6 +54,12 @@ def test_size(count, text):
     assert report.size(count) == text
 
 
+def test_to_json_writes_a_named_tuple_as_an_object():
+    point = namedtuple("Point", "x y")
+    assert json.loads(report.to_json({"points": [point(1, (point(2, 3),))]})) == {"points": [
+        {"x": 1, "y": [{"x": 2, "y": 3}]}]}
+
+
 def test_to_json_knows_no_infinity():
     text = report.to_json({"a": float("inf"), "b": [1.5, float("nan")], "c": ("x",)})
     assert json.loads(text) == {"a": None, "b": [1.5, None], "c": ["x"]}
@@ -60,7 +67,7 @@ def test_to_json_knows_no_infinity():
 
 
 def test_a_tree_in_both_alphabets():
-    branches = [("one", ["below"]), "two", ("three", [("deep", ["deeper"])])]
+    branches = [("one", ["below", ""]), "", "two", ("three", [("deep", ["deeper"])])]
     assert terminal.Style(unicode=True).tree("root", branches) == [
         "root", "├─ one", "│  └─ below", "├─ two", "└─ three", "   └─ deep", "      └─ deeper"]
     assert terminal.Style(unicode=False).tree("root", branches) == [
