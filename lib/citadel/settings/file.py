@@ -63,8 +63,6 @@ def _plain(values):
             for name, value in values.items()}
 
 
-# --- text to settings
-
 def _add(problems, line, key, why, word="", known=()):
     """One more (line, key, why), with a suggestion where `word` is nearly one of `known`."""
     if len(problems) >= MOST_PROBLEMS:

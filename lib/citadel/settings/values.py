@@ -10,7 +10,6 @@ from citadel.settings.url import is_address, join_place
 from citadel.settings.url import read as read_url
 
 LONGEST_LIST = 64
-
 _DIGITS = frozenset("0123456789")
 _DEPENDENCY_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyz0123456789-_")
 _NAME_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.@:-")
