@@ -31,7 +31,7 @@ LIVE_SIDE_BY_SIDE = CORES + 3       # a machine of theirs waits for RestartSec m
 
 # --quick plays fewer random histories than the 60 of a full run, and begins with what takes longest.
 FEW_HISTORIES = 16
-LONGEST = ("recovery/test_histories.py", "recovery/test_passes.py", "tell", "record", "installer", "test_contract.py")
+LONGEST = ("installer", "recovery/test_histories.py", "tell", "record", "recovery/test_passes.py", "test_contract.py")
 
 # Each cause of a pass, made for real: as long as all the rest, so in a matrix on a machine of their own.
 FAULTS = ("tests/live/test_recovery.py", "tests/live/test_flow.py", "tests/live/test_several.py")

@@ -198,7 +198,7 @@ def _entry(place):
 
 def furnish(machine):
     """Before the machine boots: ollama.service and its stand-in, the application and uvicorn, a settings file."""
-    standin = os.path.join(TREE, "lib", "citadel", "rehearsal", "standins", "ollama.py")
+    standin = os.path.join(TREE, "lib", "citadel", "rehearsal", "standins.py")
     with open(standin) as file:
         machine.write("/usr/local/bin/ollama", "#!/usr/bin/python3 -IS\n" + file.read(), 0o755)
     machine.write("/usr/lib/sysusers.d/test-ollama.conf", "u ollama - -\n")

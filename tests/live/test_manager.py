@@ -111,7 +111,8 @@ def test_status_shows_all_that_is_promised(fresh):
     out = fresh.manager("status").out
     for wanted in ("enabled: enabled", "active: active (running)", "PID %d" % fresh.pid(), "port: 8002", "workers: 8",
                    "environment: production", "restart: always", "after 5 s", "at most 10 starts in 30 min",
-                   "on failure: starts " + RECOVERY, "ollama: %s active (running), answers" % OLLAMA, "open incident: none",
+                   "on failure: starts " + RECOVERY, "ollama: %s active (running), answers" % OLLAMA,
+                   "open incident: none",
                    "last recovery:", "maintenance: off", "├─ ", "└─ "):
         assert wanted in out, out
     assert "\x1b" not in out

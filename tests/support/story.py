@@ -12,8 +12,8 @@ import tempfile
 from world import BATCH, FAULTS, GATEWAY, OLLAMA, REDIS, Crash, Forbidden, World
 
 from citadel import recovery
-from citadel.core.atomic import Directory
 from citadel.core.trust import untrusted_program
+from citadel.record.directory import Directory
 from citadel.record.store import Store
 from citadel.settings import file as settings_file
 
@@ -134,7 +134,7 @@ class Record:
 
 
 class Disk(Directory):
-    """A durable.Directory under which we may die: before a write, in it (its new file stays behind), right after it."""
+    """A Directory under which we may die: before a write, in it (its new file stays behind), right after it."""
 
     def __init__(self, path, record):
         super().__init__(path)
@@ -378,7 +378,8 @@ class Story:
             if all(result.verdict in ("healthy", "recovered") and not result.incident for result in results):
                 break
             assert world.time < end, "still open: %s" % (results,)
-        assert all(one["end"] for one in self.person_store.incidents.newest_first()) or not self.record.is_whole, "one stays open"
+        assert not self.record.is_whole or all(
+            one["end"] for one in self.person_store.incidents.newest_first()), "one stays open"
         for (unit, incident), (firing, resolved) in self.told.items():
             assert resolved or (unit, incident) in self.forgotten, "the end of %s was never told" % incident
             for kind in ("firing", "resolved") if HOOK and self.record.is_whole else ():

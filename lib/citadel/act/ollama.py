@@ -9,7 +9,7 @@ import time
 
 from citadel.core import http
 from citadel.core.atomic import from_json
-from citadel.core.url import Url
+from citadel.settings.url import Url
 
 
 def loaded_models(place, seconds):

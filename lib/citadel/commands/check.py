@@ -227,7 +227,7 @@ def news(code, findings, text, state=STATE):
         except OSError:
             pass                                # mostly because there is none
         return False
-    from citadel.core.atomic import Directory
+    from citadel.record.directory import Directory
     causes = {"%s %s" % (finding.unit, cause.cause) for finding in findings if not finding.well or finding.others
               for cause in finding.actionable_causes or finding.others or (finding,)} or {text}
     try:

@@ -9,13 +9,24 @@ from contextlib import redirect_stdout
 
 from citadel import __version__
 from citadel.commands.call import NAME
-from citadel.core.arguments import Parser, reader
+from citadel.core.arguments import Parser
 from citadel.core.errors import UsageError
 from citadel.settings.file import DEFAULT_PATH
 from citadel.settings.values import duration, whole
 
 LOG_LINES = 50
 DAY = 86400                             # seconds
+
+
+def reader(convert):
+    """A reader of settings/values.py for argparse, which shows the words of no other error than its own."""
+    def read_word(text):
+        try:
+            return convert(text)
+        except ValueError as error:
+            raise argparse.ArgumentTypeError(str(error))
+    return read_word
+
 
 Verb = namedtuple("Verb", "name module about words")
 Verb.__new__.__defaults__ = ({},)

@@ -10,10 +10,10 @@ import os
 
 from citadel.commands.call import NAME
 from citadel.commands.command_line import LOG_LINES
+from citadel.commands.interruption import Interruption
 from citadel.core import clock
 from citadel.core.errors import OK, CannotLook, CitadelError, NotPermitted, UsageError
 from citadel.core.run import ENVIRONMENT, find
-from citadel.core.terminal import Interruption
 from citadel.core.text import printable
 from citadel.core.trust import open_file
 from citadel.observe import journalctl

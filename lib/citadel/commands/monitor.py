@@ -11,8 +11,9 @@ Times are seconds of CLOCK_MONOTONIC, the clock of systemd's and the journal's s
 import shutil
 from collections import namedtuple
 
+from citadel.commands.interruption import Interruption
 from citadel.core.errors import OK, STILL_WRONG, CannotLook
-from citadel.core.terminal import Interruption, LiveLine
+from citadel.core.terminal import LiveLine
 from citadel.core.text import local_time, plural, printable, span
 from citadel.observe import moments as journal_moments
 from citadel.observe.moments import ENDED, EXITED, FAILED, OUT_OF_MEMORY, SCHEDULED, STARTED

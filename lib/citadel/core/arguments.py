@@ -13,13 +13,3 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message):
         raise UsageError(message.replace("\n", " "))
-
-
-def reader(convert):
-    """A reader of settings/values.py for argparse, which shows the words of no other error than its own."""
-    def read_word(text):
-        try:
-            return convert(text)
-        except ValueError as error:
-            raise argparse.ArgumentTypeError(str(error))
-    return read_word

@@ -1,25 +1,13 @@
 """Files that a kill or a power cut at any moment leaves whole: each is the old one or the new one.
 
 A write goes to a new file (O_EXCL) in the same directory, is fsynced, renamed over the old one, and the directory is
-fsynced. `Directory` is our state on disk: it must belong to whoever we run as and be closed to everybody else, and
-every file is reached through its open descriptor, so that no part of the path can be swapped under us.
-
-A full disk may be the very fault to repair, so the directory keeps RESERVE bytes in a file of their own: when a write
-meets ENOSPC the reserve is given up and the write is tried once more. (On a file system that copies on write even this
-may fail; then the caller gets the error.)
+fsynced.
 """
 
-import errno
 import os
 
-from citadel.core.errors import NotPermitted
-from citadel.core.trust import FOLDER, objection, read_file
+from citadel.core.trust import FOLDER
 
-RESERVE = 64 * 1024
-NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
-
-
-# --- one file
 
 def write_file(path, data, mode=0o600, dir_fd=None, sync=True):
     """Puts `data` in place of the file `path`, whole or not at all. OSError when it could not: the old one is still
@@ -72,155 +60,10 @@ def sweep(directory, prefix=""):
         words = name.split(".")
         if (name.startswith("." + prefix) and len(words) > 3 and words[-1] == "tmp" and words[-3].isdecimal()
                 and not os.path.exists("/proc/" + words[-3])):
-            os.unlink(name, dir_fd=directory)
-
-
-# --- our state directory
-
-class Directory:
-    """One directory and its sub-directories, one level deep. Nothing on disk is touched before it is needed."""
-
-    def __init__(self, path):
-        self.path = path
-        self._descriptor = None
-
-    def open(self, create=False):
-        """The descriptor of the directory, or None when it is missing and not to be created. NotPermitted when it is
-        not ours alone: another user's directory may hold what another user wants us to believe."""
-        if self._descriptor is not None:
-            return self._descriptor
-        try:
-            if create:
-                try:
-                    os.mkdir(self.path, 0o700)      # and not its parents
-                except FileExistsError:
-                    pass                            # as usual, or another pass was faster
-            descriptor = os.open(self.path, FOLDER)
-        except FileNotFoundError:
-            if create:
-                raise NotPermitted("%s: its parent directory is missing" % self.path)
-            return None
-        except PermissionError:
-            raise NotPermitted("%s: this needs root" % self.path)
-        except OSError as error:
-            raise NotPermitted("%s: %s" % (self.path, error.strerror))
-        status = os.fstat(descriptor)
-        why = objection(status, (os.geteuid(),), forbidden=0)
-        if not why and status.st_mode & 0o7777 != 0o700:
-            why = "has mode %04o, not 0700" % (status.st_mode & 0o7777)
-        if why:
-            os.close(descriptor)
-            raise NotPermitted("%s: not used, it %s" % (self.path, why))
-        self._descriptor = descriptor
-        return descriptor
-
-    def close(self):
-        if self._descriptor is not None:
-            os.close(self._descriptor)
-            self._descriptor = None
-
-    __del__ = close                     # as a file closes itself: nobody runs out of descriptors who forgets to
-
-    def read(self, name, limit=1 << 20):
-        """The bytes of a file, None when there is none; otherwise as trust.read_file."""
-        base = self.open()
-        return None if base is None else read_file(name, limit, base)
-
-    def write(self, name, data):
-        """Puts `data` in place of the file `name`, as `write_file`, if need be with what the reserve frees."""
-        try:
-            self._replace(name, data)
-        except OSError as error:
-            if error.errno not in NO_ROOM or not self.give_up_reserve():
-                raise
-            self._replace(name, data)
-
-    def _replace(self, name, data):
-        base = self.open(create=True)
-        try:
-            write_file(name, data, dir_fd=base)
-        except FileNotFoundError:       # its sub-directory is not there yet
-            os.mkdir(os.path.dirname(name), 0o700, dir_fd=base)
-            write_file(name, data, dir_fd=base)
-
-    def names(self, inside=""):
-        """The names of the finished files in the directory or one of its sub-directories, sorted; none when it cannot
-        be read."""
-        descriptor = self._open_inside(inside)
-        if descriptor is None:
-            return []
-        try:
-            return sorted(name for name in os.listdir(descriptor) if not name.startswith("."))
-        except OSError:
-            return []
-        finally:
-            os.close(descriptor)
-
-    def _open_inside(self, inside):
-        base = self.open()
-        try:
-            return None if base is None else os.open(inside or ".", FOLDER, dir_fd=base)
-        except OSError:
-            return None
-
-    def remove(self, name):
-        """Whether the file was there and is now gone."""
-        try:
-            base = self.open()
-            if base is not None:
-                os.unlink(name, dir_fd=base)
-                return True
-        except (OSError, NotPermitted):
-            pass                        # it is not there, or not ours to remove: the answer says so
-        return False
-
-    def set_aside(self, name, keep=5):
-        """Renames a file that cannot be understood to `name.corrupt-<n>`, for an operator to look at; only the newest
-        `keep` of them stay. Its new name, or "" when it could not be renamed."""
-        base = self.open()
-        parent, _, last = name.rpartition("/")
-        numbers = sorted(int(entry.rpartition("-")[2]) for entry in self.names(parent)
-                         if entry.startswith(last + ".corrupt-") and entry.rpartition("-")[2].isdecimal())
-        new = "%s.corrupt-%d" % (name, numbers[-1] + 1 if numbers else 1)
-        try:
-            os.replace(name, new, src_dir_fd=base, dst_dir_fd=base)
-        except OSError:
-            return ""
-        for number in numbers[:max(0, len(numbers) + 1 - keep)]:
-            self.remove("%s.corrupt-%d" % (name, number))
-        return new
-
-    def sweep(self, *inside):
-        """Removes the temporary files of passes that died while writing, also in these sub-directories."""
-        for parent in ("",) + inside:
-            descriptor = self._open_inside(parent)
-            if descriptor is not None:
-                try:
-                    sweep(descriptor)
-                except OSError:
-                    pass                # the next pass tries again
-                finally:
-                    os.close(descriptor)
-
-    def keep_reserve(self):
-        """Keeps RESERVE bytes for the day when the disk is full; whether they are there."""
-        base = self.open(create=True)
-        try:
-            descriptor = os.open("reserve", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600, dir_fd=base)
-        except OSError:
-            return False
-        try:
-            if os.fstat(descriptor).st_blocks * 512 < RESERVE:
-                os.posix_fallocate(descriptor, 0, RESERVE)
-            return True
-        except OSError:
-            return False
-        finally:
-            os.close(descriptor)
-
-    def give_up_reserve(self):
-        """Frees the reserve; whether there was one to free."""
-        return self.remove("reserve")
+            try:
+                os.unlink(name, dir_fd=directory)
+            except OSError:
+                pass                    # the next sweep tries again; the others need not wait for it
 
 
 # --- documents

@@ -48,14 +48,11 @@ def enter(main, name, trusted_tree=True):
 
 def refuse_untrusted_tree(directory):
     """NotPermitted when anybody but root could change the code in `directory` or swap one of its parents."""
-    _refuse(objection_above(directory))
+    why = objection_above(directory)
     for top, _, files in os.walk(directory):
         for path in [top] + [os.path.join(top, name) for name in files]:
-            why = objection(os.lstat(path))
-            _refuse(why and "%s %s" % (path, why))
-
-
-def _refuse(why):
+            wrong = objection(os.lstat(path))
+            why = why or (wrong and "%s %s" % (path, wrong))
     if why:
         raise NotPermitted("%s: root runs only what root alone can change (install it with install.py)" % why)
 
@@ -75,12 +72,9 @@ def _clean_environment():
     os.environ.clear()
     os.environ.update(kept, PATH="/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", LC_ALL="C.UTF-8")
     for number, stream in ((1, "stdout"), (2, "stderr")):
-        if getattr(sys, stream) is None:
-            setattr(sys, stream, open(number, "w", encoding="utf-8", closefd=False))
         # A file name that is not UTF-8 must not raise in the middle of a report (reconfigure() needs Python 3.7).
-        old = getattr(sys, stream)
-        setattr(sys, stream, open(old.fileno(), "w", encoding=old.encoding or "utf-8", errors="backslashreplace",
-                                  closefd=False, buffering=1))
+        encoding = getattr(getattr(sys, stream), "encoding", None) or "utf-8"       # it is None if it was closed
+        setattr(sys, stream, open(number, "w", 1, encoding, errors="backslashreplace", closefd=False))
 
 
 def _complain(name, message, code):
@@ -111,8 +105,7 @@ def write_internal_error(name, error, state=STATE):
         handle, path = tempfile.mkstemp(prefix="defect-%s-" % name, suffix=".txt", dir=directory)
         with open(handle, "w", encoding="utf-8", errors="backslashreplace") as file:
             file.write("citadel %s, Python %s, %s\n%s\n%r\n\n" % (
-                __version__, platform.python_version(), platform.platform(),
-                stamp(time.time()), sys.argv))
+                __version__, platform.python_version(), platform.platform(), stamp(time.time()), sys.argv))
             traceback.print_exc(file=file)
     except OSError as failure:
         return "internal error: %s (details could not be written: %s)" % (what, failure.strerror)

@@ -16,37 +16,31 @@ BAD_SETTINGS = 78
 
 class CitadelError(Exception):
     """An expected failure; its text is the whole message."""
-
     code = STILL_WRONG
 
 
 class UsageError(CitadelError):
     """The command line is wrong: the message names the word."""
-
     code = USAGE
 
 
 class CannotLook(CitadelError):
     """systemd or a needed program does not answer. Never to be taken for "nothing is wrong"."""
-
     code = CANNOT_LOOK
 
 
 class LockHeld(CitadelError):
     """Another pass is running: the message names it and its age."""
-
     code = BUSY
 
 
 class NotPermitted(CitadelError):
     """Needs root, or found a file that root must not trust."""
-
     code = NOT_PERMITTED
 
 
 class SettingsError(CitadelError):
     """A settings file is wrong: `file:line: key: why`. Line 0 stands for the file as a whole."""
-
     code = BAD_SETTINGS
 
     def __init__(self, file, line, key, why):

@@ -1,20 +1,18 @@
-"""Text of others without its secrets: whole documents for the evidence, single lines for what leaves the host.
+"""Text of others without its secrets: documents for the evidence, lines for what leaves the host.
 
 Secrets are the values of keys with telling names, Authorization headers, users and passwords in URLs, private keys, and
-tokens of a known form; rather too much is removed than too little. This needs `re`: what runs each minute imports it
-only after a fault.
-
-Every pattern begins at a place that few positions have, repeats within bounds and has one reading, so that no text
-takes more than linear time: a line of the journal may come from an attacker, and a recovery waits for us.
+tokens of a known form; rather too much is removed than too little. Every pattern begins at a place that few positions
+have, repeats within bounds and has one reading, so that no text takes more than linear time: an attacker may write a
+line of the journal, and a recovery waits. A healthy check does not import this, for `re` is slow to load.
 """
 
 import re
 
 from citadel.core.text import printable
 
-_SECRET = re.compile(r"pass(?:word|wd|phrase)|secret|token|credential|keys?$|[_-]key|apikey|authorization|cookie|dsn$|"
-                     r"(?:^|[_-])(?:pass|pwd|auth)$|^requirepass$|^masterauth$")
-_NO_SECRET = ("error", "exception", "warning")          # "TokenError: unexpected end" is evidence
+_SECRET = re.compile(r"(?!.*(?:error|exception|warning)$)"      # "TokenError: unexpected end" is evidence
+                     r".*?(?:pass(?:word|wd|phrase)|secret|token|credential|keys?$|[_-]key|apikey|authorization|cookie|"
+                     r"dsn$|(?:^|[_-])(?:pass|pwd|auth)$|^requirepass$|^masterauth$)", re.IGNORECASE)
 _NAME = r"[\w.-]{1,120}"
 _QUOTE = r"(?:\\{0,7}[\"'])?"                           # within JSON that is itself a text of JSON: \"
 _IS = r"[ \t]{0,8}[:=][ \t]{0,8}"
@@ -32,6 +30,7 @@ _FORMS = tuple((re.compile(pattern, re.IGNORECASE), replacement) for pattern, re
     (r"\bsk-[\w-]{16,}", "[redacted]")))
 _PRIVATE = re.compile(r"-----BEGIN [A-Z ]{0,30}PRIVATE KEY-----[\s\S]*?(?:-----END [A-Z ]{0,30}PRIVATE KEY-----|\Z)")
 _LONGEST_LINE = 4000
+_REST = {'"': re.compile(r'(?:[^"\\]|\\.)*"', re.DOTALL), "'": re.compile(r"(?:[^']|'')*'(?!')")}   # of an open quote
 
 
 def excerpt(text, limit=200):
@@ -45,21 +44,17 @@ def redact(text):
     on the lines below it."""
     lines, below = [], None
     for line in _PRIVATE.sub("[redacted private key]", text).split("\n"):
-        if below is not None:
-            if below.holds(line):
-                if not line.strip():
-                    lines.append(line)
-                elif not lines[-1].endswith("[redacted]"):
-                    lines.append("[redacted]")
-                continue
-            below = None
-        first = _FIRST.match(line)
-        if first and _is_secret(first.group("name")):
+        if below and below.holds(line):
+            if not line.strip() or not lines[-1].endswith("[redacted]"):
+                lines.append("[redacted]" if line.strip() else line)
+            continue
+        below, first = None, _FIRST.match(line)
+        if first and _SECRET.match(first.group("name")):
             rest = line[first.end():]
             below = _Below(first.start("quote"), rest)
             lines.append(line[:first.end()] + "[redacted]" if rest.strip() else line)
         else:
-            lines.append(_redact_within(line[:_LONGEST_LINE]) if line else line)
+            lines.append(_redact_within(line[:_LONGEST_LINE]))
     return "\n".join(lines)
 
 
@@ -69,15 +64,13 @@ class _Below:
 
     def __init__(self, column, rest):
         self._column, self._empty = column, not rest.strip()
-        self._quote, self._depth = "", 0
-        if rest[:1] in ("'", '"'):
-            self._quote = rest[:1] if _quote_end(rest, 1, rest[:1]) < 0 else ""
-        elif rest[:1] in ("[", "{"):
-            self._depth = _nesting(rest)
+        self._quote = rest[:1] if rest[:1] in _REST and not _REST[rest[:1]].match(rest, 1) else ""
+        self._depth = _nesting(rest) if rest[:1] in ("[", "{") else 0
 
     def holds(self, line):
         if self._quote:
-            self._quote = self._quote if _quote_end(line, 0, self._quote) < 0 else ""
+            if _REST[self._quote].match(line):
+                self._quote = ""
             return True
         if self._depth > 0:
             self._depth += _nesting(line)
@@ -86,19 +79,6 @@ class _Below:
         indent = len(line) - len(text)
         return not text or indent > self._column or (
             self._empty and indent == self._column and (text.startswith("- ") or text == "-"))
-
-
-def _quote_end(line, at, quote):
-    """The column after the quote that closes a text open at `at`; -1 if that is not on this line."""
-    while at < len(line):
-        if line[at] == "\\" and quote == '"':
-            at += 1
-        elif line[at] == quote:
-            if quote == '"' or line[at + 1:at + 2] != "'":
-                return at + 1
-            at += 1
-        at += 1
-    return -1
 
 
 def _nesting(line):
@@ -112,7 +92,7 @@ def _redact_within(line):
     for pattern in (_KEY, _FLAG):
         pieces, done = [], 0
         for key in pattern.finditer(line):
-            if key.end() < done or not _is_secret(key.group(1)):
+            if key.end() < done or not _SECRET.match(key.group(1)):
                 continue
             end = _value_end(line, key)
             if end > key.end():
@@ -126,13 +106,8 @@ def _value_end(line, key):
     if "authorization" in key.group(1).lower():
         return len(line)
     before = line[key.start(1) - 1:key.start(1)]
-    if before in ("'", '"') and before not in line[key.end(1):key.end()]:       # "NAME=a value with spaces"
-        end = _quote_end(line, key.end(), before)
-        return end - 1 if end >= 0 else len(line)
+    if before in _REST and before not in line[key.end(1):key.end()]:       # "NAME=a value with spaces"
+        rest = _REST[before].match(line, key.end())
+        return rest.end() - 1 if rest else len(line)
     value = _VALUE.match(line, key.end())
     return value.end() if value else key.end()
-
-
-def _is_secret(name):
-    name = name.lower()
-    return _SECRET.search(name) is not None and not name.endswith(_NO_SECRET)

@@ -47,8 +47,8 @@ class Answer(namedtuple("Answer", "argv code out err seconds truncated")):
             return "%s did not answer within %.0f s" % (name, self.seconds)
         if self.code == NOT_FOUND and not self.out:
             return "%s is not installed on this host" % name
-        words = (self.err.strip() or self.out.strip()).splitlines()
         how = "was killed by signal %d" % -self.code if self.code < 0 else "exited %d" % self.code
+        words = (self.err.strip() or self.out.strip()).splitlines()
         return "%s %s%s" % (name, how, ": " + words[-1].strip() if words else "")
 
 
@@ -66,13 +66,8 @@ class Deadline:
 
 def find(name):
     """The absolute path of a program, searched in the system's directories only, or None."""
-    if "/" in name:
-        return name if os.access(name, os.X_OK) else None
-    for directory in PATH:
-        path = directory + "/" + name
-        if os.access(path, os.X_OK):
-            return path
-    return None
+    paths = [name] if "/" in name else [directory + "/" + name for directory in PATH]
+    return next((path for path in paths if os.access(path, os.X_OK)), None)
 
 
 def run(argv, timeout, stdin=b"", cap=OUTPUT_CAP, environment=None):
@@ -82,10 +77,10 @@ def run(argv, timeout, stdin=b"", cap=OUTPUT_CAP, environment=None):
     ENVIRONMENT with `environment` laid over it.
     """
     started = time.monotonic()
-    argv = [os.fspath(word) for word in argv]
+    argv = tuple(os.fspath(word) for word in argv)
     path = find(argv[0])
     if path is None:
-        return Answer(tuple(argv), NOT_FOUND, "", "", 0.0, False)
+        return Answer(argv, NOT_FOUND, "", "", 0.0, False)
     surroundings = dict(ENVIRONMENT, **(environment or {}))
     pipes = []
     try:
@@ -95,7 +90,7 @@ def run(argv, timeout, stdin=b"", cap=OUTPUT_CAP, environment=None):
     except OSError as error:            # no memory, no descriptor left, TasksMax= reached
         for descriptor in [one for pair in pipes for one in pair]:
             os.close(descriptor)
-        return Answer(tuple(argv), NOT_STARTED, "", "cannot start %s: %s" % (path, error.strerror), 0.0, False)
+        return Answer(argv, NOT_STARTED, "", "cannot start %s: %s" % (path, error.strerror), 0.0, False)
     (child_in, our_in), (our_out, child_out), (our_err, child_err) = pipes
     if pid == 0:
         _become(path, argv, surroundings, child_in, child_out, child_err)
@@ -107,8 +102,7 @@ def run(argv, timeout, stdin=b"", cap=OUTPUT_CAP, environment=None):
         _kill_group(pid)
         reap(pid, time.monotonic() + DYING)
         code = TIMED_OUT
-    return Answer(tuple(argv), code, out.decode("utf-8", "backslashreplace"), err.decode("utf-8", "backslashreplace"),
-                  time.monotonic() - started, truncated)
+    return Answer(argv, code, out, err, time.monotonic() - started, truncated)
 
 
 def _become(path, argv, environment, stdin, stdout, stderr):
@@ -128,47 +122,38 @@ def _become(path, argv, environment, stdin, stdout, stderr):
 
 
 def _converse(to_child, stdin, from_out, from_err, cap, end):
-    """Writes stdin and reads both outputs until the child closes them; keeps at most `cap` bytes of each."""
-    kept = {from_out: bytearray(), from_err: bytearray()}
-    truncated = timed_out = False
-    poll = select.poll()
-    for descriptor in kept:
-        poll.register(descriptor, select.POLLIN)
-    waiting_to_write = memoryview(stdin)
-    if waiting_to_write:
-        os.set_blocking(to_child, False)
-        poll.register(to_child, select.POLLOUT)
-    else:
-        os.close(to_child)
-    open_outputs = 2
-    while open_outputs:
+    """Writes stdin and reads both outputs until the child closes them; keeps at most `cap` bytes of each. Both as text,
+    whether one was truncated, and whether the time was up first."""
+    kept, rest, truncated = {from_out: bytearray(), from_err: bytearray()}, memoryview(stdin), False
+    open_ones, poll = {to_child, from_out, from_err}, select.poll()
+    os.set_blocking(to_child, False)
+    for descriptor in open_ones:
+        poll.register(descriptor, select.POLLOUT if descriptor == to_child else select.POLLIN)
+    while open_ones - {to_child}:
         left = end - time.monotonic()
-        if left <= 0:
-            timed_out = True
+        if left <= 0:                       # poll(2) would take a negative number for "without an end"
             break
         for descriptor, _ in poll.poll(left * 1000):
             if descriptor == to_child:
                 try:
-                    waiting_to_write = waiting_to_write[os.write(to_child, waiting_to_write[:65536]):]
-                except OSError:
-                    waiting_to_write = waiting_to_write[:0]
-                if not waiting_to_write:
-                    poll.unregister(to_child)
-                    os.close(to_child)
-                    to_child = -1
-                continue
-            chunk = os.read(descriptor, 65536)
-            if not chunk:
+                    rest = rest[os.write(to_child, rest[:65536]):]
+                except OSError:             # it does not read any more
+                    rest = rest[:0]
+                at_end = not rest
+            else:
+                chunk = os.read(descriptor, 65536)
+                room = cap - len(kept[descriptor])
+                truncated = truncated or len(chunk) > room
+                kept[descriptor] += chunk[:room]
+                at_end = not chunk
+            if at_end:
                 poll.unregister(descriptor)
-                open_outputs -= 1
-            room = cap - len(kept[descriptor])
-            truncated = truncated or len(chunk) > room
-            kept[descriptor] += chunk[:max(room, 0)]
-    if len(waiting_to_write) and to_child >= 0:
-        os.close(to_child)
-    os.close(from_out)
-    os.close(from_err)
-    return bytes(kept[from_out]), bytes(kept[from_err]), truncated, timed_out
+                os.close(descriptor)
+                open_ones.remove(descriptor)
+    for descriptor in open_ones:
+        os.close(descriptor)
+    out, err = (kept[one].decode("utf-8", "backslashreplace") for one in (from_out, from_err))
+    return out, err, truncated, bool(open_ones - {to_child})
 
 
 def reap(pid, end):

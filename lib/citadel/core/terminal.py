@@ -1,8 +1,4 @@
-"""A terminal that is redrawn live, and the operator at it who presses Ctrl-C."""
-
-import os
-import select
-import signal
+"""What a terminal can show: colours, trees, tables, and a line that is redrawn."""
 
 
 class Style:
@@ -73,28 +69,3 @@ class LiveLine:
         self.clear()
         self._out.write(text + "\n")
         self._out.flush()
-
-
-class Interruption:
-    """Ctrl-C and SIGTERM as the end of a pause, and no exception anywhere else."""
-
-    def __enter__(self):
-        self._arrived, sender = os.pipe()
-        os.set_blocking(sender, False)
-        self._sender = sender
-        self._before = {number: signal.signal(number, lambda *_: None) for number in (signal.SIGINT, signal.SIGTERM)}
-        self._wakeup = signal.set_wakeup_fd(sender)
-        return self
-
-    def __exit__(self, *_):
-        signal.set_wakeup_fd(self._wakeup)
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
-        os.close(self._arrived)
-        os.close(self._sender)
-
-    def pause(self, seconds):
-        """Waits this many seconds, or until a signal arrives; False once one has."""
-        poll = select.poll()
-        poll.register(self._arrived, select.POLLIN)
-        return not poll.poll(max(0.0, seconds) * 1000)

@@ -115,15 +115,13 @@ def untrusted_program(path, uid=0):
     owners = (0, uid)
     try:
         status = os.lstat(path)
-        why = objection_above(path, owners)
+        above = objection_above(path, owners)
     except OSError as error:
         return "%s: %s" % (error.filename, error.strerror)
-    if why:
-        return why
     why = objection(status, owners) if S_ISREG(status.st_mode) else "is not a regular file"
     if not why and not status.st_mode & 0o100:
         why = "is not executable"
-    return "%s %s" % (path, why) if why else ""
+    return above or (why and "%s %s" % (path, why))
 
 
 def whose(owners):
@@ -145,10 +143,9 @@ def read_trusted(path, owners=None, forbidden_mode=0o022):
         with open(open_file(path), "rb") as file:
             status = os.fstat(file.fileno())
             why = objection(status, owners, forbidden_mode)
-            if why:
-                raise NotPermitted("%s %s; %s must not trust it" % (path, why, whose(owners)))
-            if status.st_nlink != 1:
-                _refuse(path, "has %d names (hard links); only a file with one is trusted" % status.st_nlink)
+            _refuse(path, why and "%s; %s must not trust it" % (why, whose(owners)))
+            _refuse(path, status.st_nlink != 1 and
+                    "has %d names (hard links); only a file with one is trusted" % status.st_nlink)
             return _read(file, path, LARGEST_FILE)
     except (FileNotFoundError, NotADirectoryError):
         return None

@@ -12,12 +12,8 @@ import io
 import os
 import zipfile
 
-from citadel.core.atomic import write_file
-from citadel.core.errors import CitadelError
-
 TIME = (1980, 1, 1, 0, 0, 0)        # the earliest that a zip file can name
 STARTER = "archive_starter.py"      # becomes __main__.py; beside this file
-FIRST_LINE = b"#!/usr/bin/env python3\n"
 
 
 def pack(files):
@@ -25,7 +21,7 @@ def pack(files):
     with open(os.path.join(os.path.dirname(os.path.abspath(__file__)), STARTER), "rb") as file:
         members = dict(files, **{"__main__.py": (file.read(), 0o644)})
     buffer = io.BytesIO()
-    buffer.write(FIRST_LINE)
+    buffer.write(b"#!/usr/bin/env python3\n")
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
         for name, (data, mode) in sorted(members.items()):
             entry = zipfile.ZipInfo(name, TIME)
@@ -33,11 +29,3 @@ def pack(files):
             entry.external_attr = (0o100000 | mode) << 16
             archive.writestr(entry, data)
     return buffer.getvalue()
-
-
-def write(path, data):
-    """Writes the archive to `path`, whole or not at all."""
-    try:
-        write_file(path, data, 0o755)
-    except OSError as error:
-        raise CitadelError("cannot write %s: %s" % (path, error.strerror))

@@ -35,23 +35,17 @@ class Host:
         return self.call("systemctl", list(words), seconds)
 
     def hold_lock(self):
-        """Keeps other installations out until `release`. Raises LockHeld when one is running."""
-        self.lock = require_lock(self.tree)
+        """Keeps other installations out until `release`. Raises LockHeld when one is running.
+
+        The file is in the 0700 directory: a file that others can open is a file that they can lock."""
+        path = self.tree.locate(STATE + "/install.lock")
+        self.lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(self.lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise LockHeld("another install.py is running")
 
     def release(self):
         if self.lock is not None:
             os.close(self.lock)
             self.lock = None
-
-
-def require_lock(tree):
-    """The descriptor that holds the lock until it is closed. Raises LockHeld.
-
-    The file is in the 0700 directory: a file that others can open is a file that they can lock."""
-    descriptor = os.open(tree.locate(STATE + "/install.lock"), os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC,
-                         0o600)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        raise LockHeld("another install.py is running")
-    return descriptor

@@ -23,8 +23,8 @@ def install(host, source, schedule=None, dry_run=False):
     python = _fit_python(host, files)
     if host.is_running:
         systemd.refuse_unfit(host.run)
-    old, interrupted = manifest.read(host.tree), manifest.read(host.tree, manifest.INTENT)
-    known = manifest.merge(old, interrupted) or manifest.Manifest()
+    old, interrupted, known = manifest.read_both(host.tree)
+    known = known or manifest.Manifest()
     decided = decide_schedule(schedule, known.schedule, lambda: systemd.cron_runs(host))
     wanted = layout.items(files, python, decided)
     planned = plan(host.tree, wanted, files["units/citadel.conf"][0], known, systemd.redis_alias(host.tree), decided)
@@ -35,13 +35,26 @@ def install(host, source, schedule=None, dry_run=False):
         host.say("Citadel %s is installed already: nothing changed." % __version__)
         return 0
     if dry_run:
-        return _say_plan(host, planned, to_do)
+        _say_changes(host, planned, planned.writes)
+        for words, _ in to_do:
+            host.say("then     " + words)
+        host.say("A dry run: nothing was changed.")
+        return 0
     _put_files(host, planned, known, python)
     _say_files(host, planned)
-    if not _take(host, to_do):
+    complaints = 0
+    for words, step in to_do:
+        complaint = step(host)
+        if complaint:
+            host.complain(complaint)
+            complaints += 1
+        elif complaint is None:
+            host.say("done     " + words)
+    if complaints:
         host.complain("not everything was installed: correct what is named above, then run install.py again")
         return 1
-    _settle(host, planned.manifest)
+    host.tree.write([Item(manifest.INTENT, planned.manifest.render(), 0o600)])
+    os.rename(host.tree.locate(manifest.INTENT), host.tree.locate(manifest.PATH))
     _say_what_is_left(host, planned, old)
     return 0
 
@@ -98,34 +111,7 @@ def label(host, paths, selinux="/sys/fs/selinux/enforce"):
             host.complain("SELinux labels were not set: %s; ignoring" % answer.complaint())
 
 
-def _take(host, to_do):
-    """Takes every step and says so; whether none of them failed."""
-    failures = 0
-    for words, step in to_do:
-        complaint = step(host)
-        if complaint:
-            failures += 1
-            host.complain(complaint)
-        elif complaint is None:
-            host.say("%-8s %s" % ("done", words))
-    return not failures
-
-
-def _settle(host, settled):
-    """The intent becomes the manifest."""
-    host.tree.write([Item(manifest.INTENT, settled.render(), 0o600)])
-    os.rename(host.tree.locate(manifest.INTENT), host.tree.locate(manifest.PATH))
-
-
 # --- saying it
-
-def _say_plan(host, planned, to_do):
-    _say_changes(host, planned, planned.writes)
-    for words, _ in to_do:
-        host.say("%-8s %s" % ("then", words))
-    host.say("A dry run: nothing was changed.")
-    return 0
-
 
 def _say_files(host, planned):
     """The files written, those inside /opt/citadel by number only."""
@@ -133,7 +119,7 @@ def _say_files(host, planned):
                if not item.path.startswith(HOME + "/") or item.path in (SETTINGS, SETTINGS + ".new")]
     inside = len(planned.writes) - len(outside)
     if inside:
-        host.say("%-8s %s in %s" % ("written", plural(inside, "file"), HOME))
+        host.say("written  %s in %s" % (plural(inside, "file"), HOME))
     _say_changes(host, planned, outside)
 
 
@@ -146,17 +132,13 @@ def _say_changes(host, planned, writes):
 
 
 def _say_what_is_left(host, planned, old):
-    """What the operator still has to do, if anything."""
+    """What the operator still has to do, if anything: a running service keeps its old settings until it is restarted,
+    which is the operator's decision."""
     if old and host.is_running:
-        _say_restarts(host, [item.path for _, item in planned.writes])
+        names = sorted({layout.unit_name(item.path) for _, item in planned.writes} - {"", TIMER})
+        for name, answer in sorted(show(names, ("ActiveState", "Type"), host.run).items()):
+            if answer.get("ActiveState") in ("active", "activating", "reloading") and answer.get("Type") != "oneshot":
+                host.say("%s has changed and keeps its old settings until you restart it." % name)
     if planned.manifest.schedule == "cron" and not systemd.cron_runs(host):
         host.say("No cron daemon runs here, so nothing reads %s: run `install.py --schedule timer`." % CRON)
     host.say("Citadel %s is installed%s." % (__version__, host.where))
-
-
-def _say_restarts(host, written):
-    """A running service keeps its old settings until it is restarted, which is the operator's decision."""
-    names = sorted({layout.unit_name(path) for path in written} - {"", TIMER})
-    for name, answer in sorted(show(names, ("ActiveState", "Type"), host.run).items()):
-        if answer.get("ActiveState") in ("active", "activating", "reloading") and answer.get("Type") != "oneshot":
-            host.say("%s has changed and keeps its old settings until you restart it." % name)

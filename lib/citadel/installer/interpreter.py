@@ -21,12 +21,12 @@ PREFLIGHT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "preflight.
 def choose(tree, run=run_program, running=sys.executable):
     """The path of the Python to use on the host itself; raises CannotLook when none will do."""
     objections = []
-    for path in CANDIDATES + ((running,) if running else ()):
+    for path in CANDIDATES + (running or "",):
         if os.access(path, os.X_OK):
-            objection = _objection(tree, path, run)
-            if not objection:
+            why = _objection(tree, path, run)
+            if not why:
                 return path
-            objections.append(objection)
+            objections.append(why)
     raise CannotLook("; ".join(objections) or "no Python 3 found: " + ", ".join(CANDIDATES))
 
 

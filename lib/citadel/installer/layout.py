@@ -5,7 +5,7 @@ install again (the rehearsal does so inside its throwaway host) and to uninstall
 """
 
 import os
-import stat
+import re
 from collections import namedtuple
 
 from citadel.core.errors import CannotLook
@@ -34,7 +34,6 @@ SOURCE_FILES = ("install.py", "LICENSE", "README.md")
 NEEDED = ("bin", "lib/citadel/__init__.py", "install.py", "units/citadel-gateway.service",
           "units/citadel-recovery.service", "units/citadel.conf", "units/sysusers.d/citadel.conf",
           "units/tmpfiles.d/citadel.conf", "units/cron.d/citadel")
-UNIT_SUFFIXES = (".service", ".timer", ".path", ".socket", ".target", ".slice")
 
 SHIPPED_INTERPRETER = b"#!/usr/bin/python3"
 
@@ -50,29 +49,19 @@ def source_files(source):
     missing = [name for name in NEEDED if not os.path.exists(os.path.join(source, name))]
     if missing:
         raise CannotLook("%s is not a complete source tree: %s is missing" % (source, missing[0]))
-    found = {}
-    for name in SOURCE_FILES:
-        _take(found, source, name)
+    paths = [os.path.join(source, name) for name in SOURCE_FILES]
     for top in SOURCE_DIRECTORIES:
         for directory, subdirectories, names in os.walk(os.path.join(source, top)):
-            subdirectories[:] = sorted(name for name in subdirectories if name != "__pycache__" and name[0] != ".")
-            for name in sorted(names):
-                if name[0] != "." and not name.endswith((".pyc", ".pyo", "~", ".orig", ".rej")):
-                    _take(found, source, os.path.relpath(os.path.join(directory, name), source))
+            subdirectories[:] = [name for name in subdirectories if name != "__pycache__" and name[0] != "."]
+            paths += [os.path.join(directory, name) for name in names
+                      if name[0] != "." and not name.endswith((".pyc", ".pyo", "~", ".orig", ".rej"))]
+    found = {}
+    for path in paths:
+        if os.path.isfile(path) and not os.path.islink(path):
+            mode = 0o755 if os.stat(path).st_mode & 0o100 else 0o644
+            with open(path, "rb") as file:
+                found[os.path.relpath(path, source)] = with_interpreter(file.read(), SHIPPED_INTERPRETER), mode
     return found
-
-
-def _take(found, source, name):
-    path = os.path.join(source, name)
-    try:
-        status = os.lstat(path)
-    except FileNotFoundError:
-        return
-    if not stat.S_ISREG(status.st_mode):
-        return
-    with open(path, "rb") as file:
-        data = file.read()
-    found[name] = (with_interpreter(data, SHIPPED_INTERPRETER), 0o755 if status.st_mode & 0o100 else 0o644)
 
 
 def with_interpreter(data, line):
@@ -85,26 +74,18 @@ def with_interpreter(data, line):
 
 
 def items(files, interpreter, schedule):
-    """The Items that `files` (of `source_files`) become on a host whose Python is `interpreter`; citadel.conf apart."""
-    line = b"#!" + interpreter.encode()
+    """The Items that `files` (of `source_files`) become on a host whose Python is `interpreter`; citadel.conf apart.
+    What goes to its place outside of /opt/citadel is in /opt/citadel/units as well."""
     result = []
-    for name, (data, mode) in sorted(files.items()):
-        data = with_interpreter(data, line)
+    for name, (data, mode) in files.items():
+        data = with_interpreter(data, b"#!" + interpreter.encode())
         result.append(Item(HOME + "/" + name, data, mode))
-        path = _place_outside(name, schedule)
-        if path:
+        path = PLACES.get(name)
+        if re.match(r"units/[^/]+\.(service|timer|path|socket|target|slice)(\.d/|$)", name):
+            path = UNITS + name[len("units"):]
+        if path and (path != CRON or schedule == "cron"):
             result.append(Item(path, data, 0o644))
     return sorted(result)
-
-
-def _place_outside(name, schedule):
-    """Where a file of units/ goes beside its copy in /opt/citadel/units; None for what stays there."""
-    if name in PLACES:
-        return PLACES[name] if PLACES[name] != CRON or schedule == "cron" else None
-    top, _, rest = name.partition("/")
-    if top == "units" and rest.partition("/")[0].endswith(UNIT_SUFFIXES + tuple(s + ".d" for s in UNIT_SUFFIXES)):
-        return UNITS + "/" + rest
-    return None
 
 
 def unit_name(path):

@@ -5,6 +5,7 @@ import sys
 
 from citadel import __version__
 from citadel.core.arguments import Parser
+from citadel.core.atomic import write_file
 from citadel.core.errors import CitadelError, NotPermitted, UsageError
 from citadel.core.run import run as run_program
 from citadel.installer import archive, layout
@@ -71,7 +72,11 @@ def read_arguments(arguments):
 
 
 def _pack(source, path):
-    archive.write(path, archive.pack(layout.source_files(source)))
+    data = archive.pack(layout.source_files(source))
+    try:
+        write_file(path, data, 0o755)
+    except OSError as error:
+        raise CitadelError("cannot write %s: %s" % (path, error.strerror))
     print("%s: Citadel %s in one file; `python3 %s install` on any host with Python 3.6 or newer" % (
         path, __version__, os.path.basename(path)))
     return 0

@@ -11,6 +11,7 @@ from citadel.installer.layout import STATE, is_ours
 PATH = STATE + "/installed.sha256"
 INTENT = STATE + "/installed.sha256.new"    # what an installation is about to be; it becomes PATH when all is done
 HEADER = "# Installed by Citadel's install.py. `sha256sum -c` reads this file; lines with # are install.py's own.\n"
+WORDS = ("version", "schedule", "account", "settings")
 
 
 class Manifest:
@@ -26,10 +27,7 @@ class Manifest:
         return isinstance(other, Manifest) and self.render() == other.render()
 
     def render(self):
-        lines = ["# version %s" % self.version] if self.version else []
-        for word in ("schedule", "account", "settings"):
-            if getattr(self, word):
-                lines.append("# %s %s" % (word, getattr(self, word)))
+        lines = ["# %s %s" % (word, getattr(self, word)) for word in WORDS if getattr(self, word)]
         lines += ["# directory %s" % path for path in self.directories]
         lines += ["# link %s -> %s" % pair for pair in sorted(self.links.items())]
         lines += ["%s  %s" % (digest, path) for path, digest in sorted(self.files.items())]
@@ -42,11 +40,6 @@ class Manifest:
                         other.directories + [path for path in self.directories if path not in other.directories],
                         self.account or other.account, self.schedule or other.schedule, self.version)
 
-    def without_files(self):
-        """What is worth keeping after an uninstall: whose the account is, and which settings were shipped."""
-        return Manifest(settings=self.settings, directories=self.directories, account=self.account,
-                        schedule=self.schedule)
-
 
 def parse(data):
     """A Manifest from `render`'s bytes. A line that is damaged, or names a path that no installation of ours has, is
@@ -55,7 +48,7 @@ def parse(data):
     for line in data.decode("utf-8", "replace").splitlines():
         word, _, rest = line[2:].partition(" ")
         if line.startswith("# ") and rest:
-            if word in ("schedule", "account", "settings", "version"):
+            if word in WORDS:
                 setattr(result, word, rest)
             elif word == "directory" and rest.startswith("/"):
                 result.directories.append(rest)
@@ -76,9 +69,11 @@ def read(tree, path=PATH):
     return None if data is None else parse(data)
 
 
-def merge(one, other):
-    """The Manifest of two of which either may be None; None of none."""
-    return one.merged(other) if one and other else one or other
+def read_both(tree):
+    """The Manifests of what is installed and of what an interrupted installation intended, each None when there is
+    none; and both in one, the first before the second."""
+    installed, intended = read(tree), read(tree, INTENT)
+    return installed, intended, installed.merged(intended) if installed and intended else installed or intended
 
 
 def digest(data):

@@ -1,5 +1,6 @@
 """What the files on a host lack for this version. Looks and decides, and changes nothing."""
 
+import os
 from collections import namedtuple
 
 from citadel import __version__
@@ -50,12 +51,12 @@ def _shadows(tree, files):
     """Notes for unit files that come before ours in systemd's load path: systemd uses those instead of ours."""
     notes = []
     for name in sorted({layout.unit_name(path) for path in files} - {""}):
-        before_ours = systemd.LOAD_PATH[:systemd.LOAD_PATH.index(layout.UNITS)]
-        found = [path for path in ("%s/%s" % (directory, name) for directory in before_ours)
-                 if tree.status(path) is not None]
-        if found and tree.link_target(found[0]) == "/dev/null":
-            notes.append("%s is masked (%s): it will not run" % (name, found[0]))
-        elif found:
+        found = systemd.find_unit(tree, name)
+        if not found or os.path.dirname(found) not in systemd.BEFORE_OURS:
+            continue
+        if tree.link_target(found) == "/dev/null":
+            notes.append("%s is masked (%s): it will not run" % (name, found))
+        else:
             notes.append("systemd uses %s instead of Citadel's unit file: remove it, or move your changes into a "
-                         "drop-in (`systemctl edit`)" % found[0])
+                         "drop-in (`systemctl edit`)" % found)
     return notes

@@ -16,17 +16,15 @@ from citadel.tell import metrics
 
 # The order matters: nothing may start a recovery pass any more when the gateway is stopped.
 STOPPED_FIRST = (TIMER, "citadel-health.service", "citadel-recovery.service")
-STATE_IN_RAM = "/run/citadel-recovery"
 PURGED_FILES = (SETTINGS, SETTINGS + ".new")
-PURGED_TREES = (HOME + "/logs", STATE_IN_RAM)
+PURGED_TREES = (HOME + "/logs", "/run/citadel-recovery")
 LEFT_IF_NOT_EMPTY = (layout.CONFIG, layout.VENV)
-LAST_OF_ALL = (os.path.basename(manifest.PATH), os.path.basename(manifest.INTENT))
 
 
 def uninstall(host, source, purge=False, dry_run=False):
     """Removes what install.py installed; 0, or 1 when something would not go and was named."""
     tree = host.tree
-    recorded = manifest.merge(manifest.read(tree), manifest.read(tree, manifest.INTENT))
+    recorded = manifest.read_both(tree)[-1]
     installed = recorded or _by_source(tree, source)
     present = [path for path in sorted(set(installed.files) | set(installed.links)) if tree.status(path) is not None]
     purged = [path for path in PURGED_FILES + PURGED_TREES + (STATE,) if purge and tree.status(path) is not None]
@@ -58,8 +56,11 @@ def uninstall(host, source, purge=False, dry_run=False):
     if purge:
         failures += _purge(host, installed)
     else:
+        # What is worth keeping: whose the account is, and which settings were shipped. Last, when all is removed.
+        kept = manifest.Manifest(settings=installed.settings, directories=installed.directories,
+                                 account=installed.account, schedule=installed.schedule)
         tree.remove(STATE + "/install.lock")
-        tree.write([Item(manifest.PATH, installed.without_files().render(), 0o600)])    # last: then all is removed
+        tree.write([Item(manifest.PATH, kept.render(), 0o600)])
         tree.remove(manifest.INTENT)
         host.say("Settings, logs and state stay: %s/etc, %s/logs, %s. `--uninstall --purge` removes them." % (
             HOME, HOME, STATE))
@@ -71,7 +72,7 @@ def uninstall(host, source, purge=False, dry_run=False):
 def _by_source(tree, source):
     """Where the manifest was lost: what this source would have installed."""
     try:
-        wanted = layout.items(layout.source_files(source), layout.SHIPPED_INTERPRETER[2:].decode(), "cron")
+        wanted = layout.items(layout.source_files(source), "", "cron")
     except CitadelError:
         wanted = ()
     links = {REDIS_ALIAS: ""} if (tree.link_target(REDIS_ALIAS) or "").endswith("/redis.service") else {}
@@ -84,7 +85,7 @@ def _withdraw_metrics(host):
         wanted = settings.parse((host.tree.read(SETTINGS) or b"").decode("utf-8", "replace"), SETTINGS)
     except CitadelError:
         wanted = settings.parse("", SETTINGS)
-    for name in metrics.withdraw(wanted.metrics.directory) if wanted.metrics.directory else ():
+    for name in metrics.withdraw(wanted.metrics.directory):
         host.say("removed  %s/%s" % (wanted.metrics.directory.lstrip("-"), name))
 
 
@@ -107,7 +108,7 @@ def _stop(host, installed, present):
         answer = host.systemctl("disable", "--", *with_install)
         if not answer.ok:
             failures.append("not disabled: " + answer.complaint())
-        _remove_wants(host.tree, with_install)
+        _remove_wants(host.tree, {layout.UNITS + "/" + name for name in with_install})
     for name in ordered:
         for path in ("/etc/systemd/system/" + name, "/etc/systemd/system/%s.d" % name):
             if host.tree.status(path) is not None:
@@ -115,16 +116,14 @@ def _stop(host, installed, present):
     return failures
 
 
-def _remove_wants(tree, names):
+def _remove_wants(tree, units):
     """The links of enablement that `disable` leaves when a unit is masked (it ignores the unit then, and exits 0)."""
-    top = "/etc/systemd/system"
-    for directory in tree.names(top):
-        if directory.endswith((".wants", ".requires")):
-            for name in names:
-                path = "%s/%s/%s" % (top, directory, name)
-                if tree.link_target(path) == layout.UNITS + "/" + name:
-                    tree.remove(path)
-                    tree.remove_directory(top + "/" + directory)
+    for name in tree.names("/etc/systemd/system"):
+        directory = "/etc/systemd/system/" + name
+        for link in tree.names(directory) if name.endswith((".wants", ".requires")) else ():
+            if tree.link_target(directory + "/" + link) in units:
+                tree.remove(directory + "/" + link)
+                tree.remove_directory(directory)
 
 
 def _directories(installed, present):
@@ -158,7 +157,7 @@ def _purge(host, installed):
     _remove_empty(tree, installed.directories)
     if installed.account:
         failures += _remove_account(host, left)
-    failures += tree.remove_whole(STATE, LAST_OF_ALL)
+    failures += tree.remove_whole(STATE, last=(os.path.basename(manifest.PATH), os.path.basename(manifest.INTENT)))
     _remove_empty(tree, installed.directories)      # those that the state was in
     host.say("Settings, logs and state are removed.")
     return failures

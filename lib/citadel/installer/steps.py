@@ -31,23 +31,18 @@ def needed(host, planned, old, wanted, interrupted):
     for name in layout.enableable(wanted):
         if name not in known_units or (units_changed and systemd.is_enabled(host, name)):
             steps.append(_enable(name))
-    timer_changed = layout.UNITS + "/" + TIMER in changed
-    steps += _schedule_steps(host.is_running, planned.manifest.schedule, old.schedule, timer_changed)
-    if GATEWAY not in known_units:
-        steps.append(("start %s, if it can start" % GATEWAY, start))
-    return steps
-
-
-def _schedule_steps(running, schedule, before, timer_changed):
-    now = ["--now"] if running else []
-    if schedule == "timer" and before != "timer":
-        return [_enable(TIMER, *now)]
-    if schedule != "timer" and before == "timer":
-        return [_order("%s was not disabled" % TIMER, "disable", *now, unit=TIMER)]
-    if schedule == "timer" and timer_changed and running:
+    now = ["--now"] if host.is_running else []
+    timer, before = planned.manifest.schedule == "timer", old.schedule == "timer"
+    if timer and not before:
+        steps.append(_enable(TIMER, *now))
+    elif before and not timer:
+        steps.append(_order("%s was not disabled" % TIMER, "disable", *now, unit=TIMER))
+    elif timer and layout.UNITS + "/" + TIMER in changed and host.is_running:
         # A running timer keeps the times of its old file over a daemon-reload.
-        return [_order("%s was not restarted" % TIMER, "try-restart", unit=TIMER)]
-    return []
+        steps.append(_order("%s was not restarted" % TIMER, "try-restart", unit=TIMER))
+    if GATEWAY not in known_units:
+        steps.append(("start %s, if it can start" % GATEWAY, _start))
+    return steps
 
 
 def _order(what_failed, *words, unit="", seconds=SECONDS):
@@ -61,7 +56,7 @@ def _enable(name, *now):
     words, enable = _order("%s was not enabled" % name, "enable", *now, unit=name)
 
     def unless_masked(host):
-        """The plan's notes name a masked unit; the operator who masked it wants it so."""
+        """An operator who masked a unit wants it so; the plan's notes name it."""
         return None if host.tree.link_target("/etc/systemd/system/" + name) == "/dev/null" else enable(host)
     return words, unless_masked
 
@@ -95,39 +90,31 @@ def _create_config_directory(host):
 def update_catalog(host):
     """Tells `journalctl -x` which catalog files there are now."""
     answer = host.call("journalctl", ["--update-catalog"])
-    if not answer.ok:                           # without it `journalctl -x` explains nothing, and all else works
-        host.complain("journalctl -x will not explain Citadel's entries: %s; ignoring" % answer.complaint())
-        return ""
-    return None
-
-
-def start(host):
-    """Starts the gateway if all that it needs is here; what is missing is said, and is no failure."""
-    missing = missing_for_start(host.tree)
-    for sentence in missing:
-        host.say(sentence)
-    if not host.is_running:
-        return ""
-    if missing:
-        host.say("%s is enabled and not started yet: start it with systemctl when nothing is missing." % GATEWAY)
-        return ""
-    answer = host.systemctl("start", "--", GATEWAY, seconds=START_SECONDS)
-    # A gateway that does not start is no failed installation: to recover it is what Citadel is there for.
-    host.say("%s is started." % GATEWAY if answer.ok else "%s did not start (%s). To see why: "
-             "%s/bin/citadel-restart-manager explain" % (GATEWAY, answer.complaint(), HOME))
+    if answer.ok:
+        return None
+    host.complain("journalctl -x will not explain Citadel's entries: %s; ignoring" % answer.complaint())
     return ""
 
 
-def missing_for_start(tree):
-    """Sentences for what the gateway needs and this host does not have."""
-    sentences = []
-    if tree.resolve(layout.VENV + "/bin/uvicorn") is None:
-        sentences.append("The gateway's application is not here yet: %s/bin/uvicorn is missing." % layout.VENV)
-    if not systemd.is_here(tree, "ollama.service"):
-        sentences.append("ollama.service is not on this host, and the gateway needs it.")
-    if not any(systemd.is_here(tree, name) for name in ("redis-server.service", "redis.service")):
-        sentences.append("Neither redis-server.service nor redis.service is on this host, and the gateway needs one.")
-    return sentences
+def _start(host):
+    """Starts the gateway if all that it needs is here; what is missing is said, and is no failure."""
+    missing = []
+    if host.tree.resolve(layout.VENV + "/bin/uvicorn") is None:
+        missing.append("The gateway's application is not here yet: %s/bin/uvicorn is missing." % layout.VENV)
+    if not systemd.is_here(host.tree, "ollama.service"):
+        missing.append("ollama.service is not on this host, and the gateway needs it.")
+    if not any(systemd.is_here(host.tree, name) for name in ("redis-server.service", "redis.service")):
+        missing.append("Neither redis-server.service nor redis.service is on this host, and the gateway needs one.")
+    for sentence in missing:
+        host.say(sentence)
+    if host.is_running and missing:
+        host.say("%s is enabled and not started yet: start it with systemctl when nothing is missing." % GATEWAY)
+    elif host.is_running:
+        answer = host.systemctl("start", "--", GATEWAY, seconds=START_SECONDS)
+        # A gateway that does not start is no failed installation: to recover it is what Citadel is there for.
+        host.say("%s is started." % GATEWAY if answer.ok else "%s did not start (%s). To see why: "
+                 "%s/bin/citadel-restart-manager explain" % (GATEWAY, answer.complaint(), HOME))
+    return ""
 
 
 def _complaint(answer, what):

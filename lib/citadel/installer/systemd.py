@@ -3,16 +3,19 @@
 Unit files are looked for in the directories themselves: the same for a host and for a root that is not running.
 """
 
+import pwd
+import re
+
 from citadel.core import accounts
 from citadel.core.errors import CannotLook
 from citadel.core.run import run as run_program
-from citadel.installer.layout import ACCOUNT, REDIS_ALIAS, TMPFILES
+from citadel.installer.layout import ACCOUNT, REDIS_ALIAS, TMPFILES, UNITS
 from citadel.observe.systemctl import show, system_state, version
 
 OLDEST = 239                    # RHEL 8
 # systemd.unit(5), "Unit File Load Path".
-LOAD_PATH = ("/etc/systemd/system", "/run/systemd/system", "/usr/local/lib/systemd/system", "/usr/lib/systemd/system",
-             "/lib/systemd/system")
+BEFORE_OURS = ("/etc/systemd/system", "/run/systemd/system")
+LOAD_PATH = BEFORE_OURS + (UNITS, "/usr/lib/systemd/system", "/lib/systemd/system")
 GENERATED = "/run/systemd/generator.late"       # where a SysV script becomes a unit
 CRON_DAEMONS = ("cron.service", "crond.service", "cronie.service", "cron.target")
 ENABLED = ("enabled", "enabled-runtime", "static", "alias", "generated")
@@ -20,13 +23,11 @@ ENABLED = ("enabled", "enabled-runtime", "static", "alias", "generated")
 
 def refuse_unfit(run=run_program):
     """CannotLook when systemd is not there, too old, does not answer, or is going down."""
-    said = version(run)
-    number = said.split()[0] if said else ""
-    digits = number[:len(number) - len(number.lstrip("0123456789"))]
-    if not digits:
+    number = re.match("[0-9]+", version(run))
+    if number is None:
         raise CannotLook("systemctl does not work here: Citadel needs a host that runs systemd")
-    if int(digits) < OLDEST:
-        raise CannotLook("systemd %s is too old: %d or newer is needed" % (number, OLDEST))
+    if int(number.group()) < OLDEST:
+        raise CannotLook("systemd %s is too old: %d or newer is needed" % (number.group(), OLDEST))
     if system_state(run) == "stopping":
         raise CannotLook("the system is shutting down")
 
@@ -75,12 +76,10 @@ def is_enabled(host, name):
 def account_exists(host):
     """Whether the gateway's account exists, anywhere the host looks for accounts."""
     if host.is_running:
-        import pwd
         try:
-            pwd.getpwnam(ACCOUNT)
+            return bool(pwd.getpwnam(ACCOUNT))
         except KeyError:
             return False
-        return True
     passwd = (host.tree.read(accounts.PASSWD) or b"").decode("utf-8", "replace")
     return any(one.name == ACCOUNT for one in accounts.parse(passwd))
 

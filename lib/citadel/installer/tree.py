@@ -6,6 +6,7 @@ nothing outside DIR is touched. Each file is old or new, never half: it is writt
 A file that a kill left has a fixed name (`.NAME.citadel-new`) and is replaced next time.
 """
 
+import contextlib
 import grp
 import os
 import stat
@@ -96,39 +97,32 @@ class Tree:
             before = os.umask(0)            # mkdir then chmod: a kill in between would leave it closed for good
             os.mkdir(place, mode if inside == path else 0o755)
             os.umask(before)
-            self._own(place)
+            if os.geteuid() == 0:
+                os.chown(place, self.owner, 0)      # a setgid directory would have given its group
 
     def write(self, items):
-        """Writes all of `items`, or none: all are staged and synced before the first is renamed into its place.
-
-        The renames take milliseconds together, so a command that starts meanwhile rarely sees two versions."""
+        """Writes all of `items`, or none: all are staged and synced before the first is renamed into its place. The
+        renames take milliseconds together, so a command that starts meanwhile rarely sees two versions."""
         staged = []
         try:
             for item in items:
                 final = self.locate(item.path)
-                staged.append((self._stage(final, item), final))
+                if os.path.isdir(final) and not os.path.islink(final):
+                    raise CitadelError("cannot write %s: a directory is in its place; nothing was changed" % final)
+                _unlink(leftover_of(final))
+                atomic.stage(leftover_of(final), item.data, item.mode,
+                             owner=(self.owner, 0) if os.geteuid() == 0 else None)
+                staged.append(final)
         except (OSError, CitadelError) as error:
-            for temporary, _ in staged:
-                os.unlink(temporary)
+            for final in staged:
+                os.unlink(leftover_of(final))
             if isinstance(error, CitadelError):
                 raise
             raise CitadelError("cannot write %s: %s; nothing was changed" % (item.path, error.strerror))
-        for temporary, final in staged:
-            os.rename(temporary, final)
-        for directory in sorted({os.path.dirname(final) for _, final in staged}):
+        for final in staged:
+            os.rename(leftover_of(final), final)
+        for directory in sorted(set(map(os.path.dirname, staged))):
             atomic.sync_directory(directory)
-
-    def _stage(self, final, item):
-        if os.path.isdir(final) and not os.path.islink(final):
-            raise CitadelError("cannot write %s: a directory is in its place; nothing was changed" % final)
-        temporary = leftover_of(final)
-        _unlink(temporary)
-        atomic.stage(temporary, item.data, item.mode, owner=(self.owner, 0) if os.geteuid() == 0 else None)
-        return temporary
-
-    def _own(self, place):
-        if os.geteuid() == 0:
-            os.chown(place, self.owner, 0)      # a setgid directory would have given its group
 
     def link(self, path, target):
         """Makes `path` a symlink to `target` (a path inside the root), replacing what is there."""
@@ -140,10 +134,10 @@ class Tree:
         atomic.sync_directory(os.path.dirname(final))
 
     def remove(self, path):
-        """Removes a file or symlink, and what a kill left of its writing; True if it was there."""
+        """Removes a file or symlink, if it is there, and what a kill left of its writing."""
         final = self.locate(path)
         _unlink(leftover_of(final))
-        return _unlink(final)
+        _unlink(final)
 
     def remove_whole(self, path, last=()):
         """Removes `path` with all that is in it, the names `last` at the end; sentences for what would not go."""
@@ -206,20 +200,15 @@ def _parts(path):
 def _is_roots_group(gid):
     """Group root, or Debian's `staff`: that one owns /usr/local where an old release installed it, and is equivalent to
     root by Debian Policy 9.1.2."""
-    if gid == 0:
-        return True
     try:
-        return grp.getgrgid(gid).gr_name == "staff"
+        return gid == 0 or grp.getgrgid(gid).gr_name == "staff"
     except KeyError:
         return False
 
 
 def _unlink(path):
-    try:
+    with contextlib.suppress(FileNotFoundError):
         os.unlink(path)
-    except FileNotFoundError:
-        return False
-    return True
 
 
 def _remove_at(parent, name, path, last, mount=None, depth=0):
@@ -239,7 +228,7 @@ def _remove_at(parent, name, path, last, mount=None, depth=0):
     failures = []
     try:
         here = mount_id(descriptor)
-        if here != (here if mount is None else mount):
+        if mount not in (None, here):
             return ["%s stays: another file system is mounted there" % path]
         if depth >= DEEPEST:
             return ["%s stays: it is too deep" % path]

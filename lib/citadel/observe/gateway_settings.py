@@ -10,9 +10,9 @@ from collections import namedtuple
 from citadel.core.errors import NotPermitted, SettingsError
 from citadel.core.text import printable
 from citadel.core.trust import decode, read_trusted
-from citadel.core.url import is_address, split_place
 from citadel.model import Problem
 from citadel.observe.yaml_subset import Document, parse
+from citadel.settings.url import is_address, split_place
 
 PORT_KEYS = ("server.port", "port", "api.port", "gateway.port")
 WORKERS_KEYS = ("server.workers", "workers", "api.workers", "gateway.workers")

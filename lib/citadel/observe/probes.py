@@ -16,10 +16,10 @@ import select
 import time
 
 from citadel.core.text import printable, size
-from citadel.core.url import is_address, join_place
-from citadel.core.url import read as read_url
 from citadel.model import Probe
 from citadel.observe.protocols import ENOUGH, PROTOCOLS, Ended, Incoming, NotTheProtocol, TooMuch
+from citadel.settings.url import is_address, join_place
+from citadel.settings.url import read as read_url
 
 _CHUNK = 16 * 1024
 

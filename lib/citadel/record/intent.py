@@ -22,7 +22,7 @@ Maintenance.__doc__ = "An active maintenance: `left` seconds to run, `since` the
 
 
 class Intent:
-    """The notes in `files` (core.atomic.Directory). What writes raises OSError when it could not be noted."""
+    """The notes in `files` (directory.Directory). What writes raises OSError when it could not be noted."""
 
     def __init__(self, files, now):
         self.files, self.now = files, now

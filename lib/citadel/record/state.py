@@ -18,7 +18,7 @@ FORGOTTEN_AFTER = 7 * 86400             # seconds; no window is longer than a da
 
 
 class State:
-    """The state, read when it is first asked for. `files` is on disk, `memory` in RAM (core.atomic.Directory);
+    """The state, read when it is first asked for. `files` is on disk, `memory` in RAM (directory.Directory);
     `rebuild(services)` fills in what incident files still tell after a loss. Without `locked` it only reads.
     `trouble` holds the sentence of the last write that failed, "" for none."""
 

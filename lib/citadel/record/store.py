@@ -1,6 +1,6 @@
 """The record on disk: who is at work, what was tried, what is open, what an operator asked for.
 
-Everything lives below one directory of root's (core/atomic.py tells how it is written):
+Everything lives below one directory of root's (directory.py tells how it is written):
 
     lock                     held for the length of a pass; names its holder
     state.json               per service: attempts, level, escalation, the open incident; with a checksum (state.py)
@@ -20,10 +20,11 @@ import os
 from contextlib import contextmanager
 
 from citadel.core import clock
-from citadel.core.atomic import Directory, from_json, to_json
+from citadel.core.atomic import from_json, to_json
 from citadel.core.errors import CannotLook, LockHeld
 from citadel.core.text import printable
 from citadel.record import forms
+from citadel.record.directory import Directory
 from citadel.record.incidents import Incidents
 from citadel.record.intent import Intent
 from citadel.record.service import ServiceRecord, adopt

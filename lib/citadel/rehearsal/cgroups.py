@@ -19,10 +19,9 @@ def own_directory():
 
 def make(parent, name):
     """The directory of a new cgroup `name` in that of `parent`; "" where `parent` is ""."""
-    group = parent and os.path.join(parent, name)
-    if group:
-        os.mkdir(group)
-    return group
+    if parent:
+        os.mkdir(os.path.join(parent, name))
+    return parent and os.path.join(parent, name)
 
 
 def join(group):

@@ -36,7 +36,7 @@ Result = namedtuple("Result", "name survived happened because cause seconds")
 Result.__doc__ = "How a fault ended. `survived` is None for one that could not be tried on this host."
 
 
-def perform(fault, stage, clock=time.monotonic):
+def perform(fault, stage):
     """Plays one fault and returns its Result; the machine is repaired afterwards."""
     if fault.needs and fault.needs not in stage.standins:
         return Result(fault.name, None, "not tried: it needs a stand-in for " + fault.needs, "", "", 0.0)
@@ -47,43 +47,37 @@ def perform(fault, stage, clock=time.monotonic):
         stage.repair()
         return Result(fault.name, False, "the gateway was not healthy before the fault", str(error), "", 0.0)
     stage.said = {}
-    started = clock()
+    started = time.monotonic()
     try:
         fault.inject(stage)
         survived, happened = True, fault.seen(stage, before, fault)
     except CitadelError as error:
         survived, happened = False, str(error)
     finally:
-        seconds = clock() - started
+        seconds = time.monotonic() - started
         stage.repair()
-    cause, because = stage.said.get("cause", ""), stage.said.get("because", "")
+    cause = stage.said.get("cause", "")
     if survived and fault.causes and cause not in fault.causes:
         survived, happened = False, "%s, but the cause that was named is %s" % (happened, cause or "none")
-    return Result(fault.name, survived, happened, because, cause, seconds)
+    return Result(fault.name, survived, happened, stage.said.get("because", ""), cause, seconds)
 
 
 # --- what must be seen
 
-def comes_back(stage, before, fault):
-    """Down, and up again with another InvocationID; a recovery pass only if systemd alone does not bring it back."""
+def comes_back(stage, before, fault, alone=BEFORE_A_PASS):
+    """Down, and up again with another InvocationID; a recovery pass only if it is not back after `alone` seconds."""
     stage.listen()
-    by_itself = _wait(stage, before, fault, BEFORE_A_PASS)
-    return "back by itself" if by_itself else "back after a recovery pass"
-
-
-def _wait(stage, before, fault, alone):
-    """Waits until the gateway is back; whether it was so within `alone` seconds, before a recovery pass was started."""
     try:
         stage.wait_until_healthy(alone, unlike=before.invocation)
-        return True
+        return "back by itself"
     except CitadelError:
         stage.recover(wait=False)
         stage.wait_until_healthy(fault.bound - alone, unlike=before.invocation)
-        return False
+        return "back after a recovery pass"
 
 
 def a_pass_brings_it_back(stage, before, fault):
-    """systemd does not notice it: the recovery pass that cron's check would start finds and restarts it."""
+    """systemd does not notice it; the recovery pass that cron's check would start does."""
     stage.recover(wait=False)
     stage.wait_until_healthy(fault.bound, unlike=before.invocation)
     stage.recall()
@@ -108,20 +102,20 @@ def ends_its_crash_loop(stage, before, fault):
     """The start limit ends the loop; when the program is repaired, a recovery pass brings the gateway back."""
     stage.wait_for_state(("failed",), 60)
     stage.switch("gateway", "")
-    _wait(stage, before, fault, 30)
+    comes_back(stage, before, fault, alone=30)
     stage.recall()
     return "the start limit ended the loop; back after a recovery pass"
 
 
 def is_left_alone(stage, before, fault):
-    """An operator's stop is respected: a recovery pass looks and does nothing, for longer than RestartSec."""
+    """A recovery pass looks and does nothing, for longer than RestartSec."""
     stage.listen()
     stage.recover()
     end = time.monotonic() + 7
     while time.monotonic() < end:
-        unit = stage.unit()
-        if unit.active not in ("inactive", "failed", "deactivating"):
-            raise CitadelError("stopped by an operator, and started again (%s)" % unit.active)
+        active = stage.unit().active
+        if active not in ("inactive", "failed", "deactivating"):
+            raise CitadelError("stopped by an operator, and started again (%s)" % active)
         time.sleep(0.25)
     return "stopped by an operator; not restarted"
 

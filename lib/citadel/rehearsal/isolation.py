@@ -9,11 +9,12 @@ The kernel kills every process of a PID namespace with its PID 1 and drops every
 last process, so even SIGKILL to any of the three leaves nothing behind.
 """
 
-import binascii
+import contextlib
 import fcntl
 import os
 import select
 import signal
+import subprocess
 import sys
 import time
 
@@ -30,7 +31,6 @@ HOST_MOUNTS = "CITADEL_ISOLATED_FROM"           # set inside: the host's mount n
 # Read once, at import: a main may clean its environment afterwards.
 _GIVEN = {name: os.environ.get(name, "") for name in (CGROUP, HOST_MOUNTS, LIFELINE)}
 SOURCE_NAME = "citadel-rehearsal"               # the source of our mounts in /proc/mounts
-_settled = []                                   # not empty once this process has made its mounts
 PSEUDO = frozenset((
     "autofs binfmt_misc bpf cgroup cgroup2 configfs debugfs devpts devtmpfs efivarfs fusectl hugetlbfs mqueue nsfs "
     "proc pstore ramfs rpc_pipefs securityfs selinuxfs sysfs tracefs").split())
@@ -39,7 +39,7 @@ PATIENCE = 15                                   # seconds from a first Ctrl-C to
 
 
 def isolate(argv, read_only=False):
-    """Returns at once when this process is already isolated; otherwise runs `argv` isolated and exits with its code.
+    """Runs `argv` isolated and exits with its code; in there, makes the mounts and returns. To be called once.
 
     `argv` is the whole command line that starts this program again, an absolute path first. With `read_only`,
     every file system of the host is mounted read-only in there, so that the kernel itself prevents writes outside our
@@ -84,14 +84,9 @@ def step_down(command):
 
 
 def _settle(read_only):
-    """First thing inside: /run becomes a tmpfs of ours, for our own directory and for the locks that nspawn leaves.
-
-    With `read_only`, what is written to /tmp lands there, too: nspawn 262 makes a directory in it, wherever TMPDIR
-    points, and leaves it behind when it is killed.
-    """
-    if _settled:
-        return
-    _settled.append(True)
+    """/run becomes a tmpfs of ours, for our own directory and for the locks that nspawn leaves. With `read_only`, what
+    is written to /tmp lands there, too: nspawn 262 makes a directory in it, wherever TMPDIR points, and leaves it
+    behind when it is killed."""
     _end_with_the_keeper(int(_GIVEN[LIFELINE]))
     if read_only:
         for mount in mounts():
@@ -101,11 +96,11 @@ def _settle(read_only):
     _mount(["-t", "tmpfs", "-o", "mode=0755", SOURCE_NAME, "/run"])
     os.mkdir(DIRECTORY, 0o700)
     if read_only:
-        upper, work = DIRECTORY + "/tmp-upper", DIRECTORY + "/tmp-work"
-        for place in (upper, work):
+        layers = DIRECTORY + "/tmp-upper", DIRECTORY + "/tmp-work"
+        for place in layers:
             os.mkdir(place)
             os.chmod(place, 0o1777)
-        _mount(["-t", "overlay", "-o", "lowerdir=/tmp,upperdir=%s,workdir=%s" % (upper, work), SOURCE_NAME, "/tmp"])
+        _mount(["-t", "overlay", "-o", "lowerdir=/tmp,upperdir=%s,workdir=%s" % layers, SOURCE_NAME, "/tmp"])
 
 
 def _end_with_the_keeper(lifeline):
@@ -128,7 +123,7 @@ def _mount(words, must=True):
 
 def _watch(argv):
     """In the command that the user typed: starts the keeper, passes signals on, returns the exit code."""
-    name = "citadel-%d-%s" % (os.getpid(), binascii.hexlify(os.urandom(4)).decode())
+    name = "citadel-%d-%s" % (os.getpid(), os.urandom(4).hex())
     here = "" if _systemd_is_init() else cgroups.own_directory()
     group = cgroups.make(here, name) if here and os.access(here, os.W_OK) else ""
     alive, our_end = os.pipe()
@@ -143,31 +138,41 @@ def _watch(argv):
             os._exit(code)
     os.close(alive)
     for number in ENDING:
-        signal.signal(number, lambda number, frame: sent(os.kill, keeper, number))
-    code = _exit_code(os.waitpid(keeper, 0)[1])
+        signal.signal(number, lambda number, frame: send(os.kill, keeper, number))
+    status = os.waitpid(keeper, 0)[1]
     cgroups.remove(group)        # the keeper has done so, unless it was killed
-    return code
+    return os.WEXITSTATUS(status) if os.WIFEXITED(status) else 128 + os.WTERMSIG(status)
 
 
 def _keep(argv, name, group, alive):
-    """In the keeper: runs the program until it ends or the user's command has died, then cleans up in any case."""
-    asked = []
+    """In the keeper: runs the program until it ends or the user's command has died (its end of the pipe `alive`
+    closes), then cleans up in any case. A first signal is passed on to the program; a second one, or PATIENCE seconds,
+    kill it."""
+    asked, passed_on, end, program = [], 0, None, None
     for number in ENDING:
         signal.signal(number, lambda number, frame: asked.append(number))
-    program = -1
     try:
         program = _start(argv, name, group)
-        return _wait(program, alive, asked)
+        while program.poll() is None:
+            if len(asked) > passed_on:
+                send(os.killpg, program.pid, signal.SIGKILL if passed_on else asked[0])
+                passed_on, end = len(asked), end or time.monotonic() + PATIENCE
+            if (end and time.monotonic() > end) or _hung_up(alive, 0.02):
+                send(os.killpg, program.pid, signal.SIGKILL)
+                program.wait()
+        return program.returncode if program.returncode >= 0 else 128 - program.returncode
+    except (OSError, subprocess.SubprocessError) as error:
+        os.write(2, ("cannot start the rehearsal: %s\n" % error).encode())
+        return 69
     finally:
-        if program > 0:
-            sent(os.killpg, program, signal.SIGKILL)
+        if program:
+            send(os.killpg, program.pid, signal.SIGKILL)
         cgroups.remove(group)
 
 
 def _start(argv, name, group):
-    """The program in its namespaces and its cgroup, in a process group of its own; returns unshare's PID."""
+    """The program in its namespaces and its cgroup, in a session of its own; the Popen of its unshare."""
     lifeline, _ = os.pipe()     # the keeper alone holds the other end, so that the program hears of its end
-    os.set_inheritable(lifeline, True)
     environment = dict(os.environ, **{CGROUP: group, HOST_MOUNTS: os.readlink("/proc/self/ns/mnt"),
                                       LIFELINE: str(lifeline)})
     command = [find("unshare"), "--mount", "--propagation", "private", "--pid", "--fork", "--kill-child",
@@ -176,54 +181,18 @@ def _start(argv, name, group):
         # A systemd host owns its cgroup tree: only a delegated scope may be used as one's own.
         command = [find("systemd-run"), "--scope", "--collect", "--quiet", "--unit=" + name,
                    "-p", "Delegate=yes", "--"] + again("citadel.rehearsal.isolation", "step_down", command)
-    program = os.fork()
-    if program == 0:
-        try:
-            os.setpgid(0, 0)
-            cgroups.join(group)
-            for number in ENDING:
-                signal.signal(number, signal.SIG_DFL)
-            os.execve(command[0], command, environment)
-        except OSError as error:
-            sys.stderr.write("cannot start %s: %s\n" % (command[0], error.strerror))
-            sys.stderr.flush()
-        finally:
-            os._exit(69)
-    return program
-
-
-def _wait(program, alive, asked):
-    """Waits for the program; passes a first signal on to it, and kills it after a second one, after PATIENCE seconds,
-    or when the user's command has died (its end of the pipe `alive` closes)."""
-    passed_on, end = 0, None
-    while True:
-        found, status = os.waitpid(program, os.WNOHANG)
-        if found:
-            return _exit_code(status)
-        if len(asked) > passed_on:
-            if passed_on or not sent(os.killpg, program, asked[0]):
-                sent(os.killpg, program, signal.SIGKILL)
-            passed_on, end = len(asked), end or time.monotonic() + PATIENCE
-        if (end and time.monotonic() > end) or _hung_up(alive, 0.02):
-            sent(os.killpg, program, signal.SIGKILL)
-            return _exit_code(os.waitpid(program, 0)[1])
+    return subprocess.Popen(command, env=environment, pass_fds=[lifeline], start_new_session=True,
+                            preexec_fn=lambda: cgroups.join(group))
 
 
 def _hung_up(descriptor, seconds):
     return bool(select.select([descriptor], [], [], seconds)[0])
 
 
-def sent(kill, target, number):
-    """Whether the signal `number` could be sent to `target`, by os.kill or os.killpg."""
-    try:
+def send(kill, target, number):
+    """Sends the signal `number` by os.kill or os.killpg; nothing happens if the target has ended."""
+    with contextlib.suppress(OSError):
         kill(target, number)
-        return True
-    except OSError:
-        return False
-
-
-def _exit_code(status):
-    return os.WEXITSTATUS(status) if os.WIFEXITED(status) else 128 + os.WTERMSIG(status)
 
 
 def _systemd_is_init():

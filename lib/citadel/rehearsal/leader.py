@@ -18,13 +18,13 @@ def entry_command(leader):
 
 def below(parent):
     """The PID of the machine whose systemd-nspawn is `parent`, 0 as long as there is none."""
-    return next((pid for pid in leaders() if _numbers(pid, "PPid:") == [parent]), 0)
+    return next((pid for pid in _leaders() if _status(pid, "PPid:") == [str(parent)]), 0)
 
 
 def enter_kept():
     """Becomes a shell in the one machine that `citadel-rehearsal --keep` left running; CitadelError when there is none
     or more than one."""
-    kept = [pid for pid in leaders() if _is_on_our_overlay(pid)]
+    kept = [pid for pid in _leaders() if _is_on_our_overlay(pid)]
     if len(kept) != 1:
         raise CitadelError("no copy is running: start one with --keep" if not kept else
                            "%d copies are running: end all but the one to enter" % len(kept))
@@ -32,30 +32,22 @@ def enter_kept():
     os.execv(find(command[0]), command)
 
 
-def leaders():
+def _leaders():
     """The PIDs of every process that is PID 1 of a namespace below ours and has become systemd already (before that,
     it is still nspawn's own child)."""
-    for pid in map(int, filter(str.isdigit, os.listdir("/proc"))):
-        numbers = _numbers(pid, "NSpid:")
-        if len(numbers) > 1 and numbers[-1] == 1 and _name(pid) in ("systemd", "init"):
-            yield pid
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        numbers = _status(pid, "NSpid:")
+        if len(numbers) > 1 and numbers[-1] == "1" and _status(pid, "Name:") in (["systemd"], ["init"]):
+            yield int(pid)
 
 
-def _numbers(pid, field):
-    """The numbers of a line in /proc/PID/status; none if the process has ended."""
+def _status(pid, field):
+    """The words of a line in /proc/PID/status; none if the process has ended."""
     try:
-        with open("/proc/%d/status" % pid, errors="replace") as file:
-            return next(([int(word) for word in line.split()[1:]] for line in file if line.startswith(field)), [])
+        with open("/proc/%s/status" % pid, errors="replace") as file:
+            return next((line.split()[1:] for line in file if line.startswith(field)), [])
     except OSError:
         return []
-
-
-def _name(pid):
-    try:
-        with open("/proc/%d/comm" % pid, errors="replace") as file:
-            return file.read().strip()
-    except OSError:
-        return ""
 
 
 def _is_on_our_overlay(pid):

@@ -4,9 +4,9 @@
         machine.boot()
         machine.run(["systemctl", "is-system-running"], 10)
 
-Call `isolation.isolate` first: mounts, processes and cgroups made here then end with the program. The machine has a
-network of its own (loopback only), its own /run, /tmp, /dev and journal, and none of the host's enabled services: it
-boots as far as basic.target, journald and D-Bus. Nothing in it can write to the layer below.
+Call `isolation.isolate` first: mounts, processes and cgroups made here then end with the program. The machine has its
+own network (loopback only), /run, /tmp, /dev and journal, and none of the host's enabled services: it boots as far as
+basic.target, journald and D-Bus. Nothing in it can write to the layer below.
 """
 
 import os
@@ -17,7 +17,7 @@ import time
 
 from citadel.core.errors import CannotLook, CitadelError
 from citadel.core.mounts import mounts
-from citadel.core.run import find, run
+from citadel.core.run import Deadline, find, run
 from citadel.installer.tree import follow_inside
 from citadel.rehearsal import cgroups, isolation, leader
 
@@ -49,6 +49,7 @@ class Machine:
         self.binds, self.options = dict(binds or {}), list(options)
         self.directory = os.path.join(directory or isolation.DIRECTORY, name)
         self.root = os.path.join(self.directory, "root")
+        self._console = os.path.join(self.directory, "console")
         self.leader = 0
         self.boot_seconds = None
         self._nspawn = None
@@ -59,7 +60,12 @@ class Machine:
             raise CitadelError("a throwaway machine is made in namespaces of its own only: call isolate() first")
         if find("systemd-nspawn") is None:
             raise CannotLook("systemd-nspawn is not installed on this host (package systemd-container)")
-        self._lay()
+        os.makedirs(self.root)
+        self._overlay(self.lower, self.root)
+        for mount in mounts() if self.lower == "/" else ():
+            below_a_part = any((mount.point + "/").startswith(part + "/") for part in PARTS)
+            if below_a_part and isolation.is_for_files(mount):
+                self._overlay(mount.point, self.root + mount.point)
         self._furnish()
         return self
 
@@ -67,17 +73,6 @@ class Machine:
         self.stop()
 
     # --- the root
-
-    def _lay(self):
-        """The overlay, and one more for each part of the host's tree that is a file system of its own."""
-        os.makedirs(self.root)
-        self._overlay(self.lower, self.root)
-        if self.lower != "/":
-            return
-        for mount in mounts():
-            below_a_part = any((mount.point + "/").startswith(part + "/") for part in PARTS)
-            if below_a_part and isolation.is_for_files(mount):
-                self._overlay(mount.point, self.root + mount.point)
 
     def _overlay(self, lower, point):
         """Mounts an overlay of `lower` at `point`; what the kernel cannot overlay (vfat, some network file systems)
@@ -98,31 +93,22 @@ class Machine:
 
     def _furnish(self):
         """Makes the copy a host of its own: another identity, no mounts, no history, none of the host's services."""
-        self.write(MARKER, self.name + "\n")
-        with open("/proc/sys/kernel/random/uuid") as file:
-            self.write("/etc/machine-id", file.read().replace("-", "").strip() + "\n", 0o444)
-        for path in ("/etc/fstab", "/etc/crypttab"):
-            self.write(path, "")
-        self.write("/etc/hostname", self.name + "\n")
-        self.write("/etc/systemd/system/" + TARGET, TARGET_FILE)
-        if self.target == TARGET:
-            self._forget_wants()
+        self.write("/etc/machine-id", os.urandom(16).hex() + "\n", 0o444)
+        for path, text in ((MARKER, self.name + "\n"), ("/etc/hostname", self.name + "\n"), ("/etc/fstab", ""),
+                           ("/etc/crypttab", ""), ("/etc/systemd/system/" + TARGET, TARGET_FILE)):
+            self.write(path, text)
+        wants = self.path("/etc/systemd/system")
+        for name in os.listdir(wants) if self.target == TARGET else ():
+            # What the host has enabled early (sockets, timers, mounts) would start at boot. multi-user.target is not
+            # reached: what hangs there may stay, and `is-enabled` answers as on the host.
+            if name.endswith((".target.wants", ".target.requires")) and name not in KEPT_WANTS:
+                shutil.rmtree(os.path.join(wants, name))
         for path in HIDDEN:
             place = self.path(path)
             if os.path.isdir(place):
                 look = os.stat(place)
-                run(["mount", "-t", "tmpfs", "-o", "mode=%o,uid=%d,gid=%d" % (
-                    look.st_mode & 0o7777, look.st_uid, look.st_gid), isolation.SOURCE_NAME, place], 10)
-
-    def _forget_wants(self):
-        """Drops the host's own enablement of early units (sockets, timers, mounts): they would start at boot.
-
-        multi-user.target is not reached, so what hangs there may stay and `is-enabled` answers as on the host.
-        """
-        place = self.path("/etc/systemd/system")
-        for name in os.listdir(place):
-            if name.endswith((".target.wants", ".target.requires")) and name not in KEPT_WANTS:
-                shutil.rmtree(os.path.join(place, name))
+                like_it = "mode=%o,uid=%d,gid=%d" % (look.st_mode & 0o7777, look.st_uid, look.st_gid)
+                run(["mount", "-t", "tmpfs", "-o", like_it, isolation.SOURCE_NAME, place], 10)
 
     def path(self, path):
         """Where `path` of the machine is for us, links followed as in there. Once booted, the machine's own mounts
@@ -152,21 +138,19 @@ class Machine:
     def boot(self, timeout=60):
         """Starts PID 1 and waits until it has started its target. Refuses unless the root is surely the copy."""
         self._be_sure_it_is_the_copy()
-        started = time.monotonic()
+        started, deadline = time.monotonic(), Deadline(timeout)
         self._group = cgroups.make(isolation.cgroup(), self.name)
-        console = open(os.path.join(self.directory, "console"), "wb")
         environment = {"PATH": os.environ.get("PATH", ""), "LANG": "C.UTF-8"}
         if cgroups.own_directory():
             environment["SYSTEMD_NSPAWN_UNIFIED_HIERARCHY"] = "1"
-        self._nspawn = subprocess.Popen(
-            self._nspawn_command(), stdin=subprocess.DEVNULL, stdout=console, stderr=subprocess.STDOUT,
-            env=environment, start_new_session=True, preexec_fn=lambda: cgroups.join(self._group))
-        console.close()
-        self.wait_for(self._find_leader, timeout, "the machine's PID 1 to start")
-        left = timeout - (time.monotonic() - started)
-        self.wait_for(lambda: os.path.exists(self.path("/run/systemd/private")), left, "its systemd to answer")
-        left = timeout - (time.monotonic() - started)
-        self.wait_for(self._is_up, left, "the machine to boot", pause=0.1)
+        with open(self._console, "wb") as console:
+            self._nspawn = subprocess.Popen(
+                self._nspawn_command(), stdin=subprocess.DEVNULL, stdout=console, stderr=subprocess.STDOUT,
+                env=environment, start_new_session=True, preexec_fn=lambda: cgroups.join(self._group))
+        self.wait_for(self._find_leader, deadline.left(), "the machine's PID 1 to start")
+        self.wait_for(lambda: os.path.exists(self.path("/run/systemd/private")), deadline.left(),
+                      "its systemd to answer")
+        self.wait_for(self._is_up, deadline.left(), "the machine to boot", pause=0.1)
         self.boot_seconds = time.monotonic() - started
         return self
 
@@ -179,7 +163,7 @@ class Machine:
                 "--boot", "--", "systemd.unit=" + self.target, "systemd.show_status=no"]
 
     def _be_sure_it_is_the_copy(self):
-        """The three signs that we are about to boot a throwaway overlay and not a real root."""
+        """Three signs that this is a throwaway overlay and not a real root."""
         point = [mount for mount in mounts() if mount.point == self.root][-1:]
         host, copy = os.stat("/"), os.stat(self.root)
         if not point or point[0].type != "overlay":
@@ -188,24 +172,23 @@ class Machine:
             raise CitadelError("%s is this host's own root: refusing to boot it" % self.root)
         layers = os.path.join(self.directory, "layers")
         if not any(os.path.exists(os.path.join(layers, name, MARKER)) for name in os.listdir(layers)):
-            raise CitadelError("what is written to %s does not arrive in its upper layer: refusing to boot it"
-                               % self.root)
+            raise CitadelError("writes to %s do not arrive in its upper layer: refusing to boot it" % self.root)
 
     def _find_leader(self):
-        if self._nspawn.poll() is not None:
-            raise CitadelError("the machine did not start: " + self._last_words())
+        self._require_nspawn("did not start")
         self.leader = leader.below(self._nspawn.pid)
         return self.leader
 
     def _is_up(self):
-        if self._nspawn.poll() is not None:
-            raise CitadelError("the machine ended while it booted: " + self._last_words())
+        self._require_nspawn("ended while it booted")
         return self.run(["systemctl", "is-system-running"], 10).out.strip() in ("running", "degraded")
 
-    def _last_words(self):
-        with open(os.path.join(self.directory, "console"), "rb") as file:
-            lines = file.read()[-4000:].decode("utf-8", "backslashreplace").split("\n")
-        return " / ".join(line.strip() for line in lines[-3:] if line.strip()) or "it said nothing"
+    def _require_nspawn(self, what):
+        if not self.running():
+            with open(self._console, "rb") as file:
+                lines = file.read()[-4000:].decode("utf-8", "backslashreplace").split("\n")
+            said = " / ".join(line.strip() for line in lines[-3:] if line.strip())
+            raise CitadelError("the machine %s: %s" % (what, said or "it said nothing"))
 
     def running(self):
         return self._nspawn is not None and self._nspawn.poll() is None
@@ -218,11 +201,10 @@ class Machine:
         return answer._replace(argv=tuple(argv))
 
     def wait_for(self, condition, timeout, what, pause=0.02):
-        """Waits until `condition` (a function that returns something true, or a command line that exits 0 inside)
-        holds; returns its answer, and raises CitadelError with `what` after `timeout` seconds."""
+        """Waits until `condition()` is true and returns that; CitadelError with `what` after `timeout` seconds."""
         end = time.monotonic() + timeout
         while True:
-            held = condition() if callable(condition) else self.run(condition, timeout).ok
+            held = condition()
             if held:
                 return held
             if time.monotonic() > end:
@@ -237,8 +219,8 @@ class Machine:
         """Kills the machine (it is a throwaway: a clean shutdown would only take time) and unmounts its root."""
         if self._nspawn is not None:
             if self.leader:
-                isolation.sent(os.kill, self.leader, signal.SIGKILL)
-            isolation.sent(os.kill, self._nspawn.pid, signal.SIGKILL)
+                isolation.send(os.kill, self.leader, signal.SIGKILL)
+            self._nspawn.kill()
             self._nspawn.wait()
             self._nspawn, self.leader = None, 0
         cgroups.remove(self._group)

@@ -8,6 +8,7 @@ Citadel into it with install.py, starts, checks and restarts the gateway, then b
 Exit 0 only if every fault was survived, 1 otherwise.
 """
 
+import contextlib
 import os
 import signal
 import sys
@@ -17,7 +18,7 @@ from citadel import TREE
 from citadel.core import terminal
 from citadel.core.arguments import Parser
 from citadel.core.entry import enter
-from citadel.core.errors import OK, STILL_WRONG, CannotLook, CitadelError, NotPermitted, UsageError
+from citadel.core.errors import OK, STILL_WRONG, CannotLook, CitadelError, NotPermitted
 from citadel.core.run import find, run
 from citadel.core.text import printable
 from citadel.rehearsal import faults, isolation, leader
@@ -26,6 +27,7 @@ from citadel.rehearsal.narrator import Narrator
 from citadel.rehearsal.stage import GATEWAY, MANAGER, SOURCE, STANDIN_NAMES, Stage
 
 NAME = "citadel-rehearsal"
+HAS_INSTALLER = os.path.isfile(os.path.join(TREE, "install.py"))
 PACKAGE = "systemd-container"       # on Debian, Fedora, RHEL and openSUSE alike
 INSTALLERS = (("apt-get", (["update"], ["install", "-y", "--no-install-recommends", PACKAGE])),
               ("dnf", (["install", "-y", PACKAGE],)),
@@ -52,7 +54,7 @@ def main(argv, out=sys.stdout):
 
 def isolated(words):
     """Where the isolated interpreter begins (isolation.again)."""
-    sys.argv[1:] = words
+    sys.argv[1:] = words        # `enter` reads them
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda number, frame: sys.exit(128 + number))
     signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -62,17 +64,13 @@ def isolated(words):
 def _read(argv):
     parser = Parser(prog=NAME, description="Proves recovery in a throwaway copy of this host, which is not touched.")
     parser.add_argument("--list", action="store_true", help="list the faults, and exit")
-    parser.add_argument("--only", metavar="FAULT", action="append", default=[], help="only this fault (repeatable)")
+    parser.add_argument("--only", metavar="FAULT", action="append", choices=[fault.name for fault in faults.FAULTS],
+                        help="only this fault (repeatable)")
     parser.add_argument("--json", action="store_true", help="one JSON document instead of the story")
     parser.add_argument("--keep", action="store_true", help="keep the copy running at the end, until Ctrl-C")
     parser.add_argument("--enter", action="store_true", help="open a shell in the copy that --keep left running")
     parser.add_argument("--get-nspawn", action="store_true", help="install systemd-nspawn by package manager")
-    options = parser.parse_args(argv)
-    known = [fault.name for fault in faults.FAULTS]
-    for name in options.only:
-        if name not in known:
-            raise UsageError("there is no fault %r. The faults are: %s" % (name, ", ".join(known)))
-    return options
+    return parser.parse_args(argv)
 
 
 def get_nspawn(out):
@@ -82,10 +80,10 @@ def get_nspawn(out):
         return OK
     for program, orders in INSTALLERS:
         if find(program):
-            answers = [run([program] + words, 600, environment={"DEBIAN_FRONTEND": "noninteractive"})
-                       for words in orders]
+            for words in orders:
+                answer = run([program] + words, 600, environment={"DEBIAN_FRONTEND": "noninteractive"})
             if not find("systemd-nspawn"):
-                raise CannotLook("could not install %s: %s" % (PACKAGE, answers[-1].complaint()))
+                raise CannotLook("could not install %s: %s" % (PACKAGE, answer.complaint()))
             out.write("installed %s with %s\n" % (PACKAGE, program))
             return OK
     raise CannotLook("this host has no apt-get, dnf or zypper: install the package with systemd-nspawn by hand")
@@ -97,12 +95,10 @@ def play(options, narrator):
     """Boot, install, start, check, test-restart, each fault; then the table. The exit code."""
     os.umask(0o022)             # the copy's users must be able to read what is written into it
     chosen = [fault for fault in faults.FAULTS if not options.only or fault.name in options.only]
-    binds = {SOURCE: TREE} if _has_installer() else {}
     results = []
-    with Machine("/", NAME, binds=binds) as machine:
+    with Machine("/", NAME, binds={SOURCE: TREE} if HAS_INSTALLER else {}) as machine:
         stage = Stage(machine)
-        well = all(narrator.step(name, lambda action=action: action(stage), stage) for name, action in (
-            ("boot", boot), ("install", install), ("start", start), ("check", check), ("test-restart", test_restart)))
+        well = all(narrator.step(name, lambda action=action: action(stage), stage) for name, action in STEPS)
         for fault in chosen if well else ():
             narrator.begin(fault.name, fault.what)
             results.append(faults.perform(fault, stage))
@@ -114,7 +110,9 @@ def play(options, narrator):
         if options.keep and machine.leader:
             narrator.say("The copy keeps running; enter it with:  sudo %s --enter    Ctrl-C ends it." %
                          os.path.join(TREE, "bin", NAME))
-            _wait_for_the_end(machine)
+            with contextlib.suppress(KeyboardInterrupt):
+                while machine.running():
+                    time.sleep(0.5)
     return OK if survived else STILL_WRONG
 
 
@@ -127,7 +125,7 @@ def boot(stage):
 
 
 def install(stage):
-    if not _has_installer():
+    if not HAS_INSTALLER:
         return "it is installed on this host already"
     words = [stage.python(), "-IS", SOURCE + "/install.py", "--schedule", "none"]
     return _last_line(stage.inside(words, 300))
@@ -157,18 +155,9 @@ def steady(stage, seconds=6):
     return "the same process for longer than RestartSec, and it answers"
 
 
-def _has_installer():
-    return os.path.isfile(os.path.join(TREE, "install.py"))
-
-
 def _last_line(answer):
     lines = [line for line in answer.out.splitlines() if line.strip()]
     return printable(lines[-1]) if lines else "done"
 
 
-def _wait_for_the_end(machine):
-    try:
-        while machine.running():
-            time.sleep(0.5)
-    except KeyboardInterrupt:
-        return
+STEPS = (("boot", boot), ("install", install), ("start", start), ("check", check), ("test-restart", test_restart))

@@ -7,6 +7,8 @@ from citadel.core import terminal
 from citadel.core.errors import CitadelError
 from citadel.core.text import plural, printable, span, to_json
 
+MARKS = {True: ("survived", "good"), False: ("FAILED", "bad"), None: ("not tried", "uneasy")}   # by Result.survived
+
 
 class Narrator:
     """Prints a line for each step and fault, redrawn while it lasts on a terminal; with `as_json` only the document."""
@@ -27,11 +29,10 @@ class Narrator:
         dots = "… " if self.style.unicode else "... "
         self.line.draw(lambda: "  %-15s %s" % (name, self.style.paint(dots + what, "faint")))
 
-    def _end(self, name, mark, how, seconds, text):
+    def _end(self, name, mark, how, seconds, text, stage):
+        """The line of what has ended, and after a failure the newest lines of the journal."""
         self.say("  %-15s %s %7s  %s" % (name, self.style.paint("%-9s" % mark, how), span(seconds), text))
-
-    def show_evidence(self, stage):
-        if stage.machine.running():
+        if mark == "FAILED" and stage.machine.running():
             for line in stage.evidence():
                 self.say("      " + self.style.paint(line, "faint"))
 
@@ -44,15 +45,12 @@ class Narrator:
             text, well = str(error), False
         seconds = self.clock() - self.began
         self.steps.append({"step": name, "ok": well, "seconds": round(seconds, 2), "because": text})
-        self._end(name, "ok" if well else "FAILED", "good" if well else "bad", seconds, printable(text, 400))
-        if not well:
-            self.show_evidence(stage)
+        mark = ("ok", "good") if well else ("FAILED", "bad")
+        self._end(name, *mark, seconds=seconds, text=printable(text, 400), stage=stage)
         return well
 
     def end_fault(self, result, stage):
-        self._end(result.name, *_mark(result), seconds=result.seconds, text=printable(result.happened))
-        if result.survived is False:
-            self.show_evidence(stage)
+        self._end(result.name, *MARKS[result.survived], result.seconds, printable(result.happened), stage)
 
     def close(self, results, survived, stage):
         """The table of the faults, or the document."""
@@ -65,17 +63,14 @@ class Narrator:
         if results:
             rows = [("fault", "outcome", "seconds", "what happened, and why")]
             for result in results:
-                rows.append((result.name, _mark(result)[0], "%.1f" % result.seconds, printable(result.happened)))
+                mark, _ = MARKS[result.survived]
+                rows.append((result.name, mark, "%.1f" % result.seconds, printable(result.happened)))
                 if result.cause:
                     rows.append(("", "", "", printable(result.because, 400)))
             self.say()
             self.say("\n".join(terminal.table(rows)))
         self.say()
-        tried = [result for result in results if result.survived is not None]
+        tried = [result.survived for result in results if result.survived is not None]
         self.say("%s of %s survived in %s; this host was not changed." % (
-            sum(result.survived for result in tried), plural(len(tried), "fault"),
-            span(self.clock() - self.total)) if survived else "The rehearsal failed; this host was not changed.")
-
-
-def _mark(result):
-    return {True: ("survived", "good"), False: ("FAILED", "bad"), None: ("not tried", "uneasy")}[result.survived]
+            sum(tried), plural(len(tried), "fault"), span(self.clock() - self.total)) if survived else
+            "The rehearsal failed; this host was not changed.")

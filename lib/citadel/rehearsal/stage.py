@@ -31,8 +31,21 @@ INCIDENTS = "/var/lib/citadel-recovery/incidents"
 CONF = "/opt/citadel/etc/citadel.conf"
 STANDIN_NAMES = ("ollama", "redis", "gateway")
 SOURCE = "/run/citadel-source"
-STANDINS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "standins")
-PROGRAMS = "/usr/local/lib/citadel-rehearsal"
+STANDINS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "standins.py")
+# Like the units that Ollama's own installer and Debian's redis-server package write.
+STANDIN_UNIT = """[Unit]
+Description=@NAME@ (a rehearsal's stand-in)
+After=network-online.target
+
+[Service]
+ExecStart=/usr/local/lib/citadel-rehearsal/@NAME@
+DynamicUser=yes
+Restart=always
+RestartSec=3
+
+[Install]
+WantedBy=multi-user.target
+"""
 MODES = "/run/citadel-rehearsal"
 
 
@@ -41,8 +54,8 @@ class Stage:
 
     `said` is what a recovery pass last said of the gateway: a dict with verdict, cause and because."""
 
-    def __init__(self, machine, clock=time.monotonic):
-        self.machine, self.clock = machine, clock
+    def __init__(self, machine):
+        self.machine = machine
         self.standins = ()
         self.redis = REDIS[0]
         self.said = {}
@@ -56,21 +69,19 @@ class Stage:
         units = systemctl.units((OLLAMA,) + REDIS, run=self.machine.run)
         there = [name for name, unit in units.items() if unit.load == "loaded"]
         self.redis = next((name for name in REDIS if name in there), REDIS[0])
-        if OLLAMA not in there:
-            self._stand_in("ollama", OLLAMA)
-        if self.redis not in there:
-            self._stand_in("redis", self.redis)
+        with open(STANDINS, encoding="utf-8") as file:
+            program = "#!%s -IS\n%s" % (self.python(), file.read())
+        for name, unit in (("ollama", OLLAMA), ("redis", self.redis)):
+            if unit not in there:
+                self.machine.write("/usr/local/lib/citadel-rehearsal/" + name, program, 0o755)
+                self.machine.write("/etc/systemd/system/" + unit, STANDIN_UNIT.replace("@NAME@", name))
+                self.standins += (name,)
         if not os.path.exists(self.machine.path(UVICORN)):
-            self.machine.write(UVICORN, "#!%s -IS\n%s" % (self.python(), _text("uvicorn.py")), 0o755)
+            self.machine.write(UVICORN, program, 0o755)
             self.standins += ("gateway",)
         os.makedirs(self.machine.path(MODES), exist_ok=True)
         os.chmod(self.machine.path(MODES), 0o755)
         self.inside(["systemctl", "daemon-reload"], 30)
-
-    def _stand_in(self, name, unit):
-        self.machine.write("%s/%s.py" % (PROGRAMS, name), _text(name + ".py"))
-        self.machine.write("/etc/systemd/system/" + unit, _text(unit).replace("@PYTHON@", self.python()))
-        self.standins += (name,)
 
     def python(self):
         """The machine's own Python, which any of its users may run."""
@@ -111,12 +122,11 @@ class Stage:
     def processes(self, unit):
         """The PIDs of a unit's cgroup, as the machine numbers them."""
         group = self.unit(unit).control_group
-        listing = self.machine.run(["cat", "/sys/fs/cgroup%s/cgroup.procs" % group], 10).out.split() if group else ()
-        return [pid for pid in listing if pid != "0"]
+        listing = self.machine.run(["cat", "/sys/fs/cgroup%s/cgroup.procs" % group], 10).out if group else ""
+        return [pid for pid in listing.split() if pid != "0"]
 
     def recover(self, wait=True, timeout=180):
-        """Starts a recovery pass as cron or OnFailure= would, and with `wait` waits for its end. If one is running, it
-        is that one."""
+        """Starts a recovery pass as cron or OnFailure= would, if none is running, and with `wait` waits for its end."""
         self.machine.run(["systemctl", "start"] + ([] if wait else ["--no-block"]) + ["--", RECOVERY], timeout)
 
     def wait_for_the_pass(self, timeout=180):
@@ -125,16 +135,16 @@ class Stage:
                               "the recovery pass to end", pause=0.1)
 
     def listen(self, patience=3):
-        """Keeps as `said` what a recovery pass would say now, without letting it act; asks for up to `patience` seconds
-        until it names a cause, because a service that is just stopping has none yet."""
-        end = self.clock() + patience
+        """Keeps as `said` what a recovery pass would say now, without letting it act; asks until it names a cause, for
+        up to `patience` seconds, because a service that is just stopping has none yet."""
+        end = time.monotonic() + patience
         while True:
             answer = self.machine.run([HANDLER, "--dry-run", "--json"], 30)
             try:
                 self.said = json.loads(answer.out)["services"][0]
             except (ValueError, LookupError):
                 self.said = {"verdict": "unknown", "cause": "", "because": answer.complaint()}
-            if self.said["cause"] or self.clock() > end:
+            if self.said["cause"] or time.monotonic() > end:
                 return
             time.sleep(0.1)
 
@@ -144,11 +154,11 @@ class Stage:
         now = self._incidents()
         new = sorted(name for name in now if now[name] != self.incidents_before.get(name))
         if not new:
-            return self.listen()
+            self.listen()
+            return
+        newest = now[new[-1]]
         known = len(self.incidents_before.get(new[-1], {}).get("causes", ()))
-        causes = now[new[-1]]["causes"]
-        self.said = dict((causes[known:] or causes[-1:])[0], verdict=now[new[-1]]["outcome"])
-        return None
+        self.said = dict((newest["causes"][known:] or newest["causes"][-1:])[0], verdict=newest["outcome"])
 
     def _incidents(self):
         """The incidents on record, by file name."""
@@ -157,7 +167,7 @@ class Stage:
         return {name: json.loads(self.machine.read(INCIDENTS + "/" + name)) for name in names if name.endswith(".json")}
 
     def reset(self):
-        """Clears systemd's counters and Citadel's attempts, as an operator would after a repair."""
+        """Clears systemd's counters and Citadel's attempts."""
         self.inside([MANAGER, "reset"], 30)
 
     def make_ready(self):
@@ -203,12 +213,11 @@ class Stage:
     def healthy(self, unlike=None):
         """The gateway's Unit if it is active (with another InvocationID than `unlike`) and answers 200, else None."""
         unit = self.unit()
-        if unit.active != "active" or unit.invocation == unlike:
-            return None
-        return unit if self.answers() == 200 else None
+        well = unit.active == "active" and unit.invocation != unlike and self.answers() == 200
+        return unit if well else None
 
     def evidence(self, lines=8):
-        """The newest journal lines of the units of this stage, for a step that failed."""
+        """The newest journal lines of these units, for a step that failed."""
         units = [word for name in (GATEWAY, RECOVERY, OLLAMA, self.redis) for word in ("-u", name)]
         answer = self.machine.run(["journalctl", "--no-pager", "-q", "-o", "short", "-n", str(lines)] + units, 10)
         return [printable(line) for line in answer.out.splitlines()]
@@ -222,14 +231,9 @@ class Stage:
             raise CitadelError("not back after %.0f s: %s/%s, result %s, HTTP %s" % (
                 timeout, unit.active, unit.sub, unit.result, self.answers() or "no answer"))
 
-    def wait_for_state(self, states, timeout, unit=GATEWAY):
-        """Waits until a unit's ActiveState or SubState is one of `states`."""
+    def wait_for_state(self, states, timeout):
+        """Waits until the gateway's ActiveState or SubState is one of `states`."""
         def reached():
-            now = self.unit(unit)
-            return now if {now.active, now.sub} & set(states) else None
-        return self.machine.wait_for(reached, timeout, "%s to be %s" % (unit, " or ".join(states)), pause=0.1)
-
-
-def _text(name):
-    with open(os.path.join(STANDINS, name), encoding="utf-8") as file:
-        return file.read()
+            unit = self.unit()
+            return {unit.active, unit.sub} & set(states)
+        self.machine.wait_for(reached, timeout, "%s to be %s" % (GATEWAY, " or ".join(states)), pause=0.1)

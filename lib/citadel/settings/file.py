@@ -17,28 +17,29 @@ from citadel.settings.values import Mark, address, dependency_name, duration_tex
 DEFAULT_PATH = "/opt/citadel/etc/citadel.conf"
 MOST_PROBLEMS = 50      # a file with more is no settings file; nobody reads on, and each costs a search for near misses
 
-# Pairs of marks that must be apart, or cleaning would begin again as soon as it ends.
-_HYSTERESIS = (("disk", "min_free", "enough_free"), ("disk", "min_inodes", "enough_inodes"))
+# Pairs of [disk] that must be apart, or cleaning would begin again as soon as it ends.
+_HYSTERESIS = (("min_free", "enough_free"), ("min_inodes", "enough_inodes"))
 
 
 def read(path=DEFAULT_PATH, must_exist=False):
     """The settings in that file. Without the file the defaults hold, unless an operator named it (`must_exist`).
     Raises NotPermitted for a file that another user could have written, SettingsError for the first fault in it."""
-    text = _decoded(path)
-    if text is None and must_exist:
-        raise SettingsError(path, 0, "", "no such file")
-    return parse(text or "", path)
+    return parse(_text(path, must_exist), path)
 
 
 def check_file(path):
     """All faults in that file, as model.Problem in the order of its lines. Raises NotPermitted as `read` does."""
     try:
-        text = _decoded(path)
+        return _examine(_text(path, must_exist=True), path)[1]
     except SettingsError as error:
         return [Problem(error.file, error.line, error.key, error.why)]
-    if text is None:
-        return [Problem(path, 0, "", "no such file")]
-    return _examine(text, path)[1]
+
+
+def _text(path, must_exist):
+    content = read_trusted(path, owners=(0, os.geteuid()))
+    if content is None and must_exist:
+        raise SettingsError(path, 0, "", "no such file")
+    return decode(content or b"", path)
 
 
 def parse(text, file):
@@ -51,96 +52,83 @@ def parse(text, file):
 
 def as_data(settings):
     """The settings as plain data, keyed as in the file: what `config --json` prints."""
-    data = {"service": {one.unit: _plain(one) for one in settings.services},
-            "dependency": {name: _plain(one) for name, one in settings.dependencies.items()}}
-    data.update((section, _plain(getattr(settings, section))) for section in SINGLE)
+    data = {"service": {one.unit: _plain(one._asdict()) for one in settings.services},
+            "dependency": {name: _plain(one._asdict()) for name, one in settings.dependencies.items()}}
+    data.update((section, _plain(vars(getattr(settings, section)))) for section in SINGLE)
     return data
 
 
-def _plain(record):
-    values = record._asdict()
+def _plain(values):
     return {name: str(value) if isinstance(value, Mark) else list(value) if isinstance(value, tuple) else value
             for name, value in values.items()}
 
 
-def _decoded(path):
-    content = read_trusted(path, owners=(0, os.geteuid()))
-    return None if content is None else decode(content, path)
+# --- text to settings
+
+def _add(problems, line, key, why, word="", known=()):
+    """One more (line, key, why), with a suggestion where `word` is nearly one of `known`."""
+    if len(problems) >= MOST_PROBLEMS:
+        return
+    if word and len(word) <= 100:
+        from difflib import get_close_matches  # it imports `re`: only when there is an error
+        known = list(known)[:100]
+        near = get_close_matches(word.lower().replace("-", "_"), known, 1) or get_close_matches(word, known, 1)
+        why += "; did you mean %s?" % near[0] if near else ""
+    problems.append((line, key, why))
 
 
-# --- text to settings -------------------------------------------------------------------------------------------------
-
-class _Problems:
-    """Collects problems, with a suggestion where a word is nearly a known one."""
-
-    def __init__(self, file):
-        self.file, self.found = file, []
-
-    def add(self, line, key, why, word="", known=()):
-        if len(self.found) < MOST_PROBLEMS:
-            self.found.append(Problem(self.file, line, key, why + _suggestion(word, known)))
-
-    def enough(self):
-        return len(self.found) >= MOST_PROBLEMS
-
-
-def _suggestion(word, known):
-    if not word or len(word) > 100:
-        return ""
-    from difflib import get_close_matches  # it imports `re`: only when there is an error
-    near = get_close_matches(word.lower().replace("-", "_"), list(known)[:100], 1) or get_close_matches(
-        word, list(known)[:100], 1)
-    return "; did you mean %s?" % near[0] if near else ""
-
-
-_Section = namedtuple("_Section", "kind name line given")       # given: key -> (line, text)
+_Section = namedtuple("_Section", "kind line given")            # given: key -> (line, text)
 
 
 def _examine(text, file):
     """(Settings, problems in the order of their lines); the settings are to be used only if there are no problems."""
-    problems = _Problems(file)
+    problems = []
     sections = _sections(text, problems)
-    values = {(section.kind, section.name): _values(section, problems) for section in sections}
-    services = [section for section in sections if section.kind == "service"] or [
-        _Section("service", "citadel-gateway.service", 0, {})]
+    services = [name for kind, name in sections if kind == "service"] or ["citadel-gateway.service"]
+    dependencies = [name for kind, name in sections if kind == "dependency"]
     for kind, name in list(BUILT_IN) + [(kind, "") for kind in SINGLE]:
-        values.setdefault((kind, name), _values(_Section(kind, name, 0, {}), problems))
-    given = {(section.kind, section.name): section for section in sections}
-    dependencies = _dependencies(services, given, values, problems)
-    if not problems.found:                  # else defaults have replaced what could not be read
-        _cross_check(given, values, services, problems)
-    settings = Settings(file, tuple(_service(section.name, values["service", section.name]) for section in services),
-                        dependencies, **{kind: Section(**values[kind, ""]) for kind in SINGLE})
-    return settings, sorted(problems.found, key=lambda problem: problem.line)
+        sections.setdefault((kind, name), _Section(kind, 0, {}))
+    values = {key: _values(section, BUILT_IN.get(key, {}), problems) for key, section in sections.items()}
+    for service in services:
+        for name in values["service", service]["depends"]:
+            if ("dependency", name) not in values:
+                _add(problems, sections["service", service].given["depends"][0], "depends",
+                     "there is no section [dependency %s]" % name, name,
+                     [known for kind, known in values if kind == "dependency"])
+            elif name not in dependencies:
+                dependencies.append(name)
+    if not problems:                        # else defaults have replaced what could not be read
+        _cross_check(sections, values, services, problems)
+    settings = Settings(file, tuple(_service(name, values["service", name]) for name in services),
+                        {name: _dependency(name, values["dependency", name]) for name in dependencies},
+                        **{kind: Section(**values[kind, ""]) for kind in SINGLE})
+    return settings, sorted((Problem(file, *one) for one in problems), key=lambda problem: problem.line)
 
 
 def _sections(text, problems):
-    """The file's sections with the texts of their known keys; what does not have this form is a problem."""
-    sections, seen, current = [], {}, None
+    """{(kind, name): the _Section} in the file's order; what does not have this form is a problem."""
+    sections, current = {}, None
     for number, line in enumerate(text.split("\n"), 1):
-        if problems.enough():
-            problems.found[-1] = Problem(file=problems.file, line=number, why="and more; the rest was not read")
+        if len(problems) >= MOST_PROBLEMS:
+            problems[-1] = number, "", "and more; the rest was not read"
             break
-        line = line[:-1] if line.endswith("\r") else line
-        if not line.replace("\t", " ").isprintable():
-            hidden = next(one for one in line if not one.isprintable() and one != "\t")
-            problems.add(number, "", "an invisible character (U+%04X)" % ord(hidden))
+        line = (line[:-1] if line.endswith("\r") else line).replace("\t", " ")
+        stripped = line.strip()
+        if not line.isprintable():
+            hidden = next(one for one in line if not one.isprintable())
+            _add(problems, number, "", "an invisible character (U+%04X)" % ord(hidden))
+        elif not stripped or stripped.startswith("#"):
             continue
-        stripped = line.replace("\t", " ").strip()
-        if not stripped or stripped.startswith("#"):
-            continue
-        if line[0] in " \t":
-            problems.add(number, "", "an indented line: a value ends with its line, and keys are not indented")
-        elif line[0] == "[":
-            current = _header(number, stripped, seen, problems)
-            if current.kind:
-                sections.append(current)
+        elif line.startswith(" "):
+            _add(problems, number, "", "an indented line: a value ends with its line, and keys are not indented")
+        elif line.startswith("["):
+            current = _header(number, stripped, sections, problems)
         else:
             _assignment(number, stripped, current, problems)
     return sections
 
 
-def _header(number, line, seen, problems):
+def _header(number, line, sections, problems):
     """The section that a line opens. A wrong header opens one too, without a kind, so that its keys are not problems
     one by one."""
     words = line[1:-1].split()
@@ -153,13 +141,13 @@ def _header(number, line, seen, problems):
         why = _wrong_name(kind, name)
     else:
         why = "there is only one [%s]" % kind if name else ""
-    if not why and (kind, name) in seen:
-        why = "given twice, first in line %d" % seen[kind, name]
+    if not why and (kind, name) in sections:
+        why = "given twice, first in line %d" % sections[kind, name].line
     if why:
-        problems.add(number, label, why, kind if known else "", known)
-        return _Section("", "", number, {})
-    seen[kind, name] = number
-    return _Section(kind, name, number, {})
+        _add(problems, number, label, why, kind if known else "", known)
+        return _Section("", number, {})
+    sections[kind, name] = _Section(kind, number, {})
+    return sections[kind, name]
 
 
 def _wrong_name(kind, name):
@@ -176,26 +164,25 @@ def _assignment(number, line, section, problems):
     if not equals or not key:
         hint = ("comments begin with #" if line.startswith(";") else
                 "write 'key = value', with '='" if ":" in line else "neither [section] nor key = value")
-        problems.add(number, line.split()[0][:60], hint)
+        _add(problems, number, line.split()[0][:60], hint)
     elif section is None:
-        problems.add(number, key[:60], "comes before the first [section]")
+        _add(problems, number, key[:60], "comes before the first [section]")
     elif not section.kind:
         return
     elif key not in ROWS[section.kind]:
         home = next((kind for kind in ROWS if key in ROWS[kind]), None)
-        problems.add(number, key[:60], "unknown setting in [%s]%s" % (
+        _add(problems, number, key[:60], "unknown setting in [%s]%s" % (
             section.kind, "; it belongs in [%s]" % home if home else ""), "" if home else key, ROWS[section.kind])
     elif key in section.given:
-        problems.add(number, key, "given twice, first in line %d" % section.given[key][0])
+        _add(problems, number, key, "given twice, first in line %d" % section.given[key][0])
     elif text.startswith("#") or " #" in text:
-        problems.add(number, key, "a comment needs a line of its own")
+        _add(problems, number, key, "a comment needs a line of its own")
     else:
         section.given[key] = number, text
 
 
-def _values(section, problems):
+def _values(section, built_in, problems):
     """Every setting of a section, read; the default replaces what cannot be read."""
-    built_in = BUILT_IN.get((section.kind, section.name), {})
     values = {}
     for key, row in ROWS[section.kind].items():
         default = built_in.get(key, row.default)
@@ -203,7 +190,7 @@ def _values(section, problems):
         try:
             values[key] = row.reader(text)
         except ValueError as error:
-            problems.add(line, key, str(error) if text else "has no value")
+            _add(problems, line, key, str(error) if text else "has no value")
             values[key] = row.reader(default)
     return values
 
@@ -213,50 +200,37 @@ def _service(unit, values):
     return ServiceSettings(unit=unit, **dict(values, port=port))
 
 
-def _dependencies(services, given, values, problems):
-    """The dependencies that have a section, and the built-in ones that a service names."""
-    known = [name for kind, name in values if kind == "dependency"]
-    named = {name: None for kind, name in given if kind == "dependency"}
-    for section in services:
-        for name in values["service", section.name]["depends"]:
-            if ("dependency", name) in values:
-                named[name] = None
-            else:
-                problems.add(section.given["depends"][0], "depends", "there is no section [dependency %s]" % name, name,
-                             known)
-    dependencies = {}
-    for name in named:
-        found = dict(values["dependency", name])
-        units = found.pop("unit") or (name + ".service",)
-        dependencies[name] = DependencySettings(name=name, units=units, **found)
-    return dependencies
+def _dependency(name, values):
+    others = {key: value for key, value in values.items() if key != "unit"}
+    return DependencySettings(name=name, units=values["unit"] or (name + ".service",), **others)
 
 
-def _cross_check(given, values, services, problems):
+def _cross_check(sections, values, services, problems):
     """What no single setting can know: the order of marks, and limits that leave room for each other."""
-    def line_of(kind, name, *keys):
-        section = given.get((kind, name))
-        return max([section.given[key][0] for key in keys if key in section.given] or [0]) if section else 0
+    def line_of(section, *keys):
+        given = sections[section].given
+        return max([0] + [given[key][0] for key in keys if key in given])
 
-    for kind, low, enough in _HYSTERESIS:
-        lesser, greater = values[kind, ""][low], values[kind, ""][enough]
-        why = _mark_order(lesser, greater, low)
+    for low, enough in _HYSTERESIS:
+        why = _mark_order(values["disk", ""][low], values["disk", ""][enough], low)
         if why:
-            problems.add(line_of(kind, "", low, enough), enough, why)
-    limit = values["recovery", ""]["probe_timeout"]
-    for section in services:
-        slow = values["service", section.name]["slow_after"]
+            _add(problems, line_of(("disk", ""), low, enough), enough, why)
+    recovery = "recovery", ""
+    limit = values[recovery]["probe_timeout"]
+    for name in services:
+        service = "service", name
+        slow = values[service]["slow_after"]
         if slow >= limit:
-            problems.add(line_of("service", section.name, "slow_after") or line_of("recovery", "", "probe_timeout"),
-                         "slow_after", "%s is never reached: probes end after %s (probe_timeout in [recovery])" % (
-                             duration_text(slow), duration_text(limit)))
-        for name in values["service", section.name]["depends"]:
-            if section.name in values.get(("dependency", name), {}).get("unit", ()):
-                problems.add(line_of("service", section.name, "depends"), "depends",
-                             "%s would depend on itself, as %s" % (section.name, name))
-    if values["recovery", ""]["verify_timeout"] <= limit:
-        problems.add(line_of("recovery", "", "verify_timeout", "probe_timeout"), "verify_timeout",
-                     "must be longer than probe_timeout, %s" % duration_text(limit))
+            _add(problems, line_of(service, "slow_after") or line_of(recovery, "probe_timeout"), "slow_after",
+                 "%s is never reached: probes end after %s (probe_timeout in [recovery])" % (
+                     duration_text(slow), duration_text(limit)))
+        for dependency in values[service]["depends"]:
+            if name in values["dependency", dependency]["unit"]:
+                _add(problems, line_of(service, "depends"), "depends",
+                     "%s would depend on itself, as %s" % (name, dependency))
+    if values[recovery]["verify_timeout"] <= limit:
+        _add(problems, line_of(recovery, "verify_timeout", "probe_timeout"), "verify_timeout",
+             "must be longer than probe_timeout, %s" % duration_text(limit))
 
 
 def _mark_order(lesser, greater, low):

@@ -2,27 +2,24 @@
 
 Our clock may be wrong. An alert that begins after the receiver's resolve_timeout is refused (400), and one that ends in
 its future does not end: both are sent again by the receiver's time, which its answer tells. A 400 is for all alerts of
-a list, though only one may be meant: they are then sent one by one.
-
-The resolution of an alert that was sent late follows only after HELD: Alertmanager notifies a group of alerts every
-group_interval (5 min), and nobody hears of an alert that begins and ends between two notifications.
+a list, though only one may be meant: they are then sent one by one. The end of an alert that was sent late follows only
+after HELD, for Alertmanager notifies a group of alerts every group_interval (5 min), and nobody hears of an alert that
+begins and ends between two notifications.
 """
 
-import base64
 import json
 import time
 from collections import namedtuple
 
 from citadel.core import clock, http
-from citadel.core.clock import Moment, age
 from citadel.core.errors import CitadelError
 from citadel.core.run import run as run_program
 from citadel.core.text import plural, printable
-from citadel.core.url import is_address
-from citadel.core.url import read as read_url
+from citadel.settings.url import is_address
+from citadel.settings.url import read as read_url
 from citadel.tell import spool
 from citadel.tell.metrics import LABEL
-from citadel.tell.receivers import credentials as read_credentials
+from citadel.tell.receivers import authorization
 from citadel.tell.wording import headline
 
 PATH = "/api/v2/alerts"
@@ -53,9 +50,8 @@ def send_due(delivery, letter=None, most=TOGETHER):
     `most` seconds: (names of the letters that were taken, why not all were).
 
     Of alerts with the same labels only the oldest is sent: Alertmanager never notifies one that begins and ends in one
-    message, and an older end would end a newer beginning. A URL that has not taken what another took is left out for
-    the rest of the pass, because it would only use up the time.
-    """
+    message, and an older end would end a newer beginning. A URL that has not taken what another took would only use up
+    the time, and is left out for the rest of the pass."""
     settings, store, run, now, course = delivery
     letters = [one for one in spool.letters_in(store) if "alertmanager" in one.waiting]
     kept = {one.name for one in letters}
@@ -96,32 +92,26 @@ def _due(letters, burning, late, now):
     was sent late is held back, and that alert is sent again, or it would end; but what fires now is not held back."""
     due = {}
     for one in letters:
-        identity = _identity(one.alert)
-        told = late.get(identity)
+        which = identity(one.alert)
+        told = late.get(which)
         is_open = one.alert.kind == "firing" and one.alert.incident in burning
-        if told and not is_open and age(told[0], now) < HELD:
-            due.setdefault(identity, spool.Letter("", told[1], ()) if told[1].kind == "firing" else None)
-        else:
-            due.setdefault(identity, one)
+        if told and not is_open and clock.age(told[0], now) < HELD:
+            one = spool.Letter("", told[1], ()) if told[1].kind == "firing" else None
+        due.setdefault(which, one)
     for _, alert in sorted(burning.items()):
-        due.setdefault(_identity(alert), spool.Letter("", alert, ()))
+        due.setdefault(identity(alert), spool.Letter("", alert, ()))
     return [one for one in due.values() if one is not None]
 
 
-def _identity(alert):
+def identity(alert):
     return tuple(sorted(labels(alert).items()))
-
-
-def told_late(store, now):
-    """{identity: (Moment, Alert)} of what was told late and within HELD."""
-    return {_identity(alert): (then, alert) for then, alert in spool.told_late(store) if age(then, now) < HELD}
 
 
 def _note_late(alerts, delivery):
     """Notes when these were told late, and forgets what nothing needs to wait for any more."""
     course, now, before = delivery.course, delivery.now, len(delivery.course.late)
-    course.late = {identity: told for identity, told in course.late.items() if age(told[0], now) < HELD}
-    course.late.update((_identity(one), (Moment(now.wall, now.boottime, now.boot_id), one)) for one in alerts)
+    course.late = {which: told for which, told in course.late.items() if clock.age(told[0], now) < HELD}
+    course.late.update((identity(one), (clock.Moment(now.wall, now.boottime, now.boot_id), one)) for one in alerts)
     if alerts or len(course.late) != before:
         spool.note_late(list(course.late.values()), delivery.store)
 
@@ -135,9 +125,8 @@ def labels(alert):
 
 
 def as_posted(alert, now):
-    """An alerts.Alert as Alertmanager takes it; `now` in seconds since 1970. Without `endsAt` it fires until its
-    resolve_timeout after the last sending. Alertmanager refuses times that are not in order, which a stepped clock
-    may have left us with."""
+    """A model.Alert as Alertmanager takes it; `now` in seconds since 1970. Without `endsAt` it fires until its
+    resolve_timeout. It refuses times that are not in order, which a stepped clock may have left us with."""
     began = min(alert.started, now)
     posted = {"labels": labels(alert), "startsAt": clock.stamp(began), "annotations": {
         "summary": printable("%s on %s" % (headline(alert), alert.host), 300),
@@ -146,14 +135,6 @@ def as_posted(alert, now):
     if alert.kind == "resolved":
         posted["endsAt"] = clock.stamp(max(began, min(alert.ended or now, now)))
     return posted
-
-
-def authorization(path):
-    """The fields of a request that a credentials file asks for; CitadelError as receivers.credentials."""
-    kind, secret = read_credentials(path)
-    if kind == "basic":
-        secret = base64.b64encode(secret.encode("ascii")).decode("ascii")
-    return ["Authorization: %s %s" % (kind.capitalize(), secret)] if kind else []
 
 
 # --- saying it --------------------------------------------------------------------------------------------------------
@@ -170,11 +151,12 @@ def tell(urls, said, now, seconds, credentials="", run=run_program):
     known = look_up({place.host for place in places.values()}, end, run)
 
     def post(letters):
-        return http.converse({url: question(places[url], json.dumps(posted, sort_keys=True).encode("ascii"))
-                              for url, posted in letters.items()}, end, GRACE)
-
-    def question(place, body):
-        return place, known.get(place.host, ()), http.request("POST", place, place.path + PATH, body, authorized)
+        questions = {}
+        for url, posted in letters.items():
+            place, body = places[url], json.dumps(posted, sort_keys=True).encode("ascii")
+            request = http.request("POST", place, place.path + PATH, body, authorized)
+            questions[url] = place, known.get(place.host, ()), request
+        return http.converse(questions, end, GRACE)
 
     def alone(url, posted, dated):
         reply = post({url: [posted]})[url]

@@ -8,7 +8,6 @@ import os
 import time
 
 from citadel.core import clock
-from citadel.core.clock import Moment, age
 from citadel.core.run import run as run_program
 from citadel.core.text import span
 from citadel.model import FAILED, OK, Alert, Outcome
@@ -31,14 +30,13 @@ def escalate(step, finding, incident, settings, store, now, run=run_program):
 def resolve(step, document, settings, store, now, run=run_program):
     """Tells every receiver of the alert that the incident is over; `document` is the incident, closed or about to be.
     The labels stay as they fired, or Alertmanager would not know which of its alerts is meant."""
-    cause = document["causes"][0].get("cause", "") if document["causes"] else ""
     lasted = document["duration"]
     if lasted is None:
-        lasted = age(Moment(*document["opened"]), now)
+        lasted = clock.age(clock.Moment(*document["opened"]), now)
     because = "%s; it took %s" % (step.because, span(lasted))
-    fired = firing(store).get(document["id"])
-    alert = (fired or Alert("", document["unit"], cause, "", "", document["id"], os.uname().nodename,
-                            document["opened"][0], None, "critical"))
+    cause = document["causes"][0]["cause"] if document["causes"] else ""
+    alert = firing(store).get(document["id"]) or Alert("", document["unit"], cause, "", "", document["id"],
+                                                       os.uname().nodename, document["opened"][0], None, "critical")
     return _tell(step, alert._replace(kind="resolved", because=because, advice="", ended=now.wall),
                  deliver.begin(settings, store, now, run))
 
@@ -56,8 +54,9 @@ def _tell(step, alert, delivery):
 
 def keep_firing(settings, store, run=run_program):
     """For a pass that lasts: sends what fires again when that is due."""
+    delivery = deliver.begin(settings, store, store.now(), run)         # in any case: the pass begins with it
     if settings.alertmanager.urls and store.files.names("firing"):
-        alertmanager.send_again(deliver.begin(settings, store, store.now(), run))
+        alertmanager.send_again(delivery)
 
 
 def send_spooled(settings, store, run=run_program):
@@ -72,9 +71,8 @@ def send_spooled(settings, store, run=run_program):
 def _end_what_is_over(store):
     """Resolves each alert whose incident is no longer open (the record was lost, or a pass died while closing it)."""
     for incident, alert in firing(store).items():
-        if store.of(alert.unit).history().incident == incident:
-            continue
         over = alert._replace(kind="resolved", because="its incident is no longer open", advice="",
                               ended=store.now().wall)
-        if spool.keep(spool.Letter("spool/%s-resolved.json" % incident, over, spool.RECEIVERS), store):
-            store.files.remove("firing/%s.json" % incident)
+        if store.of(alert.unit).history().incident != incident and spool.keep(
+                spool.Letter("spool/%s-resolved.json" % incident, over, spool.RECEIVERS), store):
+            spool.note_firing(over, store)

@@ -19,19 +19,17 @@ CHANNELS = (Channel("journal", lambda settings: True, journal.send),
 Delivery = namedtuple("Delivery", "settings store run now course")
 Delivery.__doc__ = "What a channel is handed; `now` is a clock.Now."
 
-Delivered = namedtuple("Delivered", "told waiting words")
-Delivered.__doc__ = "Whether anybody took it, whether a receiver has still to, and what came of each channel, in words."
-
 
 class Course:
     """How delivery goes in this pass."""
 
-    def __init__(self, store, now):
+    def __init__(self, store):
         self.seconds = 0.0                      # spent on all Alertmanagers
         self.passed_over = set()                # URLs that did not take what another one took
         self.sent = time.monotonic()            # when Alertmanager last took what fires, or the pass began
         self.sends_again = True                 # until nobody takes it
-        self.late = alertmanager.told_late(store, now)
+        self.late = {alertmanager.identity(alert): (then, alert)        # what Alertmanager was told late
+                     for then, alert in spool.told_late(store)}
         self.hook_seconds, self.hook_failed = 0.0, False
         self.terminals_hang = False
 
@@ -39,12 +37,13 @@ class Course:
 def begin(settings, store, now, run):
     """The Delivery of this pass."""
     if store.course is None:
-        store.course = Course(store, now)
+        store.course = Course(store)
     return Delivery(settings, store, run, now, store.course)
 
 
 def deliver(alert, delivery):
-    """Sends an alert by every channel that the settings want: Delivered."""
+    """Sends an alert by every channel that the settings want: whether anybody took it, whether a receiver has still to,
+    and what came of each channel, in words."""
     store = delivery.store
     channels = [one for one in CHANNELS if one.wanted(delivery.settings)]
     receivers = [one.name for one in channels if one.name in spool.RECEIVERS]
@@ -59,7 +58,7 @@ def deliver(alert, delivery):
     if waiting:
         words.append("it will be sent again" if kept else
                      "it could not be kept for later: " + (store.trouble or "the spool is full"))
-    return Delivered("" in refused.values(), bool(waiting), words)
+    return "" in refused.values(), bool(waiting), words
 
 
 def send_waiting(delivery):

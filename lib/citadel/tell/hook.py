@@ -46,13 +46,7 @@ def _run(alert, delivery):
     why = untrusted_program(hook.command)
     if why:
         return why
-    answer = delivery.run([hook.command], hook.timeout, stdin=to_json(as_data(alert)))
+    ended = None if alert.ended is None else clock.stamp(alert.ended)
+    data = dict(alert._asdict(), schema=1, started=clock.stamp(alert.started), ended=ended)
+    answer = delivery.run([hook.command], hook.timeout, stdin=to_json(data))
     return "" if answer.ok else answer.complaint()
-
-
-def as_data(alert):
-    """What the hook reads on its stdin."""
-    data = dict(alert._asdict(), schema=1)
-    for name in ("started", "ended"):
-        data[name] = None if data[name] is None else clock.stamp(data[name])
-    return data

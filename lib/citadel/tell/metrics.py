@@ -1,11 +1,8 @@
 """The metrics for Prometheus, in files for node_exporter's textfile collector.
 
-There are two files. LOOK is written by each health check and each pass, from what was just seen; RECORD by each pass,
-from the record on disk, which only a pass changes. So a healthy check reads no state and writes one small file. Each
-file is put in place whole, readable by all and writable by root alone.
-
-What cannot be written is a sentence, never an exception. Counters are kept on disk and do not fall: those of RECORD in
-the state, the restarts, which checks count as well, in a file of their own.
+LOOK is written by each health check and each pass, from what was just seen; RECORD by each pass, from the record on
+disk. So a healthy check reads no state and writes one small file. What cannot be written is a sentence, never an
+exception. Counters are kept on disk and do not fall.
 """
 
 import os
@@ -17,7 +14,6 @@ from citadel.core.text import printable
 from citadel.core.trust import open_directory
 from citadel.model import CAUSES
 from citadel.record import notes
-from citadel.record.notes import INCIDENTS
 
 LOOK, RECORD = "citadel.prom", "citadel-record.prom"
 RESTARTS = "restarts"                   # in our state directory: a line each, "UNIT LAST TOTAL"
@@ -52,7 +48,7 @@ FAMILIES = {
     "escalated": (RECORD, "gauge", "Whether an alert was sent for the open incident (1) or not (0)."),
     "escalations_total": (RECORD, "counter", "Incidents for which an alert was sent."),
     "attempts_total": (RECORD, "counter", "Recovery attempts."),
-    "recoveries_total": (RECORD, "counter", "Incidents that ended: before an alert (recovered) or after one (escalated)."),
+    "recoveries_total": (RECORD, "counter", "Ended incidents: without an alert (recovered) or with one (escalated)."),
     "recovery_duration_seconds": (RECORD, "summary", "Time from the start of an incident to its end."),
 }
 
@@ -61,9 +57,8 @@ FAMILIES = {
 def of_look(settings, facts, findings, restarts, maintenance, spooled, dropped, now):
     """Samples (name, labels, value) of what was seen at `now`, seconds since 1970. Pure; `restarts` by unit."""
     samples = [("build_info", {"version": __version__, "host": os.uname().nodename}, 1),
-               ("last_check_timestamp_seconds", {}, round(now, 3)),
-               ("maintenance", {}, int(maintenance)), ("alerts_spooled", {}, spooled),
-               ("alerts_dropped_total", {}, dropped)]
+               ("last_check_timestamp_seconds", {}, round(now, 3)), ("maintenance", {}, int(maintenance)),
+               ("alerts_spooled", {}, spooled), ("alerts_dropped_total", {}, dropped)]
     for service, finding in zip(facts.services, findings):
         unit = {"unit": finding.unit}
         samples.append(("service_healthy", unit, int(finding.well)))
@@ -96,27 +91,27 @@ def of_record(store, services, now):
     """Samples of what is on record of those services of the settings."""
     samples = [("last_pass_timestamp_seconds", {}, round(now, 3))]
     for service in services:
-        name = service.unit
-        unit, history, counts = {"unit": name}, store.of(name).history(), store.of(name).counts()
+        unit, record = {"unit": service.unit}, store.of(service.unit)
+        history, counts = record.history(), record.counts()
+        recovered, escalated = counts.get("recovered", 0), counts.get("escalated", 0)
         samples += [("incident_open", unit, int(bool(history.incident))),
                     ("escalated", unit, int(history.escalation is not None)),
                     ("escalations_total", unit, counts.get("escalations", 0)),
-                    ("attempts_total", unit, counts.get("attempts", 0))]
-        samples += [("recoveries_total", dict(unit, outcome=outcome), counts.get(outcome, 0))
-                    for outcome in ("recovered", "escalated")]
-        samples += [("recovery_duration_seconds_sum", unit, counts.get("seconds", 0)),
-                    ("recovery_duration_seconds_count", unit, counts.get("recovered", 0) + counts.get("escalated", 0))]
+                    ("attempts_total", unit, counts.get("attempts", 0)),
+                    ("recoveries_total", dict(unit, outcome="recovered"), recovered),
+                    ("recoveries_total", dict(unit, outcome="escalated"), escalated),
+                    ("recovery_duration_seconds_sum", unit, counts.get("seconds", 0)),
+                    ("recovery_duration_seconds_count", unit, recovered + escalated)]
         begun = dict.fromkeys(_causes(service.depends), 0)
-        begun.update((what[len(INCIDENTS):], number) for what, number in sorted(counts.items())
-                     if what.startswith(INCIDENTS))
+        begun.update((what[len(notes.INCIDENTS):], number) for what, number in sorted(counts.items())
+                     if what.startswith(notes.INCIDENTS))
         samples += [("incidents_total", dict(unit, cause=cause), number) for cause, number in begun.items()]
-        document = store.incidents.read(history.incident) if history.incident else None
         if history.incident:
+            document = store.incidents.read(history.incident)
             began = document["opened"][0] if document else now - (history.open_for or 0)
-            samples.append(("incident_start_timestamp_seconds", unit, round(began, 3)))
-            causes = document["causes"] if document else ()
-            samples.append(("incident_cause", dict(unit, cause=causes[0].get("cause", "unknown") if causes
-                                                   else "unknown"), 1))
+            cause = store.incidents.first_cause(history.incident) or "unknown"
+            samples += [("incident_start_timestamp_seconds", unit, round(began, 3)),
+                        ("incident_cause", dict(unit, cause=cause), 1)]
     return samples
 
 
@@ -142,10 +137,9 @@ def text(samples, file):
 
 
 def _labels(labels):
-    if not labels:
-        return ""
-    return "{%s}" % ",".join('%s="%s"' % (name, printable(value, LABEL).replace("\\", "\\\\").replace('"', '\\"'))
-                             for name, value in labels.items())
+    words = ",".join('%s="%s"' % (name, printable(value, LABEL).replace("\\", "\\\\").replace('"', '\\"'))
+                     for name, value in labels.items())
+    return "{%s}" % words if words else ""
 
 
 # --- when it is written -----------------------------------------------------------------------------------------------
@@ -156,13 +150,15 @@ def after_check(settings, facts, findings, state, now):
     directory = settings.metrics.directory
     if _is_off(directory):
         return ""
-    noted = os.path.exists(os.path.join(state, "maintenance.json"))
-    maintenance = noted and _store(state).intent.maintenance() is not None
-    why = _write_look(settings, facts, findings, state, maintenance, now)
     written, changed = _mtime(os.path.join(directory.lstrip("-"), RECORD)), _mtime(settings.file)
-    if not why and (written is None or (changed is not None and written < changed)):
-        why = write_record(settings, _store(state), now)
-    return why
+    is_old = written is None or (changed is not None and written < changed)
+    store = None
+    if is_old or os.path.exists(os.path.join(state, "maintenance.json")):
+        from citadel.record.store import Store  # a healthy check does not load it
+        store = Store(state)
+    maintenance = store is not None and store.intent.maintenance() is not None
+    why = _write_look(settings, facts, findings, state, maintenance, now)
+    return why or (write_record(settings, store, now) if is_old else "")
 
 
 def _is_off(directory):
@@ -179,8 +175,7 @@ def _mtime(path):
 
 
 def after_pass(settings, facts, findings, store, now):
-    """Writes both; why that could not be, or "". The next check, a minute later, writes to the same place and reports
-    it."""
+    """Writes both; why that could not be, or "". The next check writes to the same place and reports it."""
     if _is_off(settings.metrics.directory):
         return ""
     sweep(settings.metrics.directory)
@@ -191,8 +186,6 @@ def after_pass(settings, facts, findings, store, now):
 def write_record(settings, store, now):
     """Writes RECORD; also in the middle of a pass, for what begins and ends in it would never be seen. Why it could not
     be, or ""."""
-    if _is_off(settings.metrics.directory):
-        return ""
     return write(settings.metrics.directory, RECORD, text(of_record(store, settings.services, now), RECORD))
 
 
@@ -205,38 +198,30 @@ def _write_look(settings, facts, findings, state, maintenance, now):
     return write(settings.metrics.directory, LOOK, text(samples, LOOK))
 
 
-def _store(state):
-    from citadel.record.store import Store
-    return Store(state)
-
-
 def count_restarts(state, seen):
-    """{unit: restarts ever counted}, brought up to `seen`, {unit: NRestarts now}. systemd begins at 0 again at each
-    start by hand and at each reset-failed, and so does not this. A check and a pass may count at once: one of them
-    then leaves it to the other."""
-    before = _counted(state)
-    if all(unit in before and before[unit][0] == number for unit, number in seen.items()):
-        return {unit: total for unit, (_, total) in before.items()}
-    import fcntl
-    try:
-        files = atomic.Directory(state)
-        lock = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=files.open(create=True))
+    """{unit: restarts ever counted}, brought up to `seen`, {unit: NRestarts now}, which begins at 0 again at each start
+    by hand and at each reset-failed. Where a check and a pass count at once, one leaves it to the other."""
+    counted = _counted(state)
+    if any(unit not in counted or counted[unit][0] != number for unit, number in seen.items()):
+        import fcntl
+
+        from citadel.record.directory import Directory
+        files = Directory(state)
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            before = _counted(state)
-            after = dict(before)
+            fcntl.flock(files.open(create=True), fcntl.LOCK_EX | fcntl.LOCK_NB)
+            counted = _counted(state)
+            after = dict(counted)
             for unit, number in seen.items():
-                last, total = before.get(unit, (0, 0))
+                last, total = counted.get(unit, (0, 0))
                 after[unit] = number, total + (number - last if number >= last else number)
-            files.write(RESTARTS, "".join("%s %d %d\n" % ((unit,) + counted) for unit, counted
+            files.write(RESTARTS, "".join("%s %d %d\n" % ((unit,) + both) for unit, both
                                           in sorted(after.items())).encode())
-            before = after
+            counted = after
+        except (OSError, NotPermitted):
+            pass                                # counted with the next look: systemd does not forget by itself
         finally:
-            os.close(lock)
             files.close()
-    except (OSError, NotPermitted):
-        pass                                    # counted with the next look: systemd does not forget by itself
-    return {unit: total for unit, (_, total) in before.items()}
+    return {unit: total for unit, (_, total) in counted.items()}
 
 
 def _counted(state):
@@ -252,7 +237,10 @@ def _counted(state):
 
 def complaint(directory):
     """Why no metrics can be written to that directory of the settings, or ""; also for users who may not write it."""
-    return _open(directory)[1] if directory else ""
+    descriptor, why = _open(directory)
+    if descriptor is not None:
+        os.close(descriptor)
+    return why
 
 
 def write(directory, name, content):
@@ -273,13 +261,18 @@ def write(directory, name, content):
 def sweep(directory):
     """Removes what writers of ours left that died while writing."""
     descriptor, _ = _open(directory)
-    if descriptor is not None:
-        try:
-            atomic.sweep(descriptor, "citadel")
-        except OSError:
-            pass                                            # the next pass tries again
-        finally:
-            os.close(descriptor)
+    if descriptor is None:
+        return
+    try:
+        for name in os.listdir(descriptor):
+            words = name.split(".")             # .citadel.prom.PID.RANDOM.tmp; version 1.0 wrote no RANDOM
+            if (".".join(words[:3]) in ("." + LOOK, "." + RECORD) and words[-1] == "tmp" and words[3].isdecimal()
+                    and not os.path.exists("/proc/" + words[3])):
+                os.unlink(name, dir_fd=descriptor)
+    except OSError:
+        pass                                                # the next pass tries again
+    finally:
+        os.close(descriptor)
 
 
 def withdraw(directory):
@@ -300,7 +293,9 @@ def withdraw(directory):
 
 def _open(directory):
     """(the descriptor of that directory of the settings, ""), or (None, why no metrics are written there). There is no
-    reason to complain where it may be absent, and where we may not see it."""
+    reason to complain where none is wanted, where it may be absent, and where we may not see it."""
+    if not directory:
+        return None, ""
     try:
         return open_directory(directory.lstrip("-"), check_itself=True), ""
     except FileNotFoundError as error:

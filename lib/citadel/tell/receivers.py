@@ -4,6 +4,7 @@
 """
 
 import os
+from binascii import b2a_base64
 
 from citadel.core.errors import CitadelError, NotPermitted
 from citadel.core.trust import read_trusted, untrusted_program
@@ -14,7 +15,7 @@ def complaints(settings):
     why = []
     if settings.alertmanager.urls:
         try:
-            credentials(settings.alertmanager.credentials)
+            authorization(settings.alertmanager.credentials)
         except CitadelError as error:
             why.append("no alert can be sent to Alertmanager: %s" % error)
     if settings.hook.command:
@@ -22,18 +23,20 @@ def complaints(settings):
     return why
 
 
-def credentials(path):
-    """(`bearer` or `basic`, the secret) of a credentials file, ("", "") without one. CitadelError says why they cannot
-    be had; no word of the file is in it."""
+def authorization(path):
+    """The fields of a request that a credentials file asks for, none without one. CitadelError says why they cannot be
+    had; no word of the file is in it."""
     if not path:
-        return "", ""
+        return []
     data = read_trusted(path, owners=(0, os.geteuid()), forbidden_mode=0o077)
     if data is None:
         raise NotPermitted("%s: no such file" % path)
     kind, _, secret = data.decode("utf-8", "replace").strip().partition(" ")
-    kind, secret = kind.lower(), secret.strip()
-    if kind not in ("bearer", "basic") or not secret or not all(" " < one <= "~" for one in secret):
+    kind, secret = kind.capitalize(), secret.strip()
+    if kind not in ("Bearer", "Basic") or not secret or not all(" " < one <= "~" for one in secret):
         raise NotPermitted("%s does not hold `bearer TOKEN` or `basic USER:PASSWORD`" % path)
-    if kind == "basic" and ":" not in secret:
-        raise NotPermitted("%s: `basic` is followed by USER:PASSWORD" % path)
-    return kind, secret
+    if kind == "Basic":
+        if ":" not in secret:
+            raise NotPermitted("%s: `basic` is followed by USER:PASSWORD" % path)
+        secret = b2a_base64(secret.encode("ascii"), newline=False).decode("ascii")
+    return ["Authorization: %s %s" % (kind, secret)]

@@ -7,10 +7,9 @@ taken it: a crash between sending and noting sends it twice, never not at all.
 from collections import namedtuple
 
 from citadel.core.atomic import from_json, to_json
-from citadel.core.clock import Moment
 from citadel.core.errors import CitadelError
 from citadel.model import Alert
-from citadel.record import notes
+from citadel.record import forms, notes
 
 RECEIVERS = ("alertmanager", "hook")
 TOLD_LATE = "spool/told-late"
@@ -23,9 +22,12 @@ Letter.__doc__ = "An alert in the spool: its file, and which of the RECEIVERS ha
 
 
 def _write(name, data, store, trouble):
-    """Whether a file was written; where not, `trouble` and the reason are said by the pass."""
+    """Whether a file was written; where not, `trouble` and the reason are said by the pass. No data: it is removed."""
     try:
-        store.files.write(name, data)
+        if data:
+            store.files.write(name, data)
+        else:
+            store.files.remove(name)
         return True
     except (OSError, CitadelError) as error:
         store.trouble = "%s: %s" % (trouble, error)
@@ -68,7 +70,10 @@ def letters_in(store):
         if entry.endswith(".json"):
             try:
                 document = from_json(store.files.read(name, 65536) or b"")
-                letters.append(Letter(name, _alert_in(document), _waiting_in(document)))
+                letter = Letter(name, _alert_in(document), document.get("waiting", ["hook"]))       # 1.0 had no list
+                if not isinstance(letter.waiting, list) or set(map(str, letter.waiting)) - set(RECEIVERS):
+                    raise ValueError("not a list of receivers")
+                letters.append(letter)
             except (OSError, ValueError):
                 store.files.set_aside(name)
     return letters
@@ -99,16 +104,13 @@ def firing(store):
 
 def note_refusal(why, store):
     """For `check` to say: why no Alertmanager took what waits, "" when one did."""
-    if why:
-        _write(notes.REFUSED, why.encode("ascii", "backslashreplace"), store, notes.REFUSED + " could not be written")
-    else:
-        store.files.remove(notes.REFUSED)
+    _write(notes.REFUSED, why.encode("ascii", "backslashreplace"), store, notes.REFUSED + " could not be written")
 
 
 def told_late(store):
     """[(Moment, Alert)] of what Alertmanager was told late; none where that is not known."""
     try:
-        return [(Moment(*moment), _alert_in(words))
+        return [(forms.moment(moment), _alert_in(words))
                 for moment, words in from_json(store.files.read(TOLD_LATE) or b"[]")]
     except (OSError, ValueError, TypeError):
         store.files.remove(TOLD_LATE)
@@ -117,18 +119,8 @@ def told_late(store):
 
 def note_late(told, store):
     """Replaces that note."""
-    if told:
-        _write(TOLD_LATE, to_json([[list(moment), dict(alert._asdict())] for moment, alert in told]), store,
-               "the resolution of an alert may be sent too early")
-    else:
-        store.files.remove(TOLD_LATE)
-
-
-def _waiting_in(document):
-    waiting = document.get("waiting", ["hook"])         # as 1.0 kept it
-    if not isinstance(waiting, list) or set(map(str, waiting)) - set(RECEIVERS):
-        raise ValueError("not a list of receivers")
-    return waiting
+    data = to_json([[list(moment), dict(alert._asdict())] for moment, alert in told]) if told else b""
+    _write(TOLD_LATE, data, store, "the resolution of an alert may be sent too early")
 
 
 def _alert_in(document):

@@ -4,11 +4,11 @@ import pytest
 
 from citadel import model
 from citadel.commands import check
-from citadel.core.atomic import Directory
 from citadel.core.clock import Now
 from citadel.core.errors import CannotLook
 from citadel.model import Cause, Dependency, Facts, Finding, Host, Installed, Probe, Problem, Service, Unit
 from citadel.record import notes
+from citadel.record.directory import Directory
 from citadel.record.store import Store
 from citadel.settings import file as settings
 

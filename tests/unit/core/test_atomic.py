@@ -102,6 +102,24 @@ def test_what_a_dead_writer_left_is_swept(tmp_path, name, prefix, goes):
     assert os.listdir(str(tmp_path)) == ([] if goes else [name])
 
 
+def test_one_that_cannot_be_removed_does_not_keep_the_others(tmp_path, monkeypatch):
+    for name in ("a", "b", "c"):
+        (tmp_path / (".%s.%d.aabbccdd.tmp" % (name, DEAD))).write_text("")
+    called, real = [], os.unlink
+
+    def unlink(name, **named):
+        called.append(name)
+        if len(called) == 1:
+            raise PermissionError(errno.EPERM, "Operation not permitted")
+        real(name, **named)
+
+    monkeypatch.setattr(os, "unlink", unlink)
+    folder = os.open(str(tmp_path), os.O_RDONLY)
+    atomic.sweep(folder)
+    os.close(folder)
+    assert len(called) == 3 and os.listdir(str(tmp_path)) == called[:1]
+
+
 def test_what_is_written_is_swept_when_its_writer_dies(tmp_path, monkeypatch):
     """The name that `write_file` gives is the one that `sweep` knows."""
     monkeypatch.setattr(os, "replace", lambda *_, **__: os._exit(0))

@@ -1,8 +1,11 @@
 """What every command does first and last: whose code root runs, and what an internal error leaves behind."""
 
 import os
+import subprocess
+import sys
 
 import pytest
+from places import LIB
 
 from citadel import PACKAGE
 from citadel.core import entry
@@ -28,6 +31,15 @@ def test_an_internal_error_each_minute_does_not_fill_the_disk(tmp_path, monkeypa
 def test_an_internal_error_without_a_word(tmp_path):
     sentence = entry.write_internal_error("x", ValueError(), str(tmp_path / "nowhere"))
     assert sentence.startswith("internal error: ValueError:; the")
+
+
+@pytest.mark.parametrize("leave", ("sys.exit", "os._exit"))
+def test_what_was_printed_is_out_when_it_leaves(leave):
+    code = ("import os, sys; sys.path.insert(0, %r)\n"
+            "from citadel.core.entry import enter\n"
+            "%s(enter(lambda words: print('done', end='') or 3, 'x', trusted_tree=False))" % (LIB, leave))
+    answer = subprocess.run([sys.executable, "-IS", "-B", "-c", code], stdout=subprocess.PIPE)
+    assert (answer.returncode, answer.stdout) == (3, b"done")
 
 
 # --- whose code root runs

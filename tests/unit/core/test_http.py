@@ -12,7 +12,7 @@ import pytest
 from network import Receiver
 
 from citadel.core import http
-from citadel.core.url import Url, read
+from citadel.settings.url import Url, read
 
 
 def ask(url, seconds=1.0, whole=True):
@@ -74,6 +74,14 @@ def test_a_host_that_has_no_room_for_a_child(receiver, monkeypatch):
         raise BlockingIOError(11, "Resource temporarily unavailable")
     monkeypatch.setattr(os, "fork", fork)
     assert ask(receiver(says(b""))).why == "Resource temporarily unavailable"
+
+
+def test_a_host_whose_tls_is_broken(receiver, monkeypatch):
+    """Its openssl.cnf asks for what its OpenSSL does not have: a complaint about that one URL, and no exception."""
+    def broken():
+        raise ssl.SSLError(1, "library has no ciphers")
+    monkeypatch.setattr(ssl, "create_default_context", broken)
+    assert ask(receiver(says(b"")).replace("http:", "https:")).why == "library has no ciphers"
 
 
 @pytest.mark.skipif(not shutil.which("openssl"), reason="there is no openssl here to make a certificate with")

@@ -3,7 +3,7 @@
 import pytest
 
 from citadel.core import accounts, clock, mounts
-from citadel.core.arguments import Parser, reader
+from citadel.core.arguments import Parser
 from citadel.core.errors import UsageError
 
 # --- the command line
@@ -11,7 +11,7 @@ from citadel.core.errors import UsageError
 def parser():
     made = Parser(prog="x")
     made.add_argument("--verbose", action="store_true")
-    made.add_argument("--count", type=reader(lambda text: int(text, 10)))
+    made.add_argument("--count", type=int)
     made.add_argument("word", nargs="?", choices=("on", "off"))
     return made
 

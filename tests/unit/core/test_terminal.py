@@ -1,5 +1,4 @@
 import io
-import os
 
 from citadel.core import terminal
 
@@ -11,11 +10,3 @@ def test_a_live_line_is_drawn_on_a_terminal_only():
         line.draw(lambda: "up")
         line.print_above("it changed")
         assert out.getvalue() == expected
-
-
-def test_an_interruption_ends_the_pause_and_nothing_else():
-    with terminal.Interruption() as interruption:
-        assert interruption.pause(0.001) is True
-        os.kill(os.getpid(), 15)
-        assert interruption.pause(60) is False
-        assert interruption.pause(60) is False

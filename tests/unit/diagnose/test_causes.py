@@ -142,6 +142,9 @@ FOUND = [
     pytest.param(service(CRASHED, "refused", pid_files=(PidFile("/run/citadel/gateway.pid", 4711, "dead"),)), None,
                  "gateway.crashed", GATEWAY, DOWN, "/run/citadel/gateway.pid is from an earlier run: it names PID "
                  "4711, which does not exist", id="a stale PID file is part of the evidence"),
+    pytest.param(service(CRASHED, "refused", pid_files=(PidFile("/run/citadel/gateway.pid", 20, "other"),)), None,
+                 "gateway.crashed", GATEWAY, DOWN, "it names PID 20, which is not one of its processes",
+                 id="a PID file that names another process is part of the evidence"),
     pytest.param(service(EXITED_EARLY, "refused", settings=(YAML_PROBLEM,)), None, "config.invalid", YAML, DOWN,
                  YAML + ":7: port: is 8003", id="wrong settings and a run that ended before it got going"),
     pytest.param(service(unit(), "timeout", settings=(YAML_PROBLEM,),

@@ -9,7 +9,7 @@ from installing import ME, SETTINGS, UNITS, Programs, install, listing, read, wr
 
 from citadel.core.errors import CannotLook, CitadelError, LockHeld
 from citadel.installer import layout, manifest, systemd
-from citadel.installer.host import Host, require_lock
+from citadel.installer.host import Host
 from citadel.installer.installation import label
 from citadel.installer.main import main
 from citadel.installer.tree import Tree
@@ -185,12 +185,13 @@ def test_where_selinux_is_active_labels_are_set(root, tmp_path):
 
 def test_a_second_installation_at_the_same_time_is_refused(product, root):
     install(product, root)
-    holder = require_lock(Tree(root, ME))
+    holder = Host(Tree(root, ME), None, None)
+    holder.hold_lock()
     try:
         with pytest.raises(LockHeld, match="another install.py is running"):
             install(product, root, "--uninstall")
     finally:
-        os.close(holder)
+        holder.release()
 
 
 def test_what_only_root_can_do_is_left_to_the_boot(product, root, capsys):

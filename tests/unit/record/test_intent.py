@@ -3,8 +3,8 @@ across boots and clocks."""
 
 import pytest
 
-from citadel.core.atomic import Directory
 from citadel.core.clock import Now
+from citadel.record.directory import Directory
 from citadel.record.intent import Intent
 
 NOW = Now(1.8e9, 100.0, 100.0, "boot-1")

@@ -467,7 +467,8 @@ def test_another_s_directory_is_not_used(place, clock):
 
 def test_reading_makes_nothing(store, place):
     assert store.of(UNIT).history() == History()
-    assert store.incidents.newest_first() == [] and store.intent.maintenance() is None and store.intent.stop_note(UNIT) == Stop()
+    assert store.incidents.newest_first() == []
+    assert store.intent.maintenance() is None and store.intent.stop_note(UNIT) == Stop()
     assert not os.path.exists(place)
 
 
@@ -538,7 +539,8 @@ def test_steps_and_files_are_bounded(store, clock, monkeypatch):
             store.of(UNIT).open_incident("unknown", "?")
             store.of(UNIT).close_incident("recovered")
         assert len(store.incidents.newest_first()) == 10 and store.incidents.read(still_open) is not None
-        assert len(store.incidents.read(still_open)["steps"]) == 5 and store.incidents.read(still_open)["dropped_steps"] == 3
+        kept = store.incidents.read(still_open)
+        assert len(kept["steps"]) == 5 and kept["dropped_steps"] == 3
 
 
 def test_an_incident_whose_file_is_spoilt_goes_on_under_its_name(store, place, clock):

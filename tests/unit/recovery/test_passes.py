@@ -341,7 +341,8 @@ def test_a_pass_that_dies_while_it_treats_costs_an_attempt_and_no_more(place, jo
         story.world.passes(120)
 
     for story in dies_at_each_moment(place, journald, Always, has_left_a_stale_file, every=2):
-        until(story, lambda results: story.world.is_well(story.world.services[GATEWAY]) and not results[0].incident)
+        until(story, lambda results, world=story.world:
+              world.is_well(world.services[GATEWAY]) and not results[0].incident)
         assert len(story.world.attempts) <= 2
         assert all(one["end"] for one in story.person_store.incidents.newest_first())
         story.check_budget()
@@ -519,7 +520,7 @@ def test_a_slower_crash_loop_is_told_once_too(lives, place, journald):
 
 
 def test_somebody_hears_of_what_could_be_noted_nowhere(place, journald):
-    """No disk and no RAM takes a note: nothing is tried, and a person must hear of it, rather each minute than never."""
+    """No disk and no RAM takes a note: nothing is tried, and an operator is told, rather each minute than never."""
     story = a_story(place, journald, Never)
     story.minute()
     story.record.refuses, story.record.has_ram = lambda: 28, False

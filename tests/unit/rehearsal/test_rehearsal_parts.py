@@ -1,9 +1,9 @@
 """The rehearsal's parts that need no machine: the fault table, the narrator, paths, mounts, and the stand-ins."""
 
-import importlib.util
 import io
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -14,17 +14,9 @@ import pytest
 
 from citadel.core import mounts
 from citadel.core.errors import CitadelError, UsageError
-from citadel.rehearsal import faults, isolation, main, stage
+from citadel.rehearsal import faults, isolation, main, stage, standins
 from citadel.rehearsal.machine import Machine
 from citadel.rehearsal.narrator import Narrator
-
-
-def standin(name):
-    spec = importlib.util.spec_from_file_location(name, os.path.join(stage.STANDINS, name + ".py"))
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
 
 # --- the command line
 
@@ -184,17 +176,17 @@ def test_outside_of_the_isolation_no_machine_is_made(tmp_path):
     pytest.param(["INFO"], "$108\r\n# Server\r\n", id="INFO is answered with its length"),
     pytest.param(["FLUSHALL"], "-ERR unknown command", id="a command that it does not know")])
 def test_the_stand_in_for_redis_answers_as_redis_does(words, answer):
-    assert standin("redis").answer(words).startswith(answer)
+    assert standins.answer(words).startswith(answer)
 
 
 @pytest.fixture
-def uvicorn():
+def uvicorn(tmp_path):
+    program = shutil.copy(stage.STANDINS, str(tmp_path / "uvicorn"))
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    process = subprocess.Popen([sys.executable, os.path.join(stage.STANDINS, "uvicorn.py"),
-                                "citadel_llm.api.gateway:app", "--host", "127.0.0.1", "--port", str(port),
-                                "--workers", "2"], stdout=subprocess.DEVNULL)
+    process = subprocess.Popen([sys.executable, program, "citadel_llm.api.gateway:app", "--host", "127.0.0.1",
+                                "--port", str(port), "--workers", "2"], stdout=subprocess.DEVNULL)
     yield process, port
     process.terminate()
     process.wait(10)

@@ -169,14 +169,15 @@ def test_a_hook_that_is_slow_is_given_a_minute_in_the_middle_of_a_pass(store, jo
     to, said = settings(command=str(slow)), []
     for number in range(1, 4):
         unit = "service%d.service" % number
-        said.append(alerts.escalate(STEP._replace(target=unit), FINDING._replace(unit=unit),
-                                    store.of(unit).open_incident(FINDING.cause, FINDING.because), to, store, NOW).detail)
+        incident = store.of(unit).open_incident(FINDING.cause, FINDING.because)
+        said.append(alerts.escalate(STEP._replace(target=unit), FINDING._replace(unit=unit), incident, to, store,
+                                    NOW).detail)
     assert said[:2] == ["told: journal; hook"] * 2 and "hook: it is run at the end of the pass" in said[2]
     alerts.send_spooled(to, store)
     assert log.read_text() == ".\n" * 3 and notes.spooled(store.files.path) == 0
 
 
-def test_what_the_hook_has_not_heard_delays_no_other_service_s_call(store, journald, hook):
+def test_what_the_hook_has_not_heard_delays_no_other_service_s_alert(store, journald, hook):
     """The new one goes at once, the older one has its turn when the pass ends."""
     to, other = settings(command=hook.command), "other.service"
     hook.break_it()
@@ -250,7 +251,7 @@ def test_nobody_could_be_told(store, monkeypatch):
     assert alerts.escalate(STEP, FINDING, opened(store), settings(), store, NOW).outcome == "failed"
 
 
-def test_a_full_disk_does_not_silence_the_call(store, journald, hook):
+def test_a_full_disk_does_not_silence_the_alert(store, journald, hook):
     def write(name, data):
         raise OSError(28, "No space left on device")
     incident = opened(store)
@@ -341,7 +342,7 @@ def test_it_is_resolved_by_the_labels_that_it_fired_with(store, journald, receiv
     up = receivers()
     to = settings(urls=(up.url,))
     incident = store.of(UNIT).open_incident("gateway.crashed", "exit 3")
-    store.of(UNIT).open_incident("port.taken", "by a stranger")
+    store.of(UNIT).open_incident("port.taken", "by another process")
     alerts.escalate(STEP, FINDING, incident, to, store, NOW)
     over(store, to, later(store, 90))
     fired, ended = [body[0] for _, body in up.heard]
@@ -413,11 +414,14 @@ def test_an_operator_who_is_needed_now_is_not_kept_waiting_by_an_older_end(store
     down.answer, before = GOOD, len(down.heard)
     passes(to, store, 8, 180)
     assert changes(posted(down)[before:]) == [[("firing", first)], [("resolved", first)], [("firing", second)]]
-    assert posted(down)[before] == [("firing", first)], "the call itself goes at once"
+    assert posted(down)[before] == [("firing", first)], "the alert itself goes at once"
 
 
-@pytest.mark.parametrize("data", [b"", b"[]", b"{}", b"[[1, 2]]", b"[[[1, 2, 3], {}]]", b"\xff", b"[[[], {}]]"],
-                         ids=repr)
+OLD = model.Alert("firing", UNIT, "port.taken", "x", "", "i", "h", 1.0, None, "critical")
+
+
+@pytest.mark.parametrize("data", [b"", b"[]", b"{}", b"[[1, 2]]", b"[[[1, 2, 3], {}]]", b"\xff", b"[[[], {}]]",
+                                  json.dumps([[["a", "b", "c"], OLD._asdict()]]).encode()], ids=repr)
 def test_a_spoilt_note_of_what_was_told_late_holds_nothing_back(store, journald, receivers, data):
     up = receivers()
     store.files.write(spool.TOLD_LATE, data)
@@ -487,7 +491,7 @@ def test_one_pass_waits_for_all_alertmanagers_five_seconds_and_no_more(store, jo
 
 
 def test_one_silent_alertmanager_beside_a_good_one_delays_nobody(store, journald, receivers, monkeypatch):
-    """Three services in one pass: the silent one is given its second once, and each call goes out at once."""
+    """Three services in one pass: the silent one is given its second once, and each alert goes out at once."""
     monkeypatch.setattr(alertmanager, "GRACE", 0.5)
     up, silent = receivers(), receivers("")
     to, began, seconds = settings(urls=(up.url, silent.url)), time.monotonic(), []
@@ -504,8 +508,8 @@ def test_one_silent_alertmanager_beside_a_good_one_delays_nobody(store, journald
 
 
 def test_one_that_is_slow_to_take_it_uses_the_time_up_too(store, journald, monkeypatch, receivers):
-    monkeypatch.setattr(alertmanager, "TOGETHER", 0.5)
-    slow = Receiver(lambda connection, over: over.wait(0.3) or connection.sendall(GOOD.encode()))
+    monkeypatch.setattr(alertmanager, "TOGETHER", 1.0)
+    slow = Receiver(lambda connection, over: over.wait(0.6) or connection.sendall(GOOD.encode()))
     told = [alerts.escalate(STEP, FINDING, "20270115T080000-%d" % number, settings(urls=(slow.url,)), store, NOW).detail
             for number in range(1, 4)]
     slow.close()
@@ -524,7 +528,19 @@ def test_what_fires_is_sent_again_within_a_long_pass(store, journald, receivers,
     assert posted(up) == [[("firing", incident)]] * 2
 
 
-def test_sending_again_leaves_the_calls_to_come_their_time(store, journald, receivers, monkeypatch):
+def test_what_was_refused_in_a_long_pass_is_sent_again_with_the_next_round(store, journald, receivers, monkeypatch):
+    """A minute is counted from the start of the pass, not from the alert that was refused."""
+    monkeypatch.setattr(alertmanager, "AGAIN", 0.3)
+    down = receivers("HTTP/1.1 503 Busy\r\n\r\n")
+    to = settings(urls=(down.url,))
+    alerts.keep_firing(to, store)
+    time.sleep(0.35)
+    alerts.escalate(STEP, FINDING, opened(store), to, store, NOW)
+    alerts.keep_firing(to, store)
+    assert len(down.heard) == 2
+
+
+def test_sending_again_leaves_the_alerts_to_come_their_time(store, journald, receivers, monkeypatch):
     monkeypatch.setattr(alertmanager, "AGAIN", 0)
     monkeypatch.setattr(alertmanager, "AGAIN_SHARE", 0.3)
     silent = receivers()
@@ -650,7 +666,7 @@ def test_the_record_is_in_prometheus_before_the_first_step(story, tmp_path):
     pytest.param("[hook]\ncommand = HOOK.not\n", None, ["the hook is not run: HOOK.not: No such file"], id="no hook"),
 ])
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root is told what root may not trust")
-def test_a_check_says_who_would_not_hear_a_call(store, text, spoil, says):
+def test_a_check_says_who_would_not_hear_an_alert(store, text, spoil, says):
     """Here and now, not when an alert must be sent. (Not below /tmp, which everybody can write.)"""
     import shutil
     import tempfile
@@ -689,7 +705,8 @@ def test_config_check_says_it_too(tmp_path, capsys):
 def test_an_alert_names_what_was_tried(store, journald, hook, steps, words):
     incident = opened(store)
     for do, target, outcome in steps:
-        store.incidents.append(incident, {"do": do, "target": target, "outcome": outcome, "because": "", "seconds": 0.1})
+        step = {"do": do, "target": target, "outcome": outcome, "because": "", "seconds": 0.1}
+        store.incidents.append(incident, step)
     alerts.escalate(STEP, FINDING, incident, settings(command=hook.command), store, NOW)
     assert hook.heard()[0]["because"] == FINDING.because + ("; tried: " + words if words else "")
 

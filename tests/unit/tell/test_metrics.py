@@ -8,10 +8,10 @@ import pytest
 from places import LIB
 
 from citadel import __version__, model
-from citadel.core.atomic import Directory
 from citadel.core.clock import Now
 from citadel.model import DOWN, SERVING, Cause, Dependency, Disk, Facts, Finding, Host, Memory, Probe, Service, Unit
 from citadel.record import notes
+from citadel.record.directory import Directory
 from citadel.record.store import Store
 from citadel.settings import file as settings
 from citadel.tell import metrics, spool
@@ -167,7 +167,7 @@ def test_an_incident_that_is_over_at_once_is_counted_by_its_first_cause(store, c
     assert first['citadel_incidents_total{cause="gateway.crashed"}'] == 0
     assert first['citadel_incidents_total{cause="dependency.redis.down"}'] == 0
     store.of(UNIT).open_incident("gateway.crashed", "exit 3")
-    store.of(UNIT).open_incident("port.taken", "by a stranger")
+    store.of(UNIT).open_incident("port.taken", "by another process")
     store.of(UNIT).close_incident("recovered")
     store.of(UNIT).open_incident("dependency.other.down", "not in the settings any more")
     after = record(store, clock.wall)
@@ -193,14 +193,15 @@ def test_the_start_of_an_incident_does_not_wander_when_the_clock_is_set(store, c
     assert record(store, clock.now().wall)["citadel_incident_start_timestamp_seconds"] == 1.8e9
 
 
-def test_a_reset_forgets_no_call_that_is_open(store, clock):
-    """The all-clear is due, there is no second call, and it is counted once."""
-    store.of(UNIT).open_incident("port.taken", "by a stranger")
+def test_a_reset_forgets_no_alert_that_is_open(store, clock):
+    """The all-clear is due, there is no second alert, and it is counted once."""
+    store.of(UNIT).open_incident("port.taken", "by another process")
     for _ in range(3):
         store.of(UNIT).mark_escalated("port.taken")
     held = store.of(UNIT).forget()
     assert held.escalation.count == 3 and store.of(UNIT).history().escalation.count == 1
-    assert store.of(UNIT).history().escalation.cause == "port.taken" and record(store, clock.wall)["citadel_escalated"] == 1
+    assert store.of(UNIT).history().escalation.cause == "port.taken"
+    assert record(store, clock.wall)["citadel_escalated"] == 1
     store.of(UNIT).mark_escalated("port.taken")
     assert record(store, clock.wall)["citadel_escalations_total"] == 1
     store.of(UNIT).close_incident("recovered")
@@ -211,9 +212,9 @@ def test_a_reset_forgets_no_call_that_is_open(store, clock):
 
 def test_an_escalation_is_counted_once_an_incident(store, clock):
     for number in (1, 2):
-        store.of(UNIT).open_incident("port.taken", "by a stranger")
+        store.of(UNIT).open_incident("port.taken", "by another process")
         store.of(UNIT).mark_escalated()
-        store.of(UNIT).mark_escalated()              # each attempt after the call makes the pauses grow
+        store.of(UNIT).mark_escalated()              # each attempt after the alert makes the pauses grow
         assert record(store, clock.wall)["citadel_escalations_total"] == number
         assert record(store, clock.wall)["citadel_escalated"] == 1
         store.of(UNIT).close_incident("recovered")
@@ -314,8 +315,11 @@ def read(directory, name):
 
 
 def test_a_check_writes_both_files_the_first_time(tmp_path, directory):
-    os.umask(0o077)
-    assert metrics.after_check(with_directory(directory), facts(), WELL, str(tmp_path / "state"), 1.8e9) == ""
+    before = os.umask(0o077)
+    try:
+        assert metrics.after_check(with_directory(directory), facts(), WELL, str(tmp_path / "state"), 1.8e9) == ""
+    finally:
+        os.umask(before)
     assert sorted(os.listdir(directory)) == [metrics.RECORD, metrics.LOOK]
     assert "citadel_incident_open" in read(directory, metrics.RECORD)
     for name in os.listdir(directory):
@@ -427,12 +431,22 @@ def test_a_full_disk_is_a_sentence_and_leaves_the_old_file(directory, monkeypatc
 
 
 def test_what_a_killed_writer_left_is_swept_and_in_nobody_s_way(directory):
-    for name in (".citadel.prom.999999999.0a0a0a0a.tmp", ".citadel-record.prom.999999999.0b0b0b0b.tmp",
-                 ".other.prom.999999999.0c0c0c0c.tmp"):
+    """Version 1.0 named its temporary files without a random part."""
+    left = [".citadel.prom.999999999.0a0a0a0a.tmp", ".citadel-record.prom.999999999.0b0b0b0b.tmp",
+            ".citadel.prom.999999999.tmp", ".citadel-record.prom.999999999.tmp"]
+    kept = [".citadel.prom.%d.0a0a0a0a.tmp" % os.getpid(), ".citadel.prom.%d.tmp" % os.getpid(), ".citadel.prom.tmp",
+            ".citadel.prom", ".citadel.tmp", ".other.prom.999999999.0c0c0c0c.tmp", ".other.prom.999999999.tmp"]
+    for name in left + kept:
         open(os.path.join(directory, name), "w").close()
     assert metrics.write(directory, metrics.LOOK, "x\n") == ""
     metrics.sweep(directory)
-    assert sorted(os.listdir(directory)) == [".other.prom.999999999.0c0c0c0c.tmp", metrics.LOOK]
+    assert sorted(os.listdir(directory)) == sorted(kept + [metrics.LOOK])
+
+
+def test_a_complaint_leaves_no_directory_open(directory):
+    before = os.listdir("/proc/self/fd")
+    assert metrics.complaint(directory) == ""
+    assert len(os.listdir("/proc/self/fd")) == len(before)
 
 
 def test_what_is_withdrawn_is_ours_alone(tmp_path, directory):

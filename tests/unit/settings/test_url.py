@@ -2,7 +2,7 @@
 
 import pytest
 
-from citadel.core import url
+from citadel.settings import url
 
 
 @pytest.mark.parametrize("text, parts", [
