@@ -2,9 +2,7 @@
 
     observe -> diagnose -> plan -> act -> verify -> record -> tell
 
-Read `Pass.run`, then `Treatment.perform`: they are that road, from start to end. The cause is named first and treated;
-what a veto forbids is not done; what is about to be tried is counted on disk before it is tried; and each decision
-carries the sentence that says why.
+Read `Pass.run`, then `Treatment.perform`. What is about to be tried is counted on disk before it is tried.
 
 A trigger that arrives while a pass runs is lost (systemd starts the one unit once). So a pass does not end with a step
 done, but with a look that finds the service well, or a reason to wait that systemd or an operator will end. It goes in
@@ -63,7 +61,7 @@ def recovery_pass(settings, store, trigger, world):
 def foresee(settings, store, world=None):
     """What a pass would decide now: (finding, plan) for each service. Changes nothing, not even the record."""
     one = Pass(settings, store, "manual", world or real_world())
-    return [(finding, Treatment(one, finding).decide(0.0, unrecorded=1)) for finding in one.look()]
+    return [(finding, Treatment(one, finding).decide(0.0, unrecorded=1)) for finding in one.look()[1]]
 
 
 class Pass:
@@ -72,7 +70,6 @@ class Pass:
     def __init__(self, settings, store, trigger, world):
         self.settings, self.store, self.trigger, self.world = settings, store, trigger, world
         self.deadline = Deadline(LONGEST_PASS, clock=self.monotonic)
-        self.facts = None               # of the newest look
 
     def monotonic(self):
         return self.world.now().monotonic
@@ -80,31 +77,37 @@ class Pass:
     def run(self):
         """Round after round, until each service is well, or an alert was sent, or this pass can do no more."""
         results, due = {}, {}
-        first = pending = self.look()
+        facts, findings = self.look()
+        pending = findings
         while pending:
             acted = False
             for finding in pending:
                 due.pop(finding.unit, None)
                 if acted:               # for another service, which may have changed this one
-                    finding = self.look(units=(finding.unit,))[0]
+                    finding = self.look(units=(finding.unit,))[1][0]
                 results[finding.unit], planned = Treatment(self, finding).perform(results.get(finding.unit))
                 acted = acted or planned.verdict == ACT
                 next_look = self.look_again_in(planned)
                 if next_look is not None:
                     due[finding.unit] = self.monotonic() + next_look
             pending = self.wait_for_the_next(due)
-        self.finish(first)
+        self.store.incidents.list_open()
+        alerts.send_spooled(self.settings, self.store, self.world.run)  # after the recovery: no receiver may delay it
+        if self.settings.metrics.directory:
+            if not all(finding.well for finding in findings):           # then it may have changed since
+                facts, findings = self.look()
+            metrics.after_pass(self.settings, facts, findings, self.store, self.world.now().wall)
         return list(results.values())
 
     def look(self, units=None):
-        """A Finding for each service (of `units`, where given)."""
+        """The Facts, and a Finding for each service (of `units`, where given)."""
         settings = self.settings
         if units is not None:
             settings = settings._replace(services=tuple(one for one in settings.services if one.unit in units))
         run, ask = within(Deadline(LONGEST_LOOK, clock=self.monotonic), self.world.run, self.world.ask)
-        self.facts = self.world.observe(settings, run=run, ask=ask, now=self.world.now, pause=self.world.sleep,
-                                        stop_note=self.store.intent.stop_note)
-        return diagnose(self.facts, settings)
+        facts = self.world.observe(settings, run=run, ask=ask, now=self.world.now, pause=self.world.sleep,
+                                   stop_note=self.store.intent.stop_note)
+        return facts, diagnose(facts, settings)
 
     def look_again_in(self, planned):
         """In how many seconds the pass looks again: after an attempt at once, and when the next look is worth having
@@ -123,17 +126,7 @@ class Pass:
         if first > self.monotonic():
             self.world.sleep(first - self.monotonic())
         # What is due within the next second needs no look, and no round, of its own.
-        return self.look(units=[unit for unit, moment in due.items() if moment <= first + 1])
-
-    def finish(self, findings):
-        """What must not delay the recovery: the note of open incidents, alerts that wait, metrics. `findings` are those
-        that the pass began with."""
-        self.store.incidents.list_open()
-        alerts.send_spooled(self.settings, self.store, self.world.run)
-        if self.settings.metrics.directory:
-            if not all(finding.well for finding in findings):       # then it may have changed since
-                findings = self.look()
-            metrics.after_pass(self.settings, self.facts, findings, self.store, self.world.now().wall)
+        return self.look(units=[unit for unit, moment in due.items() if moment <= first + 1])[1]
 
 
 class Treatment:
@@ -168,7 +161,10 @@ class Treatment:
         alerts.keep_firing(self.settings, self.store, self.world.run)
         is_news = self.notice()
         planned = self.decide(self.world.dice())
-        if planned.verdict == ACT and self.one_pass.deadline.left() < self.time_for(planned):
+        # An attempt that could not be finished is neither begun nor counted; a long one gets half a pass, or it would
+        # never begin.
+        needed = sum(step.seconds for step in planned.steps) + self.settings.recovery.verify_timeout
+        if planned.verdict == ACT and self.one_pass.deadline.left() < min(needed, LONGEST_PASS / 2):
             planned = planned._replace(verdict=WAITING, steps=(), next_in=None, because="%s; no time is left in this "
                                        "pass, the next one treats it" % finding.because)
         if finding.cause and (planned.steps or planned.verdict not in (HEALTHY, STOOD_DOWN)):
@@ -206,12 +202,6 @@ class Treatment:
         seen[self.finding.cause] = seen.get(self.finding.cause, 0) + unrecorded
         return plan(self.finding, history._replace(maintenance=maintenance.reason if maintenance else "",
                                                    treated=treated, seen=seen), self.settings, dice)
-
-    def time_for(self, planned):
-        """Seconds that an attempt may need; none is begun, and counted, that cannot be finished. A long one gets half
-        a pass, or it would never begin."""
-        return min(sum(step.seconds for step in planned.steps) + self.settings.recovery.verify_timeout,
-                   LONGEST_PASS / 2)
 
     def alert_for(self, because):
         """The step that alerts an operator, unless one was alerted."""
@@ -282,8 +272,7 @@ class Treatment:
     # --- telling
 
     def tell(self, planned, is_news):
-        """A decision goes to the journal when it is news; a service that is well is not, nor is a minute like the
-        last."""
+        """A decision goes to the journal when it is news: not that a service is well, nor a minute like the last."""
         if planned.verdict == ACT or is_news:
             veto = "; not restarted: " + planned.veto if planned.veto else ""
             journal(planned.verdict, "%s: %s%s" % (self.finding.unit, planned.because, veto),

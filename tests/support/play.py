@@ -36,13 +36,13 @@ class TellingWorld(World):
         self.says("all faults end")
         super().heals()
 
-    def person_stops(self, unit, disables=False):
+    def operator_stops(self, unit, disables=False):
         self.says("operator stops %s%s" % (unit, " and disables it" if disables else ""))
-        super().person_stops(unit, disables)
+        super().operator_stops(unit, disables)
 
-    def person_starts(self, unit):
+    def operator_starts(self, unit):
         self.says("operator starts " + unit)
-        super().person_starts(unit)
+        super().operator_starts(unit)
 
     def reboots(self):
         self.says("the host reboots")

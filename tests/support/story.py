@@ -134,7 +134,7 @@ class Record:
 
 
 class Disk(Directory):
-    """A Directory under which we may die: before a write, in it (its new file stays behind), right after it."""
+    """An atomic.Directory under which we may die: before a write, in it (its new file stays behind), right after it."""
 
     def __init__(self, path, record):
         super().__init__(path)
@@ -185,8 +185,8 @@ class Story:
         self.world = world = World(self.chance, self.record, (
             (GATEWAY, (OLLAMA, REDIS), 8002), (BATCH, (OLLAMA,), 8003)) if second else ((GATEWAY, (OLLAMA, REDIS),
                                                                                          8002),))
-        self.person = Record(self.record.place)         # who writes beside us, and whose disk never dies of us
-        self.person_store = self.person.store(world.clock)
+        self.operator = Record(self.record.place)       # who writes beside us, and whose disk never dies of us
+        self.operator_store = self.operator.store(world.clock)
         world.note_stop, world.meanwhile = self.notes_stop, self.begins_maintenance
         self.record.tick, self.record.refuses = self.tick, self.disk_refuses
         self.handed_in = recovery.World(world.run, world.ask, world.clock, world.sleep, self.chance.random,
@@ -197,7 +197,7 @@ class Story:
         self.allowed = {}                   # the same, at most
         self.forgotten = set()              # those of which nothing is on record any more
         self.fuse = None                    # when the next pass is to die, where that is not left to chance
-        self.is_broken = False              # whether a defect is expected
+        self.is_broken = False              # whether an internal error is expected
         self.verdicts, self.passes, self.crashes = [], 0, 0
 
     # --- a pass
@@ -254,8 +254,8 @@ class Story:
                         incident, unit, told, allowed))
 
     def forgets(self):
-        """We died, or a file was lost or not written: what a person was told and is not on record may be told once
-        more; and what is over and is not on record as that goes on with the next illness."""
+        """We died, or a file was lost or not written: an alert that is not on record as sent may be sent once more;
+        and an incident that is over and not on record as that goes on with the next fault."""
         services = self.record.state()["services"]
         for key, (firing, resolved) in self.told.items():
             unit, incident = key
@@ -279,14 +279,14 @@ class Story:
         if event < 0.50:
             world.breaks(chance.choice(FAULTS), chance.choice((60, 600, 7200)), unit)
         elif event < 0.55:
-            world.person_stops(chance.choice((unit, REDIS, OLLAMA)), disables=chance.random() < 0.3)
+            world.operator_stops(chance.choice((unit, REDIS, OLLAMA)), disables=chance.random() < 0.3)
         elif event < 0.65:
-            for one in sorted(world.stopped_by_person):
-                world.person_starts(one)
+            for one in sorted(world.stopped_by_operator):
+                world.operator_starts(one)
         elif event < 0.69:
             self.begins_maintenance()
         elif event < 0.72 and world.maintenance > world.time:
-            self.person_store.intent.end_maintenance()
+            self.operator_store.intent.end_maintenance()
             world.maintenance = 0.0
         elif event < 0.80:
             self.loses(chance.choice(((self.record.ram,), (self.record.place,), (self.record.place, self.record.ram))))
@@ -297,17 +297,17 @@ class Story:
         elif event < 0.89:
             world.journal_has_ages = not world.journal_has_ages
         elif event < 0.92:
-            world.receivers_deaf = not world.receivers_deaf
+            world.receivers_silent = not world.receivers_silent
 
     def begins_maintenance(self):
         seconds = self.chance.choice((60, 900))
         if not self.record.refuses():
-            self.person_store.intent.begin_maintenance(seconds, "disk swap")
+            self.operator_store.intent.begin_maintenance(seconds, "disk swap")
             self.world.maintenance = self.world.time + seconds
 
     def notes_stop(self, unit, stop):
         if not self.record.refuses():
-            self.person_store.intent.note_stop(unit, stop)
+            self.operator_store.intent.note_stop(unit, stop)
 
     def loses(self, copies):
         self.record.loses(copies, self.chance)
@@ -320,7 +320,7 @@ class Story:
         self.forgets()
 
     def trigger(self):
-        """By the minute, after a longer silence, or a burst of OnFailure= and impatient people."""
+        """By the minute, after a longer silence, or a burst of OnFailure= and impatient operators."""
         chance, kind = self.chance, self.chance.random()
         if kind < 0.25:
             self.world.passes(chance.choice((300, 900, 3600)))
@@ -337,15 +337,15 @@ class Story:
     # --- what must be so in the end
 
     def calm(self):
-        """Nobody interferes, and everybody can be told."""
+        """Nobody interferes, and every receiver answers."""
         world = self.world
-        self.person_store.intent.end_maintenance()
-        world.maintenance, world.receivers_deaf, world.meanwhile = 0.0, False, lambda: None
-        for unit in sorted(world.stopped_by_person):
-            world.person_starts(unit)
+        self.operator_store.intent.end_maintenance()
+        world.maintenance, world.receivers_silent, world.meanwhile = 0.0, False, lambda: None
+        for unit in sorted(world.stopped_by_operator):
+            world.operator_starts(unit)
 
-    def check_somebody_knows(self):
-        """What lasts is known to a person, if no person wanted it so: nobody is left silently down."""
+    def check_an_operator_is_told(self):
+        """An operator is told of what lasts, if no operator wanted it so: no service is left silently down."""
         world, recovery = self.world, self.settings.recovery
         self.calm()
         name = self.chance.choice(FAULTS)
@@ -358,12 +358,12 @@ class Story:
                       and not self.told.get((one.unit, services[one.unit]["incident"]), (0,))[0]]
             if not silent:
                 return
-            assert world.time < end, "nobody knows of %s: it is %s, with %s" % (
+            assert world.time < end, "no operator was told of %s: it is %s, with %s" % (
                 silent[0].unit, silent[0].state, sorted(world.faults_of(silent[0])))
 
     def check_it_comes_back(self):
         """All faults over, nobody in the way: within the longest pause and a window it is well, and soon after that no
-        incident is open, and whoever was called knows."""
+        incident is open, and whoever was alerted is told."""
         world, recovery = self.world, self.settings.recovery
         world.heals()
         world.passes(1)
@@ -378,12 +378,12 @@ class Story:
             if all(result.verdict in ("healthy", "recovered") and not result.incident for result in results):
                 break
             assert world.time < end, "still open: %s" % (results,)
-        assert not self.record.is_whole or all(
-            one["end"] for one in self.person_store.incidents.newest_first()), "one stays open"
+        documents = self.operator_store.incidents.newest_first()
+        assert all(one["end"] for one in documents) or not self.record.is_whole, "one stays open"
         for (unit, incident), (firing, resolved) in self.told.items():
             assert resolved or (unit, incident) in self.forgotten, "the end of %s was never told" % incident
             for kind in ("firing", "resolved") if HOOK and self.record.is_whole else ():
-                assert not firing or (kind, incident) in world.heard_by_hook, "the hook never heard that %s is %s" % (
+                assert not firing or (kind, incident) in world.heard_by_hook, "the hook was not told that %s is %s" % (
                     incident, kind)
 
     def check_budget(self):
@@ -410,7 +410,7 @@ def play(seed, journald, events=8, story=Story):
             told.trigger()
         told.check_budget()
         if seed % 3 == 0:
-            told.check_somebody_knows()
+            told.check_an_operator_is_told()
         told.check_it_comes_back()
         told.check_budget()
         return told

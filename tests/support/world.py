@@ -63,7 +63,7 @@ Attempt.__doc__ = "One attempt that was really made: when it began, on which ser
 
 
 class Forbidden(BaseException):
-    """What must never have been done; like Crash it passes by the handler, which goes on after a defect of its own."""
+    """What must never have been done; like Crash it passes by the handler, which goes on after an internal error."""
 
 
 class Crash(BaseException):
@@ -91,11 +91,11 @@ class World:
         self.hides_boot_id = False
         self.faults = {}                    # of the dependencies and the host
         self.services = {unit: Runner(unit, needs, port, self.time) for unit, needs, port in services}
-        self.stopped_by_person, self.disabled = set(), set()
+        self.stopped_by_operator, self.disabled = set(), set()
         self.maintenance = 0.0              # when it ends
         self.journal_has_ages = True
         self.failed = False                 # systemd has given up a service: OnFailure=
-        self.receivers_deaf = False         # wall(1) and the hook
+        self.receivers_silent = False         # wall(1) and the hook
         self.heard_by_hook, self.walls = [], 0
         self.attempts, self.context = [], None
         self.looks = 0
@@ -126,7 +126,7 @@ class World:
         """The programs that a pass calls by itself: wall(1), the hook, and those that gather evidence."""
         self.tick()
         if argv[0] == "wall" or argv[0].startswith("/"):
-            if self.receivers_deaf:
+            if self.receivers_silent:
                 return Answer(tuple(argv), 1, "", "nobody there", 0.1, False)
             if argv[0] == "wall":
                 self.walls += 1
@@ -163,10 +163,10 @@ class World:
         for faults in [self.faults] + [service.faults for service in self.services.values()]:
             faults.update(dict.fromkeys(faults, self.time))
 
-    def person_stops(self, unit, disables=False):
-        if unit in self.stopped_by_person:
+    def operator_stops(self, unit, disables=False):
+        if unit in self.stopped_by_operator:
             return
-        self.stopped_by_person.add(unit)
+        self.stopped_by_operator.add(unit)
         if unit in self.services:
             if disables:
                 self.disabled.add(unit)
@@ -176,14 +176,14 @@ class World:
             if unit in service.needs and service.state in ("up", "auto-restart"):
                 self._ends(service, "taken", "dependency", unit)
 
-    def person_starts(self, unit):
+    def operator_starts(self, unit):
         service = self.services.get(unit)
-        if service is not None and not self._can_be_started(service, by_person=True):
+        if service is not None and not self._can_be_started(service, by_operator=True):
             return                                              # refused, and no job: the operator sees it fail
-        self.stopped_by_person.discard(unit)
+        self.stopped_by_operator.discard(unit)
         self.disabled.discard(unit)
         if service is not None:
-            self.stopped_by_person -= set(service.needs)        # Requires= starts them along
+            self.stopped_by_operator -= set(service.needs)        # Requires= starts them along
             service.starts = []
             self._starts(service)
         for one in self.services.values():                      # WantedBy= brings back what had gone with it
@@ -194,7 +194,7 @@ class World:
         """All that is enabled starts again; RAM is empty, and CLOCK_BOOTTIME begins anew."""
         self.time += 60.0
         self.booted, self.boots = self.time - 20.0, self.boots + 1
-        self.stopped_by_person &= self.disabled
+        self.stopped_by_operator &= self.disabled
         self.context = None
         for service in self.services.values():
             service.starts, service.restarts, service.due = [], 0, None
@@ -248,11 +248,11 @@ class World:
         return service.state == "up" and not UNWELL & set(service.faults)
 
     def is_wanted(self, service):
-        """Whether no person wants it down, by itself or by what it needs."""
-        return service.unit not in self.stopped_by_person and not self.stopped_by_person & set(service.needs)
+        """Whether no operator wants it down, by itself or by what it needs."""
+        return service.unit not in self.stopped_by_operator and not self.stopped_by_operator & set(service.needs)
 
     def _keeps_down(self, service):
-        return bool(FATAL & self.faults_of(service)) or bool(self.stopped_by_person & set(service.needs))
+        return bool(FATAL & self.faults_of(service)) or bool(self.stopped_by_operator & set(service.needs))
 
     def _ends(self, service, state, by, dependency=""):
         service.state, service.since, service.ended = state, self.time, "crash"
@@ -261,10 +261,10 @@ class World:
         for name in ENDS_WITH_THE_RUN:
             service.faults.pop(name, None)
 
-    def _can_be_started(self, service, by_person=False):
+    def _can_be_started(self, service, by_operator=False):
         faults = self.faults_of(service)
         return not ({"redis-missing", "unit-file"} & faults
-                    or not by_person and self.stopped_by_person & set(service.needs + (service.unit,)))
+                    or not by_operator and self.stopped_by_operator & set(service.needs + (service.unit,)))
 
     def _starts(self, service):
         """A start job of whoever's; the start limit refuses it when it is spent."""
@@ -376,7 +376,7 @@ class World:
         return (model.OK, "active", 1.0) if started else (model.FAILED, "it is %s" % service.state, 6.0)
 
     def _is_down(self, dependency):
-        return dependency in self.stopped_by_person or any(
+        return dependency in self.stopped_by_operator or any(
             unit == dependency and name in self.faults for name, unit in OF_A_DEPENDENCY.items())
 
     def _wait_ready(self, step):
@@ -385,7 +385,7 @@ class World:
         ends = [self.faults[name] - self.time for name, unit in OF_A_DEPENDENCY.items()
                 if unit == step.target and name in self.faults]
         waited = max(ends + [0.2])
-        if waited > patience or step.target in self.stopped_by_person:
+        if waited > patience or step.target in self.stopped_by_operator:
             return model.FAILED, "not ready", patience
         return model.OK, "ready", waited
 
@@ -417,7 +417,7 @@ class World:
         on_a_unit = step.do in ON_A_UNIT
         if "pid1" in known and on_a_unit:
             forbid("systemd does not answer")
-        if "person:" + step.target in known and step.target in self.stopped_by_person and on_a_unit:
+        if "operator:" + step.target in known and step.target in self.stopped_by_operator and on_a_unit:
             forbid("an operator stopped it")
         if step.target == REDIS and "redis-loading" in known and step.do in ("restart", "kill", "start"):
             forbid("a restart prolongs the loading")
@@ -439,7 +439,7 @@ class World:
             if fault in known and of.state != "up" and "up" not in known:
                 forbid("a restart cannot help: " + fault)
         for unit in of.needs:
-            if "person:" + unit in known and unit in self.stopped_by_person:
+            if "operator:" + unit in known and unit in self.stopped_by_operator:
                 forbid("Requires= would start %s, which an operator stopped" % unit)
         if of.state in known & {"auto-restart", "starting"}:
             forbid("systemd has it in hand: " + of.state)
@@ -473,7 +473,7 @@ class World:
         faults, up = self.faults_of(service), service.state == "up"
         service.first_seen = {name: service.first_seen.get(name, self.time) for name in faults}
         service.seen_at = self.time
-        service.seen = frozenset(faults | {service.state} | {"person:" + unit for unit in self.stopped_by_person}
+        service.seen = frozenset(faults | {service.state} | {"operator:" + unit for unit in self.stopped_by_operator}
                                  | ({"well"} if self.is_well(service) else set()))
         unit = Unit(name=service.unit, load="", unit_file="", active="", sub="") if silent else self._unit(service)
         answer = "refused" if not up else "timeout" if {"hang", "unresponsive", "frozen"} & faults else (
@@ -520,7 +520,7 @@ class World:
         faults, unit = self.faults, Unit(name=OLLAMA, active_enter=self._stamp(self.booted + 10))
         if "ollama-restarting" in faults:
             return Dependency("ollama", unit._replace(active="activating", sub="auto-restart"), Probe("o", "refused"))
-        if OLLAMA in self.stopped_by_person:
+        if OLLAMA in self.stopped_by_operator:
             return self._stopped("ollama", unit)
         if "ollama-down" in faults:
             return Dependency("ollama", unit._replace(active="failed", sub="failed",
@@ -532,7 +532,7 @@ class World:
         faults, unit = self.faults, Unit(name=REDIS, active_enter=self._stamp(self.booted + 10))
         if "redis-missing" in faults:
             return Dependency("redis", Unit(name=REDIS, load="not-found", active="inactive"), Probe("r", "refused"))
-        if REDIS in self.stopped_by_person:
+        if REDIS in self.stopped_by_operator:
             return self._stopped("redis", unit)
         if "redis-loading" in faults:
             return Dependency("redis", unit, Probe("r", "loading"))

@@ -569,7 +569,7 @@ def causes_found():
             found.update([finding.cause] if finding.cause else [], (one.cause for one in finding.others))
 
     for happens in [lambda world, fault=fault: world.breaks(fault) for fault in FAULTS] + [
-            lambda world, unit=unit: world.person_stops(unit) for unit in (GATEWAY, REDIS)] + [World.reboots]:
+            lambda world, unit=unit: world.operator_stops(unit) for unit in (GATEWAY, REDIS)] + [World.reboots]:
         world, stops = World(random.Random(1), None), {}
         world.note_stop = stops.__setitem__
         happens(world)

@@ -14,7 +14,6 @@ from citadel.core.text import printable
 from citadel.observe import processes
 
 TMPFILES = "/usr/local/lib/tmpfiles.d/citadel.conf"
-JOURNALS = ("/var/log/journal", "/run/log/journal")
 LONGEST = 10.0                          # seconds for one call
 
 # The names that logrotate, Python's logging handlers, loguru and svlogd give: a log's name, then a number or a date,
@@ -117,9 +116,6 @@ class Tightness:
             if device is not None and device not in found and not self.has_enough(path):
                 found[device] = path
         return found
-
-    def journal_matters(self, devices, journals=JOURNALS):
-        return any(self.device(path) in devices for path in journals)
 
     def has_enough(self, path):
         try:

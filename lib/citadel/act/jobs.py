@@ -15,27 +15,24 @@ def look(name, context):
 
 def reset_failed(step, context, end):
     answer = systemctl.reset_failed(step.target, run=context.run)
-    if answer.ok:
-        try:
-            context.store.intent.note_reset(step.target)
-        except OSError:
-            return OK, "test-restart will not know of it", {}
-        return OK, "", {}
-    return FAILED if answer.timed_out or answer.code != 1 else SKIPPED, answer.complaint(), {}
+    if not answer.ok:
+        return FAILED if answer.timed_out or answer.code != 1 else SKIPPED, answer.complaint(), {}
+    try:
+        context.store.intent.note_reset(step.target)
+    except OSError:
+        return OK, "test-restart will not know of it", {}
+    return OK, "", {}
 
 
 def start(step, context, end):
     before = look(step.target, context)
     if before.active == "active" and not before.job:
         return SKIPPED, "it is active already", {}
-    if "masked" in (before.load, before.unit_file) or before.unit_file == "disabled" and _is_a_service(step, context):
+    # A dependency that is disabled may well be started by hand.
+    if "masked" in (before.load, before.unit_file) or (
+            before.unit_file == "disabled" and context.settings.service(step.target) is not None):
         return FAILED, "an operator has taken it out of service meanwhile", {}
     return _watch(before, systemctl.start(step.target, run=context.run), context, end)
-
-
-def _is_a_service(step, context):
-    """One of those that are kept alive; a dependency that is disabled may well be started by hand."""
-    return context.settings.service(step.target) is not None
 
 
 def restart(step, context, end):

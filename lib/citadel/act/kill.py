@@ -33,9 +33,8 @@ def kill_unit(unit, run, whom="all", kill_process=None):
     answer = systemctl.kill(unit.name, run=run, whom=whom)
     if answer.ok:
         return "SIGKILL", ""
-    why = (kill_process or kill_verified)(unit.main_pid, unit.control_group)
-    return "SIGKILL to PID %d itself (%s)" % (unit.main_pid, answer.complaint()), why and "%s; %s" % (
-        answer.complaint(), why)
+    why, complaint = (kill_process or kill_verified)(unit.main_pid, unit.control_group), answer.complaint()
+    return "SIGKILL to PID %d itself (%s)" % (unit.main_pid, complaint), why and "%s; %s" % (complaint, why)
 
 
 def kill_verified(pid, control_group, proc="/proc"):

@@ -10,6 +10,7 @@ from citadel.model import FAILED, OK, SKIPPED
 from citadel.observe import disks
 from citadel.settings.values import address
 
+JOURNALS = ("/var/log/journal", "/run/log/journal")
 EXCHANGE = 5                            # seconds for one request to Ollama
 MOST_MODELS = 20                        # that are unloaded in one step; more are never loaded at once
 SETTLE = 5                              # seconds in which unloaded memory shows as available,
@@ -33,13 +34,12 @@ def relieve_disk(step, context, end, statvfs=os.statvfs):
     """Our own rotated logs and the journal, where the disk that they are on is short, until enough is free."""
     wanted = context.settings.cleanup
     tight = cleanup.Tightness(context.settings.disk, statvfs)
-    places = [step.target] if step.target.startswith("/") else list(context.settings.disk.paths)
-    devices = tight.devices(places)
+    devices = tight.devices([step.target] if step.target.startswith("/") else context.settings.disk.paths)
     if not devices:
         return SKIPPED, "enough is free on all of them", {}
     before = tight.free(devices)
     removed = cleanup.clean_by_age(context.run, max(1.0, (end - context.clock()) / 3))
-    if tight.journal_matters(devices):
+    if any(tight.device(path) in devices for path in JOURNALS):
         removed += cleanup.vacuum_journal(wanted.journal_size, context.run, max(1.0, (end - context.clock()) / 2))
     for directory in wanted.log_directories:
         if tight.device(directory) in devices:
@@ -47,12 +47,11 @@ def relieve_disk(step, context, end, statvfs=os.statvfs):
                                                    max(1.0, end - context.clock()))
     still = [path for path in devices.values() if not tight.has_enough(path)]
     freed = max(0, tight.free(devices) - before)
-    data = dict(removed.as_data(), bytes_freed=freed)
     sentence = "%s; %s more is free" % (removed.sentence(), size(freed))
     if still:
-        return FAILED, "%s, and the disk of %s is still too full: Citadel may remove nothing else there" % (
-            sentence, ", ".join(printable(path, 80) for path in still)), data
-    return OK, sentence, data
+        sentence += ", and the disk of %s is still too full: Citadel may remove nothing else there" % ", ".join(
+            printable(path, 80) for path in still)
+    return FAILED if still else OK, sentence, dict(removed.as_data(), bytes_freed=freed)
 
 
 def relieve_memory(step, context, end, memory=disks.memory):

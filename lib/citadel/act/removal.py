@@ -66,44 +66,29 @@ class Refused(Exception):
 # --- directories, held by their descriptors
 
 class Folder:
-    """One directory, opened without following any link, whose parents only root (or our own user) can change."""
+    """One directory, opened without following any link, whose parents only root (or our own user) can change; or one in
+    the Folder `parent`. Refused also when that one is a mount point, or belongs to another user."""
 
-    def __init__(self, path):
-        self.path, self.depth = path, 0
+    def __init__(self, path, parent=None):
+        self.path, self.depth = path, parent.depth + 1 if parent else 0
         try:
-            self.descriptor = open_directory(path, check_parents=True)
+            self.descriptor = (os.open(os.path.basename(path), FOLDER, dir_fd=parent.descriptor) if parent else
+                               open_directory(path, check_parents=True))
         except NotPermitted as error:
             raise Refused(printable(str(error)))
         except OSError as error:
-            raise Refused("%s: %s" % (printable(error.filename), error.strerror))
-        self._learn()
-
-    @classmethod
-    def below(cls, parent, name):
-        """A directory in another one; Refused when it is a mount point or a link, or belongs to another user."""
-        folder = cls.__new__(cls)
-        folder.path, folder.depth = parent.path + "/" + name, parent.depth + 1
-        try:
-            folder.descriptor = os.open(name, FOLDER, dir_fd=parent.descriptor)
-        except OSError as error:
-            raise Refused("%s: %s" % (printable(folder.path), error.strerror))
-        folder._learn()
-        why = ("is another mount" if folder.mount != parent.mount else
-               "belongs to another user than its parent" if folder.owner != parent.owner else
-               "is writable by everybody" if folder.shared else "")
-        if why:
-            folder.close()
-            raise Refused("%s %s; skipped" % (printable(folder.path), why))
-        return folder
-
-    def _learn(self):
+            raise Refused("%s: %s" % (printable(path if parent else error.filename), error.strerror))
         status = os.fstat(self.descriptor)
-        self.owner, self.device = status.st_uid, status.st_dev
-        self.shared = bool(status.st_mode & 0o002)
-        self.sticky = bool(status.st_mode & 0o1000)
-        self.mount = mount_id(self.descriptor)
-        if self.mount < 0:
-            raise Refused("this kernel does not tell mounts apart")
+        self.owner, self.device, self.mount = status.st_uid, status.st_dev, mount_id(self.descriptor)
+        self.shared, self.sticky = bool(status.st_mode & 0o002), bool(status.st_mode & 0o1000)
+        why = ("is on a mount that this kernel does not tell apart from others" if self.mount < 0 else
+               "" if parent is None else
+               "is another mount" if self.mount != parent.mount else
+               "belongs to another user than its parent" if self.owner != parent.owner else
+               "is writable by everybody" if self.shared else "")
+        if why:
+            self.close()
+            raise Refused("%s %s; skipped" % (printable(path), why))
 
     def names(self):
         """At most MOST_ENTRIES names in it. (os.scandir takes a descriptor only since Python 3.7; this is the same.)"""
@@ -162,11 +147,9 @@ def tree(top, end):
             found = parent.look(name)
             if found is not None and stat.S_ISDIR(found.st_mode):
                 try:
-                    folder = Folder.below(parent, name)
+                    folders.append(Folder(parent.path + "/" + name, parent))
                 except Refused as refusal:
                     complaints.append(str(refusal))
-                    continue
-                folders.append(folder)
     return folders, complaints
 
 

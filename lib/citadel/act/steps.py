@@ -12,9 +12,8 @@ from citadel.core.text import printable
 from citadel.model import FAILED, SKIPPED, Outcome
 
 Context = namedtuple("Context", "run ask clock sleep settings store deadline")
-Context.__doc__ = """What acting needs of the world: commands.run, probes.ask, a monotonic clock, a pause, the settings,
+Context.__doc__ = """What acting needs of the world: core.run.run, probes.ask, a monotonic clock, a pause, the settings,
 the record, and the Deadline of the whole pass."""
-
 
 # Each is given the step, the Context and the moment at which it has to end; it returns (outcome, detail, changed).
 STEPS = {"reset-failed": jobs.reset_failed, "start": jobs.start, "restart": jobs.restart, "thaw": jobs.thaw,
@@ -34,5 +33,3 @@ def perform(step, context):
     except (CitadelError, OSError) as error:
         outcome, detail, changed = FAILED, str(error), {}
     return Outcome(step, outcome, context.clock() - started, printable(detail, 400), changed)
-
-

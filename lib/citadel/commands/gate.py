@@ -36,17 +36,13 @@ def pass_gate(service, settings, stop_note, run=run, ask=probes.ask, clock=time.
     unwanted = stopped.unwanted_start(units.pop(service.unit), tuple(units.values()), stop_note)
     if unwanted:
         say("gate-taken-back", unwanted)
-        _take_back(service.unit, run, sleep)
+        # A gate that ended before systemd's stop ends it would let the program start for a moment. (The unit's
+        # ExecStartPre= sees to it that this end is a clean one.)
+        systemctl.stop(service.unit, run=run)
+        sleep(STOP_ARRIVES)
         return Passage(True, "start cancelled: " + unwanted)
     return _wait_for({dependency.probe: dependency.name for dependency in dependencies if dependency.probe},
                      run, ask, clock, sleep, say)
-
-
-def _take_back(unit, run, sleep):
-    """Has systemd stop the unit, and waits for the end that this brings us (the unit's ExecStartPre= sees to it that
-    it is a clean one). A gate that ended before would let the program start for a moment."""
-    systemctl.stop(unit, run=run)
-    sleep(STOP_ARRIVES)
 
 
 def _wait_for(targets, run, ask, clock, sleep, say):

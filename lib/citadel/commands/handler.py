@@ -37,8 +37,6 @@ def report_results(results, trigger, as_json, world, out):
             out.write("  %s %s: %s\n" % (one["do"], one["target"], printable(words)))
 
 
-# --- the command ------------------------------------------------------------------------------------------------------
-
 def main(arguments, out=None):
     out = out or sys.stdout
     options = read_arguments(arguments)
@@ -50,19 +48,14 @@ def main(arguments, out=None):
     settings = read_settings(options)
     store = Store(most_incidents=settings.cleanup.keep_incidents)
     if options.dry_run:
-        results = foresee_results(settings, store, world)
+        results = [Result(found.unit, UNKNOWN if found.condition == UNKNOWN else planned.verdict, found.cause,
+                          planned.because, store.of(found.unit).history().incident, planned.steps, planned.veto, False)
+                   for found, planned in foresee(settings, store, world)]
     else:
         with store.lock(options.trigger):
             results = recovery_pass(settings, store, options.trigger, world)
     report_results(results, options.trigger, options.json, world, out)
     return exit_code(results)
-
-
-def foresee_results(settings, store, world):
-    """A Result for each service, as a pass would decide now."""
-    return [Result(finding.unit, UNKNOWN if finding.condition == UNKNOWN else planned.verdict, finding.cause,
-                   planned.because, store.of(finding.unit).history().incident, planned.steps, planned.veto, False)
-            for finding, planned in foresee(settings, store, world)]
 
 
 def exit_code(results):

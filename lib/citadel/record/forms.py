@@ -6,7 +6,7 @@ Every reader here raises ValueError for what is not of its form, and returns wha
 import hashlib
 
 from citadel.core.atomic import from_json, to_json
-from citadel.core.clock import Moment, parse_stamp
+from citadel.core.clock import Moment, parse_stamp, stamp
 from citadel.settings.values import valid_name
 
 SCHEMA = 1
@@ -19,10 +19,10 @@ def new_service():
             "seen": {}, "last_pass": None, "spell": None}
 
 
-def new_incident(name, unit, opened, stamp=""):
-    return {"schema": SCHEMA, "id": name, "unit": unit, "host": "", "trigger": "", "start": stamp, "opened": opened,
-            "end": None, "duration": None, "outcome": None, "causes": [], "steps": [], "dropped_steps": 0,
-            "escalated": None, "alerts": {}, "bundle": None, "damaged": False}
+def new_incident(name, unit, opened):
+    return {"schema": SCHEMA, "id": name, "unit": unit, "host": "", "trigger": "", "start": stamp(opened[0]),
+            "opened": opened, "end": None, "duration": None, "outcome": None, "causes": [], "steps": [],
+            "dropped_steps": 0, "escalated": None, "alerts": {}, "bundle": None, "damaged": False}
 
 
 def checksum(state):

@@ -67,9 +67,9 @@ class Incidents:
 
     def begin(self, unit, cause, because, host, trigger):
         """A new document, on disk if the disk takes it; its id."""
-        self._make_room()
         name, opened = self._new_id(), self.state.moment()
-        document = dict(forms.new_incident(name, unit, opened, clock.stamp(opened[0])), host=host, trigger=trigger)
+        self._make_room()               # after the name: that of one that goes must not be used again
+        document = dict(forms.new_incident(name, unit, opened), host=host, trigger=trigger)
         _count_cause(document, cause, because, opened[0])
         self.write(document)
         return name
@@ -102,11 +102,9 @@ class Incidents:
             return document
         if name in self._ids() and self.state.locked:
             self.files.set_aside(_path(name))
-        owners = [(one, service["opened"]) for one, service in self.state.services().items()
-                  if service["incident"] == name]
-        owner, opened = owners[0] if owners else ("", None)
-        opened = opened or self.state.moment()
-        return dict(forms.new_incident(name, unit or owner, opened, clock.stamp(opened[0])), damaged=True)
+        owner, opened = next(((one, service["opened"]) for one, service in self.state.services().items()
+                              if service["incident"] == name), ("", None))
+        return dict(forms.new_incident(name, unit or owner, opened or self.state.moment()), damaged=True)
 
     def left_open(self, services, unit=None):
         """{unit: the newest open document that nothing in `services` refers to}: we died before its id was in the

@@ -19,8 +19,12 @@ class ServiceRecord:
     def history(self):
         """What is on record, as model.History."""
         state = self._state.load()
-        service, since = state["services"].get(self.unit) or forms.new_service(), self._state.since
+        service, now = state["services"].get(self.unit) or forms.new_service(), self._state.now()
         escalated, incident, recurring = service["escalated"], service["incident"], service["spell"]
+
+        def since(moment):
+            return None if moment is None else age(Moment(*moment), now)
+
         attempts = [Attempt(since(moment), what, level) for moment, what, level in service["attempts"]]
         return History(
             attempts=tuple(sorted(attempts, key=lambda attempt: attempt.age)), level=service["level"],
@@ -48,7 +52,7 @@ class ServiceRecord:
         if cause:
             healthy_since = service["healthy_since"]
             if (healthy_since and not service["incident"]       # while that is open it goes on
-                    and self._state.since(healthy_since) >= healthy_forgets):
+                    and age(Moment(*healthy_since), self._state.now()) >= healthy_forgets):
                 service.update(escalated=None, spell=None, level=0)
             service["healthy_since"] = None
         elif service["healthy_since"] is None:

@@ -41,10 +41,6 @@ class State:
         now = self.now()
         return [now.wall, now.boottime, now.boot_id]
 
-    def since(self, moment):
-        """Seconds since a moment as it is kept; None for None."""
-        return None if moment is None else age(Moment(*moment), self.now())
-
     def load(self):
         """{"services", "lost", "serial"}; read once a pass; without the lock each time, as a pass may be writing it."""
         if self._state is not None and self.locked:
@@ -117,16 +113,14 @@ class State:
         """One attempt a window, noted in RAM. A note that cannot be read costs a window, too."""
         name = "attempt-%s.json" % unit
         try:
-            data = self.memory.read(name, 4096)
-            granted = data is None or age(forms.moment(from_json(data)), self.now()) >= window
-            spoilt = False
-        except (ValueError, OSError):
-            granted, spoilt = False, True
-        except NotPermitted:
-            return False
-        try:
-            if granted or spoilt:
-                self.memory.write(name, to_json(self.moment()))
+            try:
+                data = self.memory.read(name, 4096)
+                granted = data is None or age(forms.moment(from_json(data)), self.now()) >= window
+                if not granted:
+                    return False
+            except (ValueError, OSError):
+                granted = False
+            self.memory.write(name, to_json(self.moment()))
+            return granted
         except (OSError, NotPermitted):
             return False
-        return granted

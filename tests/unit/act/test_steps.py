@@ -158,7 +158,7 @@ def test_no_process_outside_the_unit_is_ever_killed(pid, group, why):
 @pytest.mark.parametrize("target, state, started", [
     (UNIT, "disabled", False), (UNIT, "masked", False), (UNIT, "enabled", True), (OLLAMA, "disabled", True),
     (OLLAMA, "masked", False)])
-def test_what_a_person_has_taken_out_of_service_meanwhile_is_not_started(target, state, started):
+def test_what_an_operator_has_taken_out_of_service_meanwhile_is_not_started(target, state, started):
     world = World({0: dict(DEAD, UnitFileState=state)})
     found = perform(step("start", target), world.context())
     assert bool(world.asked) is started and ("out of service" in found.detail) is not started
@@ -193,15 +193,15 @@ def test_well_is_what_lasts_and_answers(script, probes, outcome, detail, least, 
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="who holds a port is shown to root alone")
-def test_a_strangers_good_answer_is_not_the_units():
-    """A unit that is active and does not listen yet, and somebody else does: this test."""
+def test_the_good_answer_of_another_process_is_not_the_units():
+    """A unit that is active and does not listen yet, and another process does: this test."""
     address = HEALTH.split("/")[2].split(":")
-    with socket.socket() as stranger:
-        stranger.bind((address[0], int(address[1])))
-        stranger.listen(1)
+    with socket.socket() as listener:
+        listener.bind((address[0], int(address[1])))
+        listener.listen(1)
         found = verify(UNIT, World({0: RUNNING}, {0: "ok"}).context())
-    assert found.outcome == "failed" and "another process answers at port" in found.detail
-    assert "(PID %d)" % os.getpid() in found.detail
+    assert found.outcome == "failed"
+    assert "another process answers at port" in found.detail and "(PID %d)" % os.getpid() in found.detail
 
 
 # --- waiting

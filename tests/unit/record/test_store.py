@@ -158,7 +158,7 @@ def test_five_spoilt_states_are_kept(store, place):
     assert kept == ["state.json.corrupt-%d" % number for number in range(3, 8)]
 
 
-def test_a_person_s_reset_gives_a_clean_slate(store):
+def test_an_operator_s_reset_gives_a_clean_slate(store):
     with store.lock("check"):
         store.of(UNIT).count_attempt("start", window=1800)
         store.of(UNIT).set_level(3)
@@ -205,7 +205,7 @@ def test_the_open_incidents_are_listed_for_the_check(store):
 
 
 def test_a_list_of_open_incidents_that_is_wrong_is_put_right(store):
-    """Or a check would call for a pass each minute, for ever."""
+    """Or a check would start a pass each minute, for ever."""
     with store.lock("check"):
         store.files.write("open", b"20261123T180000-1 citadel-gateway.service\n")
         store.incidents.list_open()
@@ -213,7 +213,7 @@ def test_a_list_of_open_incidents_that_is_wrong_is_put_right(store):
 
 
 @pytest.mark.parametrize("well_for, count", [(30, 3), (599, 3), (600, 1)], ids=["flapping", "just short", "long well"])
-def test_the_pauses_outlive_an_incident_the_call_does_not(store, clock, well_for, count):
+def test_the_pauses_outlive_an_incident_the_alert_does_not(store, clock, well_for, count):
     with store.lock("check"):
         store.of(UNIT).open_incident("gateway.crashed", "it crashed")
         store.of(UNIT).mark_escalated()
@@ -229,8 +229,8 @@ def test_the_pauses_outlive_an_incident_the_call_does_not(store, clock, well_for
         assert store.of(UNIT).history().escalation.count == count
 
 
-def ill_again(store, clock, cause, well_for=0.0):
-    """An incident that a first attempt ends, and the same or another illness a while later."""
+def fails_again(store, clock, cause, well_for=0.0):
+    """An incident that a first attempt ends, and the same or another fault a while later."""
     with store.lock("check"):
         store.of(UNIT).open_incident("gateway.crashed", "it crashed")
         store.of(UNIT).set_level(2)
@@ -244,15 +244,15 @@ def ill_again(store, clock, cause, well_for=0.0):
     return again(store).of(UNIT).history()
 
 
-def test_an_illness_that_comes_back_goes_on_where_it_was(store, clock):
-    history = ill_again(store, clock, "gateway.crash-loop", well_for=599)
+def test_a_fault_that_comes_back_goes_on_where_it_was(store, clock):
+    history = fails_again(store, clock, "gateway.crash-loop", well_for=599)
     assert (history.level, history.relapsed, history.spell_for, history.open_for) == (2, True, 669, 10)
 
 
 @pytest.mark.parametrize("cause, well_for", [("dependency.ollama.down", 30), ("gateway.crashed", 600)],
-                         ids=["another illness", "well for long enough"])
-def test_a_new_illness_begins_on_the_first_rung(store, clock, cause, well_for):
-    history = ill_again(store, clock, cause, well_for)
+                         ids=["another fault", "well for long enough"])
+def test_a_new_fault_begins_on_the_first_level(store, clock, cause, well_for):
+    history = fails_again(store, clock, cause, well_for)
     assert (history.level, history.relapsed, history.spell_for) == (0, False, 10)
 
 
@@ -269,30 +269,30 @@ def test_an_incident_ended_when_the_service_became_well(store, clock):
     assert store.of(UNIT).counts()["seconds"] == 50
 
 
-@pytest.mark.parametrize("called, outcome", [(False, "recovered"), (True, "escalated")])
-def test_a_call_for_a_person_is_the_outcome_of_its_incident(store, called, outcome):
+@pytest.mark.parametrize("alerted, outcome", [(False, "recovered"), (True, "escalated")])
+def test_an_alert_is_the_outcome_of_its_incident(store, alerted, outcome):
     with store.lock("check"):
         store.of(UNIT).open_incident("gateway.crashed", "it crashed")
-        if called:
+        if alerted:
             store.of(UNIT).mark_escalated()
         assert store.of(UNIT).close_incident("recovered")["outcome"] == outcome
 
 
-@pytest.mark.parametrize("called", [False, True], ids=["not told", "told"])
-def test_lost_state_does_not_lose_the_open_incident(store, place, called):
-    """Else it would stay open for ever, its alert would be resolved while it lasts, and a person told twice."""
+@pytest.mark.parametrize("alerted", [False, True], ids=["not told", "told"])
+def test_lost_state_does_not_lose_the_open_incident(store, place, alerted):
+    """Else it would stay open for ever, its alert would be resolved while it lasts, and an operator told twice."""
     with store.lock("check"):
         closed = store.of(UNIT).open_incident("gateway.crashed", "it crashed")
         store.of(UNIT).close_incident("recovered")
         name = store.of(UNIT).open_incident("gateway.hung", "it hangs")
         assert name != closed
-        if called:
+        if alerted:
             store.of(UNIT).mark_escalated()
             store.incidents.amend(name, escalated="2027-01-15T08:00:00Z")
     os.unlink(place + "/state.json")
     forget_memory(store)
     foreseen = again(store).of(UNIT).history()
-    assert (foreseen.incident, foreseen.escalation is not None, foreseen.lost) == (name, called, 0)
+    assert (foreseen.incident, foreseen.escalation is not None, foreseen.lost) == (name, alerted, 0)
     with again(store).lock("check") as late:
         assert late.of(UNIT).history()._replace(lost=None) == foreseen._replace(lost=None)
         assert late.of(UNIT).open_incident("gateway.hung", "it hangs") == name
@@ -527,6 +527,16 @@ def test_two_in_one_second_have_two_names(store):
     assert names == ["20270115T080000-1", "20270115T080000-2"]
 
 
+def test_the_name_of_an_incident_that_makes_room_is_not_used_again(store, clock):
+    """On a clock that stands still, as before the time is set."""
+    store = Store(store.files.path, clock, most_incidents=1)
+    with store.lock("check"):
+        first = store.of(UNIT).open_incident("unknown", "?")
+        store.of(UNIT).close_incident("recovered")
+        assert store.of(UNIT).open_incident("unknown", "?") != first
+    assert len(store.incidents.newest_first()) == 1
+
+
 def test_steps_and_files_are_bounded(store, clock, monkeypatch):
     monkeypatch.setattr(records, "MOST_STEPS", 5)
     store = Store(store.files.path, clock, most_incidents=10)
@@ -540,7 +550,7 @@ def test_steps_and_files_are_bounded(store, clock, monkeypatch):
             store.of(UNIT).close_incident("recovered")
         assert len(store.incidents.newest_first()) == 10 and store.incidents.read(still_open) is not None
         kept = store.incidents.read(still_open)
-        assert len(kept["steps"]) == 5 and kept["dropped_steps"] == 3
+        assert (len(kept["steps"]), kept["dropped_steps"]) == (5, 3)
 
 
 def test_an_incident_whose_file_is_spoilt_goes_on_under_its_name(store, place, clock):
@@ -616,6 +626,7 @@ def test_a_kill_at_any_moment_leaves_the_old_state_or_the_new(place, tmp_path):
     writer = """if 1:
         import sys
         sys.path.insert(0, %r)
+        from citadel.model import Stop
         from citadel.record.store import Store
         store = Store(%r, fallback=%r)
         with store.lock("check"):
@@ -625,7 +636,7 @@ def test_a_kill_at_any_moment_leaves_the_old_state_or_the_new(place, tmp_path):
             while True:
                 number += 1
                 store.of("a.service").set_level(number)
-                store.intent.note_stop("a.service", __import__("citadel.facts").facts.Stop("crash", "", str(number)))
+                store.intent.note_stop("a.service", Stop("crash", "", str(number)))
     """ % (LIB, place, str(tmp_path / "ram"))
     level, rounds = 0, int(os.environ.get("CITADEL_KILLS", "15"))
     for number in range(rounds):

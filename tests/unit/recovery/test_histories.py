@@ -17,7 +17,7 @@ from world import GATEWAY, Forbidden
 @pytest.mark.parametrize("part", range(PARTS))
 def test_no_history_makes_a_restart_storm(part, journald):
     """Also: no step in maintenance, none that a veto forbids (world.Forbidden), none uncounted or without evidence,
-    always an end, one call an incident, and in the end well."""
+    always an end, one alert an incident, and in the end well."""
     for seed in range(part, SEEDS, PARTS):
         try:
             play(seed, journald)
@@ -45,8 +45,8 @@ def test_a_record_lost_at_the_worst_moments(number, place, journald):
 
 
 @pytest.mark.parametrize("lives", (20, 40, 60, 120))
-def test_a_slow_crash_loop_is_one_incident_and_one_call(lives, place, journald):
-    """It comes up, answers for a while and crashes again, for hours: not one call a relapse, and not none."""
+def test_a_slow_crash_loop_is_one_incident_and_one_alert(lives, place, journald):
+    """It comes up, answers for a while and crashes again, for hours: not one alert a relapse, and not none."""
     story = Story(lives, place, journald, limits="", second=False)
     service, began = story.world.services[GATEWAY], story.world.time
     service.lives = lives
@@ -55,7 +55,7 @@ def test_a_slow_crash_loop_is_one_incident_and_one_call(lives, place, journald):
         story.world.passes(60)
         story.recovery_pass("on-failure" if story.world.failed else "check")
         story.world.failed = False
-        assert story.told or story.world.time < began + 7200, "nobody was told"
+        assert story.told or story.world.time < began + 7200, "no alert was sent"
     assert list(story.told.values()) == [[1, 0]]
     story.check_budget()
     story.check_it_comes_back()
@@ -63,8 +63,8 @@ def test_a_slow_crash_loop_is_one_incident_and_one_call(lives, place, journald):
 
 
 def test_the_histories_are_worth_their_name(journald):
-    """They get as far as to the last rung, the budget's end, vetoes, calls and returns, and we die and forget in them;
-    or they would prove nothing."""
+    """They get as far as to the last level, the budget's end, vetoes, alerts and returns, and we die and forget in
+    them; or they would prove nothing."""
     verdicts, done, crashes = {}, set(), 0
     for seed in range(1, 100, 3):
         story = play(seed, journald)

@@ -2,6 +2,7 @@
 it dies at any moment or breaks in our own code. The host is tests/world.py, and checks each step by itself."""
 
 import errno
+import os
 import tempfile
 
 import pytest
@@ -11,6 +12,7 @@ from world import BATCH, GATEWAY, OLLAMA, Crash, Forbidden
 from citadel import model
 from citadel.commands import handler
 from citadel.core import entry, log
+from citadel.tell import metrics
 
 
 def a_story(place, journald, chance, second=False, limits=""):
@@ -28,7 +30,7 @@ def attempts_on(story, unit):
     return [one for one in story.world.attempts if one.unit == unit]
 
 
-def calls(story):
+def alerts(story):
     """[firing, resolved] over all incidents."""
     return [sum(told[kind] for told in story.told.values()) for kind in (0, 1)]
 
@@ -63,7 +65,7 @@ def test_one_that_waits_keeps_no_other_waiting(place, journald):
     assert story.world.is_well(story.world.services[BATCH])
 
 
-def test_what_one_attempt_has_mended_is_not_attempted_again(place, journald):
+def test_what_one_attempt_has_fixed_is_not_attempted_again(place, journald):
     """Both are down with Ollama; the attempt of the first brings it back, and the second with it."""
     story = a_story(place, journald, Always, second=True)
     story.world.breaks("ollama-down")
@@ -103,61 +105,82 @@ def test_two_that_share_a_dependency_do_not_storm_it(place, journald):
     assert {one.unit for one in restarts} == {GATEWAY, BATCH} and len(restarts) >= 3
 
 
+def test_a_second_look_at_one_service_leaves_both_in_the_metrics(place, journald):
+    """GATEWAY is well again and its incident still open, so the pass looks at it alone once more."""
+    story = a_story(place, journald, Always, second=True)
+    story.settings = story.settings._replace(metrics=story.settings.metrics._replace(directory=place))
+    story.world.breaks("settings")
+    story.world.breaks("crash")
+    story.world.passes(120)
+    story.minute()
+    story.world.heals()
+    story.world.passes(1)
+    story.world.operator_starts(GATEWAY)
+    story.world.passes(1)
+    looks = story.world.looks
+    assert verdicts(story.recovery_pass()) == {GATEWAY: "healthy", BATCH: "healthy"} and story.world.looks == looks + 2
+    with open(os.path.join(place, metrics.LOOK)) as file:
+        lines = file.read().splitlines()
+    for unit in (GATEWAY, BATCH):
+        assert 'citadel_service_healthy{unit="%s"} 1' % unit in lines
+        assert [line for line in lines if line.startswith('citadel_restarts_total{unit="%s"}' % unit)]
+
+
 # --- counting and telling ---------------------------------------------------------------------------------------------
 
-def test_the_pauses_grow_after_a_person_was_called(place, journald):
+def test_the_pauses_grow_after_an_alert(place, journald):
     story = a_story(place, journald, Never)
     gives_up(story)
     for _ in range(200):
         story.minute()
     moments = [one.when for one in story.world.attempts]
     pauses = [late - early for early, late in zip(moments, moments[1:])]
-    assert calls(story) == [1, 0]
+    assert alerts(story) == [1, 0]
     for pause, wanted in zip(pauses[-3:], (1200, 2400, 3600)):      # those before are the budget's, or shorter
         assert wanted <= pause <= wanted * 1.1 + 90, pauses
 
 
-@pytest.mark.parametrize("minutes, rungs", ((4, []), (12, [False, False, True])))
-def test_the_ladder_begins_anew_after_ten_good_minutes_and_not_before(minutes, rungs, place, journald):
-    """All of it was tried: what comes back soon is a person's at once, what comes back later is another illness."""
+@pytest.mark.parametrize("minutes, levels", ((4, []), (12, [False, False, True])))
+def test_the_ladder_begins_anew_after_ten_good_minutes_and_not_before(minutes, levels, place, journald):
+    """All of it was tried: an alert at once for what comes back soon; what comes back later is another fault."""
     story = a_story(place, journald, Never, limits="window = 5min")     # so that no budget is in the way
     gives_up(story)
-    until(story, lambda results: calls(story) == [1, 0])
+    until(story, lambda results: alerts(story) == [1, 0])
     assert ["relieve-memory" in [do for _, do, _ in one.steps] for one in story.world.attempts] == [
-        False, False, True], "each rung once, the last one relieves"
+        False, False, True], "each level once, the last one relieves"
     story.world.heals()
     story.world.passes(1)
-    story.world.person_starts(GATEWAY)
+    story.world.operator_starts(GATEWAY)
     for _ in range(minutes):
         story.minute()
     before = len(story.world.attempts)
     gives_up(story)
     story.minute()
-    assert ["relieve-memory" in [do for _, do, _ in one.steps] for one in story.world.attempts[before:]] == rungs
-    assert calls(story) == [2, 1]
+    assert ["relieve-memory" in [do for _, do, _ in one.steps] for one in story.world.attempts[before:]] == levels
+    assert alerts(story) == [2, 1]
 
 
-def test_in_maintenance_a_person_hears_once_and_nothing_is_touched(place, journald):
+def test_in_maintenance_one_alert_is_sent_and_nothing_is_touched(place, journald):
     story = a_story(place, journald, Always)
-    story.person_store.intent.begin_maintenance(900, "disk swap")
+    story.operator_store.intent.begin_maintenance(900, "disk swap")
     story.world.maintenance = story.world.time + 900
     gives_up(story)
     for _ in range(10):
         assert verdicts(story.minute()) == {GATEWAY: "stood-down"}
-    assert calls(story) == [1, 0] and not story.world.attempts
+    assert alerts(story) == [1, 0] and not story.world.attempts
     story.world.heals()
     until(story, lambda results: verdicts(results)[GATEWAY] == "recovered")
-    assert calls(story) == [1, 1] and story.world.time > story.world.maintenance
+    assert alerts(story) == [1, 1] and story.world.time > story.world.maintenance
 
 
-def test_what_needs_nobody_is_told_to_nobody_in_maintenance(place, journald):
+def test_what_needs_no_operator_is_no_alert_in_maintenance(place, journald):
     story = a_story(place, journald, Always)
-    story.person_store.intent.begin_maintenance(900, "disk swap")
+    story.operator_store.intent.begin_maintenance(900, "disk swap")
     story.world.maintenance = story.world.time + 900
-    story.world.person_stops(GATEWAY)
+    story.world.operator_stops(GATEWAY)
     for _ in range(5):
         assert verdicts(story.minute()) == {GATEWAY: "stood-down"}
-    assert calls(story) == [0, 0] and not story.world.attempts
+    assert alerts(story) == [0, 0] and not story.world.attempts
 
 
 def test_a_maintenance_that_begins_within_a_plan_ends_it(place, journald):
@@ -165,7 +188,7 @@ def test_a_maintenance_that_begins_within_a_plan_ends_it(place, journald):
     gives_up(story)
 
     def begins():
-        story.person_store.intent.begin_maintenance(900, "disk swap")
+        story.operator_store.intent.begin_maintenance(900, "disk swap")
         story.world.maintenance = story.world.time + 900
 
     story.world.meanwhile = begins
@@ -175,22 +198,22 @@ def test_a_maintenance_that_begins_within_a_plan_ends_it(place, journald):
     assert "maintenance has begun meanwhile" in [step.detail for step in result.steps]
 
 
-def test_a_call_that_nobody_took_is_made_again(place, journald):
+def test_an_alert_that_nobody_took_is_sent_again(place, journald):
     story = a_story(place, journald, Never)
     story.world.breaks("settings")
     story.world.breaks("crash")
     story.world.passes(120)
-    story.world.receivers_deaf, log.JOURNAL = True, place + "/nobody"
+    story.world.receivers_silent, log.JOURNAL = True, place + "/nobody"
     try:
         for _ in range(2):
             assert verdicts(story.minute()) == {GATEWAY: "escalated"}
     finally:
         log.JOURNAL = journald.path
-    assert calls(story) == [0, 0] and not story.world.walls
-    story.world.receivers_deaf = False
+    assert alerts(story) == [0, 0] and not story.world.walls
+    story.world.receivers_silent = False
     for _ in range(3):
         assert verdicts(story.minute()) == {GATEWAY: "escalated"}
-    assert calls(story) == [1, 0] and story.world.walls == 1
+    assert alerts(story) == [1, 0] and story.world.walls == 1
 
 
 def test_the_evidence_is_of_before_the_first_step_and_taken_once(place, journald):
@@ -209,8 +232,8 @@ def test_the_evidence_is_of_before_the_first_step_and_taken_once(place, journald
     assert [attempts for program, attempts in asked if program == "df"] == [0, 0], "df and df -i, and no more"
 
 
-def test_a_call_outlives_the_loss_of_the_state(place, journald):
-    """Both copies are gone; the incident's own file still knows that a person was called."""
+def test_an_alert_outlives_the_loss_of_the_state(place, journald):
+    """Both copies are gone; the incident's own file still tells that an alert was sent."""
     story = a_story(place, journald, Never)
     story.world.breaks("settings")
     story.world.breaks("crash")
@@ -220,12 +243,12 @@ def test_a_call_outlives_the_loss_of_the_state(place, journald):
     story.loses((story.record.place, story.record.ram))
     for _ in range(3):
         assert story.minute()[0].incident == incident
-    assert calls(story) == [1, 0]
+    assert alerts(story) == [1, 0]
     story.world.heals()
     story.world.passes(1)
-    story.world.person_starts(GATEWAY)
+    story.world.operator_starts(GATEWAY)
     until(story, lambda results: not results[0].incident)
-    assert calls(story) == [1, 1]
+    assert alerts(story) == [1, 1]
 
 
 def test_on_a_disk_that_takes_nothing_there_is_one_attempt_a_window(place, journald):
@@ -237,7 +260,7 @@ def test_on_a_disk_that_takes_nothing_there_is_one_attempt_a_window(place, journ
         story.minute()
     moments = [one.when for one in story.world.attempts]
     assert len(moments) in (2, 3) and all(late - early >= 1800 for early, late in zip(moments, moments[1:]))
-    assert calls(story) == [1, 0]
+    assert alerts(story) == [1, 0]
 
 
 def test_what_can_be_noted_nowhere_is_not_tried(place, journald):
@@ -263,7 +286,7 @@ def test_a_step_that_fails_ends_its_attempt_unless_it_only_prepares(fault, done,
 
 
 def test_room_is_made_while_systemd_restarts_what_is_needed(place, journald):
-    """Ollama comes by itself, the full disk does not get empty by itself: an attempt, and no hand on Ollama."""
+    """Ollama comes by itself, the full disk does not get empty by itself: an attempt, and Ollama is left alone."""
     story = a_story(place, journald, Never)
     story.world.breaks("disk")
     story.world.breaks("ollama-restarting")
@@ -280,7 +303,7 @@ def test_what_was_done_stands_in_the_incident_and_so_does_what_came_of_it(place,
     result, = story.recovery_pass()
     wanted = [("clean", "ok"), ("reset-failed", "ok"), ("start", "ok"), ("verify", "ok"), ("resolve", "ok")]
     assert [(step.step.do, step.outcome) for step in result.steps] == wanted
-    document, = story.person_store.incidents.newest_first()
+    document, = story.operator_store.incidents.newest_first()
     assert [(step["do"], step["outcome"]) for step in document["steps"]] == wanted[:-1], "all but its end"
     assert document["outcome"] == "recovered" and document["trigger"] == "check"
 
@@ -288,7 +311,7 @@ def test_what_was_done_stands_in_the_incident_and_so_does_what_came_of_it(place,
 # --- an internal error ------------------------------------------------------------------------------------------------
 
 @pytest.mark.parametrize("where", ("perform", "verify"))
-def test_a_defect_at_one_service_is_told_once_and_the_other_is_treated(where, place, journald, monkeypatch):
+def test_an_internal_error_at_one_service_is_told_once_and_the_other_is_treated(where, place, journald, monkeypatch):
     monkeypatch.setattr(entry.write_internal_error, "__defaults__", (place,))       # not to where a host would keep it
     monkeypatch.setattr(tempfile, "tempdir", place)
     story = a_story(place, journald, Always, second=True)
@@ -310,10 +333,10 @@ def test_a_defect_at_one_service_is_told_once_and_the_other_is_treated(where, pl
     assert attempts_on(story, BATCH) and results[1].verdict == "recovered"
     for _ in range(3):
         story.minute()
-    assert list(story.told) == [(GATEWAY, results[0].incident)] and calls(story)[0] == 1
+    assert list(story.told) == [(GATEWAY, results[0].incident)] and alerts(story)[0] == 1
     story.handed_in, story.is_broken = whole, False
     until(story, lambda results: story.world.is_well(story.world.services[GATEWAY]) and not results[0].incident)
-    assert calls(story) == [1, 1]
+    assert alerts(story) == [1, 1]
 
 
 # --- dying ------------------------------------------------------------------------------------------------------------
@@ -341,15 +364,14 @@ def test_a_pass_that_dies_while_it_treats_costs_an_attempt_and_no_more(place, jo
         story.world.passes(120)
 
     for story in dies_at_each_moment(place, journald, Always, has_left_a_stale_file, every=2):
-        until(story, lambda results, world=story.world:
-              world.is_well(world.services[GATEWAY]) and not results[0].incident)
-        assert len(story.world.attempts) <= 2
-        assert all(one["end"] for one in story.person_store.incidents.newest_first())
+        until(story, lambda results: verdicts(results) == {GATEWAY: "healthy"} and not results[0].incident)
+        assert story.world.is_well(story.world.services[GATEWAY]) and len(story.world.attempts) <= 2
+        assert all(one["end"] for one in story.operator_store.incidents.newest_first())
         story.check_budget()
-        assert calls(story) == [0, 0]
+        assert alerts(story) == [0, 0]
 
 
-def test_a_pass_that_dies_while_it_calls_calls_once_or_twice_and_never_not(place, journald):
+def test_a_pass_that_dies_while_it_alerts_alerts_once_or_twice_and_never_not(place, journald):
     def is_hopeless(story):
         story.world.breaks("settings")
         story.world.breaks("crash")
@@ -359,8 +381,8 @@ def test_a_pass_that_dies_while_it_calls_calls_once_or_twice_and_never_not(place
     for story in dies_at_each_moment(place, journald, Never, is_hopeless):
         for _ in range(3):
             story.minute()
-        assert calls(story)[0] in (1, 2) and not story.world.attempts
-        retold += calls(story)[0] == 2
+        assert alerts(story)[0] in (1, 2) and not story.world.attempts
+        retold += alerts(story)[0] == 2
         heard = [kind for kind, _ in story.world.heard_by_hook]
         assert heard.count("firing") in (1, 2)
     assert retold >= 3, "it never died between telling and noting"
@@ -374,15 +396,15 @@ def test_a_pass_that_dies_while_it_closes_tells_the_end_once_or_twice_and_never_
         story.minute()
         story.world.heals()
         story.world.passes(1)
-        story.world.person_starts(GATEWAY)
+        story.world.operator_starts(GATEWAY)
         story.world.passes(60)
 
     for story in dies_at_each_moment(place, journald, Never, is_over):
         until(story, lambda results: not results[0].incident)
-        assert calls(story)[0] == 1 and calls(story)[1] in (1, 2)
+        assert alerts(story)[0] == 1 and alerts(story)[1] in (1, 2)
         kinds = [kind for kind, _ in story.world.heard_by_hook]
         assert kinds.count("firing") == 1 and kinds.count("resolved") in (1, 2)
-        documents = [one["end"] for one in story.person_store.incidents.newest_first()]
+        documents = [one["end"] for one in story.operator_store.incidents.newest_first()]
         assert documents and all(documents), "an incident stays open for ever"
 
 
@@ -412,9 +434,9 @@ def test_nor_are_the_further_attempts_of_one_that_is_due_later(place, journald):
     assert len(attempts_on(story, BATCH)) >= 3
 
 
-def test_a_call_is_not_forgotten_while_its_incident_is_open(place, journald):
-    """Well, and waiting for the end of a relapse to be lasting; nobody looks for ten minutes; ill again: the same
-    incident is open, and calls a second time."""
+def test_an_alert_is_not_forgotten_while_its_incident_is_open(place, journald):
+    """Well, and waiting for the end of a relapse to be lasting; nobody looks for ten minutes; it fails again: the
+    same incident is open, and no second alert is sent."""
     story = a_story(place, journald, Never)
     gateway = story.world.services[GATEWAY]
     for _ in range(2):                                  # the second is a relapse: it has to last for ten minutes
@@ -425,7 +447,7 @@ def test_a_call_is_not_forgotten_while_its_incident_is_open(place, journald):
         incident = story.record.state()["services"][GATEWAY]["incident"]
         story.world.heals()
         story.world.passes(1)
-        story.world.person_starts(GATEWAY)
+        story.world.operator_starts(GATEWAY)
         story.world.passes(10)
         story.recovery_pass()
     assert story.record.state()["services"][GATEWAY]["incident"] == incident
@@ -439,7 +461,7 @@ def test_a_call_is_not_forgotten_while_its_incident_is_open(place, journald):
     assert story.told[GATEWAY, incident] == [1, 0]
     story.world.heals()
     story.world.passes(1)
-    story.world.person_starts(GATEWAY)
+    story.world.operator_starts(GATEWAY)
     until(story, lambda results: not results[0].incident)
     assert story.told[GATEWAY, incident] == [1, 1] and story.world.is_well(gateway)
 
@@ -466,7 +488,7 @@ def test_what_was_closed_on_a_disk_that_took_nothing_is_not_reopened(place, jour
     story.record.refuses = lambda: 30
     story.world.heals()
     story.world.passes(1)
-    story.world.person_starts(GATEWAY)
+    story.world.operator_starts(GATEWAY)
     until(story, lambda results: not results[0].incident)
     story.record.refuses = lambda: 0
     story.world.passes(3 * 3600)
@@ -478,9 +500,9 @@ def test_what_was_closed_on_a_disk_that_took_nothing_is_not_reopened(place, jour
     assert story.told[GATEWAY, first] == [1, 1]
 
 
-def test_who_heard_of_a_call_that_was_not_noted_hears_its_end(place, journald):
+def test_who_was_sent_an_alert_that_was_not_noted_is_told_its_end(place, journald):
     """We die between telling the journal and noting it, and the service becomes well by itself meanwhile: the hook and
-    Alertmanager hear the end (firing/), the journal and the terminals do not."""
+    Alertmanager are told of the end (firing/), the journal and the terminals are not."""
     story = a_story(place, journald, Never)
     story.world.breaks("settings")
     story.world.breaks("crash")
@@ -498,12 +520,12 @@ def test_who_heard_of_a_call_that_was_not_noted_hears_its_end(place, journald):
     while story.recovery_pass() is not None:
         pass
     story.fuse, story.handed_in = None, story.handed_in._replace(run=run)
-    assert calls(story) == [1, 0]
+    assert alerts(story) == [1, 0]
     story.world.heals()
     story.world.passes(1)
-    story.world.person_starts(GATEWAY)
+    story.world.operator_starts(GATEWAY)
     until(story, lambda results: not results[0].incident)
-    assert calls(story) == [1, 1]
+    assert alerts(story) == [1, 1]
 
 
 @pytest.mark.parametrize("lives", (170, 300))
@@ -516,10 +538,10 @@ def test_a_slower_crash_loop_is_told_once_too(lives, place, journald):
         story.world.passes(story.chance.uniform(55, 65))
         story.recovery_pass("on-failure" if story.world.failed else "check")
         story.world.failed = False
-    assert calls(story)[0] == 1, calls(story)
+    assert alerts(story)[0] == 1, alerts(story)
 
 
-def test_somebody_hears_of_what_could_be_noted_nowhere(place, journald):
+def test_an_operator_is_told_of_what_could_be_noted_nowhere(place, journald):
     """No disk and no RAM takes a note: nothing is tried, and an operator is told, rather each minute than never."""
     story = a_story(place, journald, Never)
     story.minute()
@@ -527,4 +549,4 @@ def test_somebody_hears_of_what_could_be_noted_nowhere(place, journald):
     story.world.breaks("crash")
     story.world.passes(120)
     assert verdicts(story.recovery_pass()) == {GATEWAY: "escalated"}
-    assert calls(story)[0] == 1 and not story.world.attempts
+    assert alerts(story)[0] == 1 and not story.world.attempts
