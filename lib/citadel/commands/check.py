@@ -160,8 +160,8 @@ def missed_checks(state, moment, installed_at):
 
 
 def not_told(wanted, facts, findings, state, moment):
-    """Writes the metrics, as root. A sentence where that fails, for each receiver that an alert would not reach, and for
-    alerts that wait: the recovery pass that a warning brings about sends them."""
+    """Writes the metrics, as root. A sentence where that fails, for each receiver that an alert would not reach, and
+    for alerts that wait: the recovery pass that a warning brings about sends them."""
     if os.geteuid():
         told = [metrics.complaint(wanted.metrics.directory)]
     else:
