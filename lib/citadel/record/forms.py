@@ -60,7 +60,7 @@ def _check_state(state):
             if service[name] is not None:
                 moment(service[name])
         if service["escalated"] is not None:
-            number, when, incident, cause = service["escalated"]
+            number, when, incident, cause = service["escalated"][:4]        # a later version may add to it
             count(number), moment(when), text(incident), text(cause)
         if service["incident"] and not is_incident_id(service["incident"]):
             raise ValueError("an incident without an id")

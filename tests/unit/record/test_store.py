@@ -14,6 +14,7 @@ from citadel.core import atomic
 from citadel.core.clock import Moment, Now, age
 from citadel.core.errors import LockHeld, NotPermitted, UsageError
 from citadel.model import History, Stop
+from citadel.record import forms
 from citadel.record import incidents as records
 from citadel.record.store import Store
 
@@ -144,6 +145,21 @@ def test_state_that_vanished_beside_its_incidents_is_lost_too(store, place):
 def test_the_first_day_is_no_loss(store):
     with store.lock("check"):
         assert store.of(UNIT).history() == History()
+
+
+def test_what_a_later_version_adds_to_a_note_of_an_alert_costs_nothing(store, place):
+    """As in 1.0, for a host that goes back to this version while an incident is open."""
+    with store.lock("check"):
+        store.of(UNIT).open_incident("gateway.crashed", "it crashed")
+        store.of(UNIT).mark_escalated("gateway.crashed")
+    forget_memory(store)
+    with open(place + "/state.json", "rb") as file:
+        state = atomic.from_json(file.read())["state"]
+    state["services"][UNIT]["escalated"].append("new")
+    with open(place + "/state.json", "wb") as file:
+        file.write(atomic.to_json({"schema": 1, "sha256": forms.checksum(state), "state": state}))
+    history = again(store).of(UNIT).history()
+    assert (history.lost, history.escalation.cause) == (None, "gateway.crashed")
 
 
 def test_five_spoilt_states_are_kept(store, place):
