@@ -25,7 +25,7 @@ def main(arguments, source, directory, run=run_program, uid=None):
     try:
         if options.pack:
             return _pack(source, os.path.join(directory, options.pack))
-        return _on_host(options, source, os.path.join(directory, options.root), uid, run)
+        return _on_host(options, source, os.path.realpath(os.path.join(directory, options.root)), uid, run)
     except OSError as error:
         what = "%s: %s" % (error.filename, error.strerror) if error.filename else error.strerror
         raise (NotPermitted if isinstance(error, PermissionError) else CitadelError)(
@@ -33,7 +33,6 @@ def main(arguments, source, directory, run=run_program, uid=None):
 
 
 def _on_host(options, source, root, uid, run):
-    root = os.path.realpath(root)
     if not options.root or not os.path.isdir(root):
         raise UsageError("--root %s: there is no such directory" % options.root)
     if root == "/" and uid != 0:

@@ -63,16 +63,11 @@ def parse(data):
     return result
 
 
-def read(tree, path=PATH):
-    """The Manifest at `path`, or None when there is none."""
-    data = tree.read(path)
-    return None if data is None else parse(data)
-
-
 def read_both(tree):
     """The Manifests of what is installed and of what an interrupted installation intended, each None when there is
     none; and both in one, the first before the second."""
-    installed, intended = read(tree), read(tree, INTENT)
+    found = [tree.read(path) for path in (PATH, INTENT)]
+    installed, intended = [None if data is None else parse(data) for data in found]
     return installed, intended, installed.merged(intended) if installed and intended else installed or intended
 
 

@@ -1,8 +1,7 @@
 """systemd's part of an installation, after the files are in place: accounts, directories, enablement, the first start.
 
-A step is (what it does, in words; a function of the Host that does it). The function returns None when it is done, a
-complaint when it failed, and "" when it has said itself what came of it.
-"""
+A step is (its words, a function of the Host). That returns None when it is done, a complaint when it failed, and ""
+when it has said itself what came of it."""
 
 from citadel.installer import layout, systemd
 from citadel.installer.host import SECONDS
@@ -78,8 +77,7 @@ def _create_directories(host):
 
 
 def _create_config_directory(host):
-    """The gateway's settings directory: closed to others because it may hold secrets, and not for the gateway to
-    write."""
+    """Closed to others because the gateway's settings may hold secrets, and not for the gateway to write."""
     if host.tree.owner != 0:
         return ""
     line = "d %s 0750 root %s\n" % (CONFIG, ACCOUNT)

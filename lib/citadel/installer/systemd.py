@@ -1,7 +1,5 @@
-"""What the installation asks about units and accounts, on this host or in a prepared root.
-
-Unit files are looked for in the directories themselves: the same for a host and for a root that is not running.
-"""
+"""What the installation asks about units and accounts. Unit files are looked for in the directories themselves, which
+is the same for this host and for a prepared root."""
 
 import pwd
 import re
@@ -34,11 +32,8 @@ def refuse_unfit(run=run_program):
 
 def find_unit(tree, name):
     """The path inside the root of the unit file `name`, our own alias for redis not counted; None if nowhere."""
-    for directory in LOAD_PATH:
-        path = directory + "/" + name
-        if path != REDIS_ALIAS and tree.status(path) is not None:
-            return path
-    return None
+    paths = [directory + "/" + name for directory in LOAD_PATH]
+    return next((path for path in paths if path != REDIS_ALIAS and tree.status(path) is not None), None)
 
 
 def is_here(tree, name):

@@ -49,18 +49,13 @@ class Tree:
 
     def status(self, path):
         """lstat of `path`, or None."""
-        try:
+        with contextlib.suppress(FileNotFoundError):
             return os.lstat(self.locate(path))
-        except FileNotFoundError:
-            return None
 
     def read(self, path):
         """The bytes of the regular file `path`; None when nothing, or something else, is there."""
-        try:
-            with open(open_file(self.locate(path)), "rb") as file:
-                return file.read()
-        except OSError:
-            return None
+        with contextlib.suppress(OSError), open(open_file(self.locate(path)), "rb") as file:
+            return file.read()
 
     def names(self, path):
         """The names in the directory `path`, sorted; none when it is not there."""
@@ -71,10 +66,8 @@ class Tree:
 
     def link_target(self, path):
         """What the symlink `path` says, or None."""
-        try:
+        with contextlib.suppress(OSError):
             return os.readlink(self.locate(path))
-        except OSError:
-            return None
 
     def holds(self, item):
         """Whether `item` is there already, byte for byte, with its mode and owner."""
@@ -152,11 +145,10 @@ class Tree:
 
     def remove_directory(self, path):
         """Removes an empty directory; True if it went."""
-        try:
+        with contextlib.suppress(OSError):
             os.rmdir(self.locate(path))
-        except OSError:
-            return False
-        return True
+            return True
+        return False
 
 
 def leftover_of(path):
