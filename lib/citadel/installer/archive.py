@@ -8,8 +8,6 @@ import io
 import os
 import zipfile
 
-TIME = (1980, 1, 1, 0, 0, 0)        # the earliest that a zip file can name
-
 
 def pack(files):
     """The archive's bytes for `files` (of layout.source_files)."""
@@ -19,7 +17,7 @@ def pack(files):
     buffer.write(b"#!/usr/bin/env python3\n")
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
         for name, (data, mode) in sorted(members.items()):
-            entry = zipfile.ZipInfo(name, TIME)
+            entry = zipfile.ZipInfo(name)               # its time is 1980, the earliest that there is
             entry.create_system = 3                     # Unix: external_attr holds the mode
             entry.external_attr = (0o100000 | mode) << 16
             archive.writestr(entry, data)

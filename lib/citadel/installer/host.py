@@ -28,9 +28,8 @@ class Host:
         return self.call("systemctl", list(words), seconds)
 
     def hold_lock(self):
-        """Keeps other installations out until `release`. Raises LockHeld when one is running.
-
-        The file is in the 0700 directory: a file that others can open is a file that they can lock."""
+        """Keeps other installations out until `release`; raises LockHeld when one is running. The file is in the 0700
+        directory: a file that others can open is a file that they can lock."""
         path = self.tree.locate(STATE + "/install.lock")
         self.lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
         try:

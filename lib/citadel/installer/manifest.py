@@ -47,15 +47,14 @@ def parse(data):
     result = Manifest()
     for line in data.decode("utf-8", "replace").splitlines():
         word, _, rest = line[2:].partition(" ")
+        linked, arrow, target = rest.partition(" -> ")
         if line.startswith("# ") and rest:
             if word in WORDS:
                 setattr(result, word, rest)
             elif word == "directory" and rest.startswith("/"):
                 result.directories.append(rest)
-            elif word == "link" and " -> " in rest:
-                path, _, target = rest.partition(" -> ")
-                if is_ours(path):
-                    result.links[path] = target
+            elif word == "link" and arrow and is_ours(linked):
+                result.links[linked] = target
         else:
             digest, _, path = line.partition("  ")
             if len(digest) == 64 and is_ours(path):
