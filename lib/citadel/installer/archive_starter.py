@@ -28,17 +28,14 @@ def start(arguments):
                         "not python3-minimal)" % error.name, 69)
     directory = tempfile.mkdtemp(prefix="citadel-")         # 0700, the caller's alone
     try:
-        unpack(zipfile.ZipFile(os.path.abspath(sys.argv[0])), directory)
+        archive = zipfile.ZipFile(os.path.abspath(sys.argv[0]))
+        for entry in archive.infolist():
+            os.chmod(archive.extract(entry, directory), (entry.external_attr >> 16) & 0o777)
         return run([sys.executable, "-IS", os.path.join(directory, COMMANDS[arguments[0]])] + arguments[1:])
     except OSError as error:
         return complain("cannot unpack into %s: %s" % (directory, error.strerror), 1)
     finally:
         shutil.rmtree(directory, ignore_errors=True)
-
-
-def unpack(archive, directory):
-    for entry in archive.infolist():
-        os.chmod(archive.extract(entry, directory), (entry.external_attr >> 16) & 0o777)
 
 
 def run(argv):

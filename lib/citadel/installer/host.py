@@ -16,16 +16,9 @@ class Host:
     def __init__(self, tree, say, complain, run=run_program):
         self.tree, self.root, self.run = tree, tree.root, run
         self.say, self.complain = say, complain
-        self.lock = None                # the descriptor that keeps other installations out
-
-    @property
-    def is_running(self):
-        """Whether this is the running system, and not a root that is being prepared."""
-        return self.root == "/"
-
-    @property
-    def where(self):
-        return "" if self.is_running else " in " + self.root
+        self.lock = None                        # the descriptor that keeps other installations out
+        self.is_running = self.root == "/"      # the running system, and not a root that is being prepared
+        self.where = "" if self.is_running else " in " + self.root
 
     def call(self, program, words, seconds=SECONDS, stdin=b""):
         """Runs one of systemd's programs, with --root=DIR where the root is not the running system's; its Answer."""
@@ -35,9 +28,8 @@ class Host:
         return self.call("systemctl", list(words), seconds)
 
     def hold_lock(self):
-        """Keeps other installations out until `release`. Raises LockHeld when one is running.
-
-        The file is in the 0700 directory: a file that others can open is a file that they can lock."""
+        """Keeps other installations out until `release`; raises LockHeld when one is running. The file is in the 0700
+        directory: a file that others can open is a file that they can lock."""
         path = self.tree.locate(STATE + "/install.lock")
         self.lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
         try:

@@ -1,8 +1,8 @@
-"""Installs, or says what installing would change.
+"""Installs: look at the source and at the host, decide (plan.py, steps.py: no writing), write down what is about to be
+(manifest.INTENT), put files in place, take systemd's steps, and make the intent the manifest.
 
-Look at the source and at the host, decide (plan.py, steps.py: no writing), write down what is about to be
-(manifest.INTENT), put files in place, take systemd's steps, and make the intent the manifest. Killed at any moment,
-the next run completes it: each step looks at what is there, and an intent that was left says that steps may be missing.
+Killed at any moment, the next run completes it: each step looks at what is there, and an intent that was left says that
+steps may be missing.
 """
 
 import os
@@ -35,13 +35,13 @@ def install(host, source, schedule=None, dry_run=False):
         host.say("Citadel %s is installed already: nothing changed." % __version__)
         return 0
     if dry_run:
-        _say_changes(host, planned, planned.writes)
+        _say_changes(host, planned)
         for words, _ in to_do:
             host.say("then     " + words)
         host.say("A dry run: nothing was changed.")
         return 0
     _put_files(host, planned, known, python)
-    _say_files(host, planned)
+    _say_changes(host, planned, brief=True)
     complaints = 0
     for words, step in to_do:
         complaint = step(host)
@@ -61,8 +61,8 @@ def install(host, source, schedule=None, dry_run=False):
 
 def _fit_python(host, files):
     """The interpreter to write into the first lines; raises CannotLook when it could not run Citadel."""
-    if not host.is_running:
-        return interpreter.choose_unseen(host.tree)
+    if not host.is_running:         # the Python of a prepared root cannot be run from here
+        return next((path for path in preflight.CANDIDATES if host.tree.resolve(path)), preflight.CANDIDATES[0])
     python = interpreter.choose(host.tree, host.run)
     sources = {name: data.decode() for name, (data, _) in files.items()
                if name.endswith(".py") or data.startswith(layout.SHIPPED_INTERPRETER)}
@@ -111,20 +111,13 @@ def label(host, paths, selinux="/sys/fs/selinux/enforce"):
             host.complain("SELinux labels were not set: %s; ignoring" % answer.complaint())
 
 
-# --- saying it
-
-def _say_files(host, planned):
-    """The files written, those inside /opt/citadel by number only."""
-    outside = [(word, item) for word, item in planned.writes
-               if not item.path.startswith(HOME + "/") or item.path in (SETTINGS, SETTINGS + ".new")]
-    inside = len(planned.writes) - len(outside)
-    if inside:
-        host.say("written  %s in %s" % (plural(inside, "file"), HOME))
-    _say_changes(host, planned, outside)
-
-
-def _say_changes(host, planned, writes):
-    rows = [(word, item.path) for word, item in writes] + [("removed", path) for path in planned.removals]
+def _say_changes(host, planned, brief=False):
+    """What happens to the files; with `brief` those inside /opt/citadel by number only, the settings apart."""
+    rows = [(word, item.path) for word, item in planned.writes
+            if not brief or not item.path.startswith(HOME + "/") or item.path in (SETTINGS, SETTINGS + ".new")]
+    if len(rows) < len(planned.writes):
+        host.say("written  %s in %s" % (plural(len(planned.writes) - len(rows), "file"), HOME))
+    rows += [("removed", path) for path in planned.removals]
     if planned.link:
         rows.append(("link", "%s -> %s (this host's redis)" % (REDIS_ALIAS, planned.link)))
     for row in rows:
@@ -132,8 +125,7 @@ def _say_changes(host, planned, writes):
 
 
 def _say_what_is_left(host, planned, old):
-    """What the operator still has to do, if anything: a running service keeps its old settings until it is restarted,
-    which is the operator's decision."""
+    """What the operator still has to do, if anything: to restart a running service is their decision."""
     if old and host.is_running:
         names = sorted({layout.unit_name(item.path) for _, item in planned.writes} - {"", TIMER})
         for name, answer in sorted(show(names, ("ActiveState", "Type"), host.run).items()):

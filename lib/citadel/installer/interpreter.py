@@ -18,21 +18,16 @@ SECONDS = 120
 PREFLIGHT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "preflight.py")
 
 
-def choose(tree, run=run_program, running=sys.executable):
+def choose(tree, run):
     """The path of the Python to use on the host itself; raises CannotLook when none will do."""
     objections = []
-    for path in CANDIDATES + (running or "",):
+    for path in CANDIDATES + (sys.executable or "",):
         if os.access(path, os.X_OK):
             why = _objection(tree, path, run)
             if not why:
                 return path
             objections.append(why)
     raise CannotLook("; ".join(objections) or "no Python 3 found: " + ", ".join(CANDIDATES))
-
-
-def choose_unseen(tree):
-    """The path to write where a prepared root will be a host later on: its Python cannot be run from here."""
-    return next((path for path in CANDIDATES if tree.resolve(path)), CANDIDATES[0])
 
 
 def _objection(tree, path, run):
@@ -53,7 +48,7 @@ def _objection(tree, path, run):
     return "" if version >= OLDEST else "%s is Python %d.%d; Citadel needs %d.%d" % ((path,) + version + OLDEST)
 
 
-def missing_modules(interpreter, names, run=run_program):
+def missing_modules(interpreter, names, run):
     """Those of `names` (of preflight.imported_names) that `interpreter` cannot load."""
     answer = run([interpreter, "-IS", PREFLIGHT] + names, SECONDS)
     if not answer.ok:
@@ -70,7 +65,6 @@ def remove_byte_code(tree, files):
 
 def write_byte_code(interpreter, directory, run=run_program):
     """Compiles all sources below `directory`. Raises CannotLook when one could not be compiled.
-
     Each .pyc names the time and size of its source, compileall's default: a source that an operator corrects by hand
     takes effect at its next use, which it would not with `--invalidation-mode unchecked-hash`. -f, because without it
     compileall compares the time alone, in whole seconds."""

@@ -1,7 +1,7 @@
 """What an installation consists of: the files of a source tree, and where each of them goes. Decides, writes nothing.
 
-The source is a checkout, an unpacked archive or /opt/citadel itself: an installed tree holds all that is needed to
-install again (the rehearsal does so inside its throwaway host) and to uninstall when there is no checkout any more.
+The source is a checkout, an unpacked archive or /opt/citadel itself, which holds all that is needed to install again
+(the rehearsal does so inside its throwaway host) and to uninstall without a checkout.
 """
 
 import os
@@ -19,7 +19,6 @@ UNITS = "/usr/local/lib/systemd/system"     # `systemctl mask` works there; on a
 SYSUSERS = "/usr/local/lib/sysusers.d/citadel.conf"
 TMPFILES = "/usr/local/lib/tmpfiles.d/citadel.conf"
 CRON = "/etc/cron.d/citadel"
-LOGROTATE = "/etc/logrotate.d/citadel"
 CATALOG = "/usr/local/lib/systemd/catalog/citadel.catalog"      # read there by systemd 247 to 262 (measured)
 TIMER = "citadel-health.timer"
 GATEWAY = "citadel-gateway.service"
@@ -27,14 +26,13 @@ REDIS_ALIAS = UNITS + "/redis-server.service"
 ACCOUNT = "citadel"
 
 PLACES = {"units/sysusers.d/citadel.conf": SYSUSERS, "units/tmpfiles.d/citadel.conf": TMPFILES,
-          "units/logrotate.d/citadel": LOGROTATE, "units/catalog/citadel.catalog": CATALOG,
+          "units/logrotate.d/citadel": "/etc/logrotate.d/citadel", "units/catalog/citadel.catalog": CATALOG,
           "units/cron.d/citadel": CRON}
 SOURCE_DIRECTORIES = ("bin", "lib", "units")
 SOURCE_FILES = ("install.py", "LICENSE", "README.md")
 NEEDED = ("bin", "lib/citadel/__init__.py", "install.py", "units/citadel-gateway.service",
           "units/citadel-recovery.service", "units/citadel.conf", "units/sysusers.d/citadel.conf",
           "units/tmpfiles.d/citadel.conf", "units/cron.d/citadel")
-
 SHIPPED_INTERPRETER = b"#!/usr/bin/python3"
 
 Item = namedtuple("Item", "path data mode")
@@ -42,10 +40,9 @@ Item.__doc__ = "One file to be: its path on the installed host, its bytes, its m
 
 
 def source_files(source):
-    """{relative path: (bytes, mode)} of all that belongs to the product; raises CannotLook when a part is missing.
-
-    Left out: tests, byte code, hidden and backup files. The mode is 0755 or 0644, whoever may read the checkout.
-    The interpreter line is the shipped one again, when the source is an installed tree."""
+    """{relative path: (bytes, mode)} of all that belongs to the product; raises CannotLook when a part is missing. Left
+    out: tests, byte code, hidden and backup files. The mode is 0755 or 0644, whoever may read the checkout. The
+    interpreter line is the shipped one again, when the source is an installed tree."""
     missing = [name for name in NEEDED if not os.path.exists(os.path.join(source, name))]
     if missing:
         raise CannotLook("%s is not a complete source tree: %s is missing" % (source, missing[0]))
@@ -110,5 +107,4 @@ def is_ours(path):
 
 def enableable(all_items):
     """Names of our units that have an [Install] section; the health timer is the schedule's business."""
-    return sorted({unit_name(item.path) for item in all_items
-                   if unit_name(item.path) and b"\n[Install]" in item.data} - {TIMER})
+    return sorted({unit_name(item.path) for item in all_items if b"\n[Install]" in item.data} - {"", TIMER})

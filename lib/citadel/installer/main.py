@@ -14,18 +14,15 @@ from citadel.installer.installation import install
 from citadel.installer.removal import uninstall
 from citadel.installer.tree import Tree
 
-DESCRIPTION = "Installs Citadel into /opt/citadel. A second run changes nothing."
-
 
 def main(arguments, source, directory, run=run_program, uid=None):
-    """Does what `arguments` ask, from the source tree `source`; relative paths start at `directory`, where the caller
-    stood. Returns the exit code."""
+    """Does what `arguments` ask from the tree `source`; relative paths start at `directory`. Returns the exit code."""
     options = read_arguments(arguments)
     uid = os.geteuid() if uid is None else uid
     try:
         if options.pack:
             return _pack(source, os.path.join(directory, options.pack))
-        return _on_host(options, source, os.path.join(directory, options.root), uid, run)
+        return _on_host(options, source, os.path.realpath(os.path.join(directory, options.root)), uid, run)
     except OSError as error:
         what = "%s: %s" % (error.filename, error.strerror) if error.filename else error.strerror
         raise (NotPermitted if isinstance(error, PermissionError) else CitadelError)(
@@ -33,7 +30,6 @@ def main(arguments, source, directory, run=run_program, uid=None):
 
 
 def _on_host(options, source, root, uid, run):
-    root = os.path.realpath(root)
     if not options.root or not os.path.isdir(root):
         raise UsageError("--root %s: there is no such directory" % options.root)
     if root == "/" and uid != 0:
@@ -49,17 +45,16 @@ def _on_host(options, source, root, uid, run):
 
 def read_arguments(arguments):
     """The options; raises UsageError, which names the word."""
-    parser = Parser(prog="install.py", description=DESCRIPTION)
-    parser.add_argument("--root", default="/", metavar="DIR", help="install below DIR, and leave this host alone")
-    parser.add_argument("--schedule", choices=("cron", "timer", "none"), help="who runs the health check each minute "
-                        "(default: as installed before, else cron where it runs, else a timer)")
-    parser.add_argument("--dry-run", action="store_true", help="say what would change, and change nothing")
-    parser.add_argument("--uninstall", action="store_true", help="remove what was installed; settings, logs and state "
-                        "stay")
-    parser.add_argument("--purge", action="store_true", help="with --uninstall: remove settings, logs and state too")
-    parser.add_argument("--pack", metavar="FILE", help="write everything into one file that Python runs: for hosts "
-                        "without a network")
-    parser.add_argument("--version", action="version", version="Citadel " + __version__)
+    parser = Parser(prog="install.py", description="Installs Citadel into /opt/citadel. A second run changes nothing.")
+    add = parser.add_argument
+    add("--root", default="/", metavar="DIR", help="install below DIR, and leave this host alone")
+    add("--schedule", choices=("cron", "timer", "none"), help="who runs the health check each minute (default: as "
+        "installed before, else cron where it runs, else a timer)")
+    add("--dry-run", action="store_true", help="say what would change, and change nothing")
+    add("--uninstall", action="store_true", help="remove what was installed; settings, logs and state stay")
+    add("--purge", action="store_true", help="with --uninstall: remove settings, logs and state too")
+    add("--pack", metavar="FILE", help="write everything into one file that Python runs: for hosts without a network")
+    add("--version", action="version", version="Citadel " + __version__)
     options = parser.parse_args(arguments)
     if options.purge and not options.uninstall:
         raise UsageError("--purge goes with --uninstall only")

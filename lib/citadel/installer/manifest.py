@@ -47,15 +47,14 @@ def parse(data):
     result = Manifest()
     for line in data.decode("utf-8", "replace").splitlines():
         word, _, rest = line[2:].partition(" ")
+        linked, arrow, target = rest.partition(" -> ")
         if line.startswith("# ") and rest:
             if word in WORDS:
                 setattr(result, word, rest)
             elif word == "directory" and rest.startswith("/"):
                 result.directories.append(rest)
-            elif word == "link" and " -> " in rest:
-                path, _, target = rest.partition(" -> ")
-                if is_ours(path):
-                    result.links[path] = target
+            elif word == "link" and arrow and is_ours(linked):
+                result.links[linked] = target
         else:
             digest, _, path = line.partition("  ")
             if len(digest) == 64 and is_ours(path):
@@ -63,16 +62,11 @@ def parse(data):
     return result
 
 
-def read(tree, path=PATH):
-    """The Manifest at `path`, or None when there is none."""
-    data = tree.read(path)
-    return None if data is None else parse(data)
-
-
 def read_both(tree):
     """The Manifests of what is installed and of what an interrupted installation intended, each None when there is
     none; and both in one, the first before the second."""
-    installed, intended = read(tree), read(tree, INTENT)
+    found = [tree.read(path) for path in (PATH, INTENT)]
+    installed, intended = [None if data is None else parse(data) for data in found]
     return installed, intended, installed.merged(intended) if installed and intended else installed or intended
 
 

@@ -9,8 +9,7 @@ from citadel.installer.layout import REDIS_ALIAS, SETTINGS, Item
 
 Plan = namedtuple("Plan", "writes removals link notes manifest")
 Plan.__doc__ = """What to do to the files: `writes` Items with a word each (new|changed), `removals` paths, `link` the
-target of the redis alias to make or None, `notes` sentences for the operator, `manifest` what is installed afterwards.
-"""
+target of the redis alias to make or None, `notes` sentences for the operator, `manifest` what is installed then."""
 
 
 def decide_schedule(asked, remembered, cron_runs):

@@ -1,10 +1,8 @@
 """Can this host's Python run Citadel? Asked before anything is changed, of the interpreter that will run the commands.
 
 Debian's python3-minimal lacks json, http.client, shutil and more, and a command would fail only when it needs one of
-them: perhaps at night, in an incident. So every module that our sources import is loaded once.
-
-Run as a program (`python -IS preflight.py NAME...`) it prints the names that this Python cannot load. So it imports
-only what every Python has.
+them, perhaps in an incident. So every module that our sources import is loaded once: `python -IS preflight.py NAME...`
+prints the names that this Python cannot load. Therefore this file imports only what every Python has.
 """
 
 import importlib
@@ -21,11 +19,9 @@ LONGEST_INTERPRETER = 120           # the kernel cuts an interpreter line at 127
 
 
 def imported_names(sources):
-    """The modules that Python `sources` ({name: text}) import, sorted: "module" or "module:attribute or submodule".
-
-    Our own modules are left out, and imports under `try` or `if`: there the code handles a missing one itself."""
+    """The modules that Python `sources` ({name: text}) import, sorted: "module" or "module:attribute or submodule". Our
+    own are left out, and imports under `try` or `if`: there the code handles a missing one itself."""
     import ast
-
     own = {"citadel"} | {os.path.basename(name)[:-3] for name in sources if name.endswith(".py")}
     names = set()
 
@@ -37,7 +33,6 @@ def imported_names(sources):
                 names.update("%s:%s" % (child.module, alias.name) for alias in child.names if alias.name != "*")
             elif not isinstance(child, (ast.Try, ast.If)):
                 look(child)
-
     for name in sorted(sources):
         look(ast.parse(sources[name], filename=name))
     return sorted(name for name in names if name.partition(":")[0].partition(".")[0] not in own)

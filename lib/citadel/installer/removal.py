@@ -1,10 +1,11 @@
-"""Uninstalls: removes what the manifest says was installed, and with `purge` settings, logs and state as well.
-
-The gateway's own directories, /opt/citadel/venv and /opt/citadel/config, are never emptied. The manifest is removed
-last, so after an interruption the next run completes it.
+"""Uninstalls. The gateway's own directories, /opt/citadel/venv and /opt/citadel/config, are never emptied. The manifest
+is removed last, so after an interruption the next run completes it.
 """
 
+import contextlib
+import grp
 import os
+import pwd
 
 from citadel.core.errors import CitadelError
 from citadel.core.text import plural
@@ -22,7 +23,8 @@ LEFT_IF_NOT_EMPTY = (layout.CONFIG, layout.VENV)
 
 
 def uninstall(host, source, purge=False, dry_run=False):
-    """Removes what install.py installed; 0, or 1 when something would not go and was named."""
+    """Removes what the manifest says was installed, with `purge` settings, logs and state as well; 0, or 1 when
+    something would not go and was named."""
     tree = host.tree
     recorded = manifest.read_both(tree)[-1]
     installed = recorded or _by_source(tree, source)
@@ -170,19 +172,15 @@ def _remove_account(host, left):
     if not host.is_running:
         host.say("The account %s in %s stays." % (layout.ACCOUNT, host.root))
         return []
-    import grp
-    import pwd
     account = pwd.getpwnam(layout.ACCOUNT)
     used = [path for path in left if _belongs(host.tree.locate(path), account.pw_uid, account.pw_gid)]
     if used:
         host.say("The account %s stays: it has files in %s." % (layout.ACCOUNT, used[0]))
         return []
     answer = host.run(["userdel", layout.ACCOUNT], SECONDS)
-    try:
-        if answer.ok and grp.getgrnam(layout.ACCOUNT):              # where login.defs has no USERGROUPS_ENAB
+    with contextlib.suppress(KeyError):                     # there is no such group: userdel removed it
+        if answer.ok and grp.getgrnam(layout.ACCOUNT):      # where login.defs has no USERGROUPS_ENAB
             answer = host.run(["groupdel", layout.ACCOUNT], SECONDS)
-    except KeyError:
-        pass                                                        # there is no such group: userdel removed it
     return [] if answer.ok else ["the account %s was not removed: %s" % (layout.ACCOUNT, answer.complaint())]
 
 

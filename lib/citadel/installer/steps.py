@@ -1,14 +1,12 @@
 """systemd's part of an installation, after the files are in place: accounts, directories, enablement, the first start.
 
-A step is (what it does, in words; a function of the Host that does it). The function returns None when it is done, a
-complaint when it failed, and "" when it has said itself what came of it.
+A step is (its words, a function of the Host). That returns None when it is done, a complaint when it failed, and ""
+when it has said itself what came of it.
 """
 
 from citadel.installer import layout, systemd
 from citadel.installer.host import SECONDS
 from citadel.installer.layout import ACCOUNT, CATALOG, CONFIG, GATEWAY, HOME, SYSUSERS, TIMER, TMPFILES
-
-START_SECONDS = 150             # the gateway's TimeoutStartSec, and the dependencies' own start before it
 
 
 def needed(host, planned, old, wanted, interrupted):
@@ -78,8 +76,7 @@ def _create_directories(host):
 
 
 def _create_config_directory(host):
-    """The gateway's settings directory: closed to others because it may hold secrets, and not for the gateway to
-    write."""
+    """Closed to others because the gateway's settings may hold secrets, and not for the gateway to write."""
     if host.tree.owner != 0:
         return ""
     line = "d %s 0750 root %s\n" % (CONFIG, ACCOUNT)
@@ -110,7 +107,7 @@ def _start(host):
     if host.is_running and missing:
         host.say("%s is enabled and not started yet: start it with systemctl when nothing is missing." % GATEWAY)
     elif host.is_running:
-        answer = host.systemctl("start", "--", GATEWAY, seconds=START_SECONDS)
+        answer = host.systemctl("start", "--", GATEWAY, seconds=150)    # TimeoutStartSec, and the dependencies' start
         # A gateway that does not start is no failed installation: to recover it is what Citadel is there for.
         host.say("%s is started." % GATEWAY if answer.ok else "%s did not start (%s). To see why: "
                  "%s/bin/citadel-restart-manager explain" % (GATEWAY, answer.complaint(), HOME))

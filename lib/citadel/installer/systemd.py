@@ -1,6 +1,5 @@
-"""What the installation asks about units and accounts, on this host or in a prepared root.
-
-Unit files are looked for in the directories themselves: the same for a host and for a root that is not running.
+"""What the installation asks about units and accounts. Unit files are looked for in the directories themselves, which
+is the same for this host and for a prepared root.
 """
 
 import pwd
@@ -8,7 +7,6 @@ import re
 
 from citadel.core import accounts
 from citadel.core.errors import CannotLook
-from citadel.core.run import run as run_program
 from citadel.installer.layout import ACCOUNT, REDIS_ALIAS, TMPFILES, UNITS
 from citadel.observe.systemctl import show, system_state, version
 
@@ -16,12 +14,11 @@ OLDEST = 239                    # RHEL 8
 # systemd.unit(5), "Unit File Load Path".
 BEFORE_OURS = ("/etc/systemd/system", "/run/systemd/system")
 LOAD_PATH = BEFORE_OURS + (UNITS, "/usr/lib/systemd/system", "/lib/systemd/system")
-GENERATED = "/run/systemd/generator.late"       # where a SysV script becomes a unit
 CRON_DAEMONS = ("cron.service", "crond.service", "cronie.service", "cron.target")
 ENABLED = ("enabled", "enabled-runtime", "static", "alias", "generated")
 
 
-def refuse_unfit(run=run_program):
+def refuse_unfit(run):
     """CannotLook when systemd is not there, too old, does not answer, or is going down."""
     number = re.match("[0-9]+", version(run))
     if number is None:
@@ -34,21 +31,17 @@ def refuse_unfit(run=run_program):
 
 def find_unit(tree, name):
     """The path inside the root of the unit file `name`, our own alias for redis not counted; None if nowhere."""
-    for directory in LOAD_PATH:
-        path = directory + "/" + name
-        if path != REDIS_ALIAS and tree.status(path) is not None:
-            return path
-    return None
+    paths = [directory + "/" + name for directory in LOAD_PATH]
+    return next((path for path in paths if path != REDIS_ALIAS and tree.status(path) is not None), None)
 
 
 def is_here(tree, name):
     """Whether there is a unit `name`, from a file or made of a SysV script."""
-    return find_unit(tree, name) is not None or tree.status(GENERATED + "/" + name) is not None
+    return find_unit(tree, name) is not None or tree.status("/run/systemd/generator.late/" + name) is not None
 
 
 def redis_alias(tree):
     """The unit file that redis-server.service has to be another name of, or None where none is needed or possible.
-
     Fedora, RHEL and SUSE call it redis.service. A symlink in the load path makes an alias (systemd.unit(5)), and the
     one instance then has both names: Requires=, After=, WantedBy=, crash, stop and start were seen to work through it
     on systemd 247, 252, 257 and 262. A template or a drop-in would not: WantedBy= cannot be overridden by either."""

@@ -14,18 +14,15 @@ import stat
 from citadel.core import atomic
 from citadel.core.errors import CitadelError, NotPermitted
 from citadel.core.mounts import mount_id
-from citadel.core.trust import objection, open_file
+from citadel.core.trust import FOLDER, objection, open_file
 
-LEFTOVER = ".citadel-new"
 LINKS_AT_MOST = 40              # as the kernel's own limit, path_resolution(7)
 DEEPEST = 64                    # directories in directories that `remove_whole` enters
-DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 
 
 class Tree:
-    """The tree below `root`, as `owner` may write it (a uid: 0, or that of a user who prepares a root).
-
-    Paths given and returned are those inside: "/etc/passwd" is DIR/etc/passwd under `--root DIR`."""
+    """The tree below `root`, as `owner` may write it (a uid: 0, or that of a user who prepares a root). Paths given and
+    returned are those inside: "/etc/passwd" is DIR/etc/passwd under `--root DIR`."""
 
     def __init__(self, root="/", owner=0):
         self.root, self.owner = os.path.realpath(root), owner
@@ -49,32 +46,24 @@ class Tree:
 
     def status(self, path):
         """lstat of `path`, or None."""
-        try:
+        with contextlib.suppress(FileNotFoundError):
             return os.lstat(self.locate(path))
-        except FileNotFoundError:
-            return None
 
     def read(self, path):
         """The bytes of the regular file `path`; None when nothing, or something else, is there."""
-        try:
-            with open(open_file(self.locate(path)), "rb") as file:
-                return file.read()
-        except OSError:
-            return None
+        with contextlib.suppress(OSError), open(open_file(self.locate(path)), "rb") as file:
+            return file.read()
 
     def names(self, path):
         """The names in the directory `path`, sorted; none when it is not there."""
-        try:
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
             return sorted(os.listdir(self.locate(path, follow=True)))
-        except (FileNotFoundError, NotADirectoryError):
-            return []
+        return []
 
     def link_target(self, path):
         """What the symlink `path` says, or None."""
-        try:
+        with contextlib.suppress(OSError):
             return os.readlink(self.locate(path))
-        except OSError:
-            return None
 
     def holds(self, item):
         """Whether `item` is there already, byte for byte, with its mode and owner."""
@@ -141,32 +130,24 @@ class Tree:
 
     def remove_whole(self, path, last=()):
         """Removes `path` with all that is in it, the names `last` at the end; sentences for what would not go."""
-        try:
-            parent = os.open(os.path.dirname(self.locate(path)), DIRECTORY)
-        except FileNotFoundError:
-            return []
-        try:
-            return _remove_at(parent, os.path.basename(path), self.locate(path), last)
-        finally:
-            os.close(parent)
+        place = self.locate(path)
+        return _remove_at(None, place, place, last)
 
     def remove_directory(self, path):
         """Removes an empty directory; True if it went."""
-        try:
+        with contextlib.suppress(OSError):
             os.rmdir(self.locate(path))
-        except OSError:
-            return False
-        return True
+            return True
+        return False
 
 
 def leftover_of(path):
-    return os.path.join(os.path.dirname(path), "." + os.path.basename(path) + LEFTOVER)
+    return os.path.join(os.path.dirname(path), "." + os.path.basename(path) + ".citadel-new")
 
 
 def follow_inside(root, path, follow_last=True, check=lambda place, status: None):
-    """The host's path of what `path` is to a process whose root directory is `root`: no link leads out of it.
-
-    `check(place, status)` is called for each directory on the way. What does not exist is taken as it stands."""
+    """The host's path of what `path` is to a process whose root directory is `root`: no link leads out of it. What does
+    not exist is taken as it stands. `check(place, status)` is called for each directory on the way."""
     pending, done, links = _parts(path), [], 0
     while len(pending) > (0 if follow_last else 1):
         name = pending.pop(0)
@@ -212,15 +193,14 @@ def _unlink(path):
 
 
 def _remove_at(parent, name, path, last, mount=None, depth=0):
-    """Removes `name` and all below it; a list of sentences about what would not go.
-
-    By descriptors, one component at a time, no link followed, no other mount entered (a bind mount shares st_dev;
-    only mnt_id tells it apart): nothing that is swapped meanwhile can lead it elsewhere."""
+    """Removes `name` and all below it; a list of sentences about what would not go. By descriptors, one component at a
+    time, no link followed, no other mount entered (a bind mount shares st_dev; only mnt_id tells it apart): nothing
+    that is swapped meanwhile can lead it elsewhere."""
     try:
         if not stat.S_ISDIR(os.lstat(name, dir_fd=parent).st_mode):
             os.unlink(name, dir_fd=parent)
             return []
-        descriptor = os.open(name, DIRECTORY | os.O_NOFOLLOW, dir_fd=parent)
+        descriptor = os.open(name, FOLDER, dir_fd=parent)
     except FileNotFoundError:
         return []
     except OSError as error:

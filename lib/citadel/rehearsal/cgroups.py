@@ -1,5 +1,6 @@
 """Cgroups of our own in the cgroup2 tree, for what a rehearsal starts: made, joined, removed once they are empty."""
 
+import contextlib
 import os
 import time
 
@@ -31,15 +32,11 @@ def join(group):
             file.write("0")
 
 
-def remove(group, seconds=5):
+def remove(group):
     """Removes a cgroup and those beneath it once their last processes have ended; a dying process takes a moment."""
-    end = time.monotonic() + seconds
-    while group and os.path.isdir(group):
+    end = time.monotonic() + 5
+    while group and os.path.isdir(group) and time.monotonic() < end:
         for path, _, _ in os.walk(group, topdown=False):
-            try:
+            with contextlib.suppress(OSError):
                 os.rmdir(path)
-            except OSError:
-                continue
-        if time.monotonic() > end:
-            return
         time.sleep(0.01)

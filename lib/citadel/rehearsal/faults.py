@@ -1,10 +1,10 @@
-"""What is broken on purpose, and what must be seen then. One row is one fault; `perform` plays one.
-
-Each fault begins with a healthy gateway and cleared counters, and is repaired at its end, whatever happened.
+"""What is broken on purpose, and what must be seen then. Each fault begins with a healthy gateway and cleared counters,
+and is repaired at its end, whatever happened.
 """
 
 import time
 from collections import namedtuple
+from operator import methodcaller
 
 from citadel.core.errors import CitadelError
 from citadel.rehearsal.stage import GATEWAY, OLLAMA, OTHER, SETTINGS
@@ -25,12 +25,10 @@ BEFORE_A_PASS = 12      # seconds for systemd to recover it alone, where it can,
 
 Fault = namedtuple("Fault", "name what inject seen causes bound needs prepare")
 Fault.__new__.__defaults__ = ((), 60, "", lambda stage: None)
-Fault.__doc__ = """One fault.
-
-`what` happens, in a few words; `inject(stage)` does it; `seen(stage, before, fault)` watches and returns what happened
-in a few words, or raises CitadelError with what did not; `causes` are those that a recovery pass may name first (empty:
-any); `bound` seconds from the fault to its end; `needs` the stand-in without which it cannot be tried; `prepare(stage)`
-is done before the fault."""
+Fault.__doc__ = """`what` happens, in a few words; `inject(stage)` does it; `seen(stage, before, fault)` watches and
+returns what happened, or raises CitadelError with what did not; `causes` are those that a recovery pass may name first
+(empty: any); `bound` seconds from the fault to its end; `needs` the stand-in without which it cannot be tried;
+`prepare(stage)` is done before the fault."""
 
 Result = namedtuple("Result", "name survived happened because cause seconds")
 Result.__doc__ = "How a fault ended. `survived` is None for one that could not be tried on this host."
@@ -151,10 +149,6 @@ def is_named_and_let_be(stage, before, fault):
 
 # --- how it is broken
 
-def kill(unit):
-    return lambda stage: stage.kill_main(unit)
-
-
 def break_ollama(stage):
     stage.drop_in(OLLAMA, BROKEN_OLLAMA)
     stage.kill_main(OLLAMA)
@@ -195,10 +189,6 @@ def crash_at_start(stage):
     stage.kill_main(GATEWAY)
 
 
-def stop_it(stage):
-    stage.inside(["systemctl", "stop", "--", GATEWAY], 90)
-
-
 def contradict_the_unit(stage):
     stage.machine.write(SETTINGS, "server:\n  port: 9002\n")
     crash_at_start(stage)
@@ -206,9 +196,10 @@ def contradict_the_unit(stage):
 
 FAULTS = (
     Fault("gateway-killed", "the gateway's main process gets SIGKILL",
-          kill(GATEWAY), comes_back, ("gateway.crashed",), 30),
+          methodcaller("kill_main", GATEWAY), comes_back, ("gateway.crashed",), 30),
     Fault("ollama-killed", "Ollama gets SIGKILL",
-          kill(OLLAMA), comes_back, ("dependency.ollama.down", "gateway.stopped-with-dependency"), 60),
+          methodcaller("kill_main", OLLAMA), comes_back,
+          ("dependency.ollama.down", "gateway.stopped-with-dependency"), 60),
     Fault("ollama-broken", "Ollama cannot start until an operator repairs it",
           break_ollama, is_named_then_comes_back_when_repaired, ("dependency.ollama.down",), 90),
     Fault("ollama-hung", "every process of Ollama gets SIGSTOP",
@@ -221,7 +212,8 @@ FAULTS = (
     Fault("crash-loop", "the gateway crashes at each start, up to the start limit; then it is repaired",
           crash_at_start, ends_its_crash_loop, ("gateway.crash-loop",), 120, "gateway", use_up_starts),
     Fault("operator-stop", "an operator stops the gateway",
-          stop_it, is_left_alone, ("gateway.stopped-by-operator",), 60),
+          methodcaller("inside", ["systemctl", "stop", "--", GATEWAY], 90), is_left_alone,
+          ("gateway.stopped-by-operator",), 60),
     Fault("bad-settings", "production.yaml contradicts the unit, and the gateway does not start",
           contradict_the_unit, is_named_and_not_restarted, ("config.invalid",), 120, "gateway", use_up_starts),
     Fault("http-500", "the gateway answers 500 until it is restarted (a recovery pass waits a minute to be sure)",

@@ -29,22 +29,21 @@ CGROUP = "CITADEL_ISOLATED_CGROUP"              # set inside: our own cgroup dir
 LIFELINE = "CITADEL_ISOLATED_LIFELINE"          # set inside: a pipe that ends with the keeper
 HOST_MOUNTS = "CITADEL_ISOLATED_FROM"           # set inside: the host's mount namespace, to compare with
 # Read once, at import: a main may clean its environment afterwards.
-_GIVEN = {name: os.environ.get(name, "") for name in (CGROUP, HOST_MOUNTS, LIFELINE)}
+GIVEN = {name: os.environ.get(name, "") for name in (CGROUP, HOST_MOUNTS, LIFELINE)}
 SOURCE_NAME = "citadel-rehearsal"               # the source of our mounts in /proc/mounts
 PSEUDO = frozenset((
     "autofs binfmt_misc bpf cgroup cgroup2 configfs debugfs devpts devtmpfs efivarfs fusectl hugetlbfs mqueue nsfs "
     "proc pstore ramfs rpc_pipefs securityfs selinuxfs sysfs tracefs").split())
 ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+SYSTEMD_IS_INIT = os.path.isdir("/run/systemd/system")      # the test of sd_booted(3)
 PATIENCE = 15                                   # seconds from a first Ctrl-C to SIGKILL
 
 
 def isolate(argv, read_only=False):
-    """Runs `argv` isolated and exits with its code; in there, makes the mounts and returns. To be called once.
-
-    `argv` is the whole command line that starts this program again, an absolute path first. With `read_only`,
-    every file system of the host is mounted read-only in there, so that the kernel itself prevents writes outside our
-    own directory. Raises NotPermitted without root, CannotLook when `unshare` is missing.
-    """
+    """Runs `argv` isolated and exits with its code; in there, makes the mounts and returns. To be called once. `argv`
+    is the whole command line that starts this program again, an absolute path first. With `read_only`, the host's file
+    systems are read-only in there: the kernel itself prevents writes outside our own directory. Raises NotPermitted
+    without root, CannotLook when `unshare` is missing."""
     if inside():
         _settle(read_only)
         return
@@ -61,12 +60,7 @@ def isolate(argv, read_only=False):
 
 def inside():
     """Whether this process runs in namespaces of its own that `isolate` made; the kernel confirms it."""
-    return bool(_GIVEN[HOST_MOUNTS]) and os.getpid() == 1 and os.readlink("/proc/self/ns/mnt") != _GIVEN[HOST_MOUNTS]
-
-
-def cgroup():
-    """The directory of the isolated program's own cgroup, or "" on a host without a cgroup2 tree."""
-    return _GIVEN[CGROUP]
+    return bool(GIVEN[HOST_MOUNTS]) and os.getpid() == 1 and os.readlink("/proc/self/ns/mnt") != GIVEN[HOST_MOUNTS]
 
 
 def again(module, function, words):
@@ -84,10 +78,9 @@ def step_down(command):
 
 
 def _settle(read_only):
-    """/run becomes a tmpfs of ours, for our own directory and for the locks that nspawn leaves. With `read_only`, what
-    is written to /tmp lands there, too: nspawn 262 makes a directory in it, wherever TMPDIR points, and leaves it
-    behind when it is killed."""
-    _end_with_the_keeper(int(_GIVEN[LIFELINE]))
+    """/run becomes a tmpfs of ours, for our own directory and for the locks that nspawn leaves. With `read_only`,
+    writes to /tmp land there, too: nspawn 262 makes a directory in it, whatever TMPDIR is, and leaves it if killed."""
+    _end_with_the_keeper(int(GIVEN[LIFELINE]))
     if read_only:
         for mount in mounts():
             # One that another mount hides cannot be reached by its path, nor written to.
@@ -124,7 +117,7 @@ def _mount(words, must=True):
 def _watch(argv):
     """In the command that the user typed: starts the keeper, passes signals on, returns the exit code."""
     name = "citadel-%d-%s" % (os.getpid(), os.urandom(4).hex())
-    here = "" if _systemd_is_init() else cgroups.own_directory()
+    here = "" if SYSTEMD_IS_INIT else cgroups.own_directory()
     group = cgroups.make(here, name) if here and os.access(here, os.W_OK) else ""
     alive, our_end = os.pipe()
     keeper = os.fork()
@@ -146,8 +139,7 @@ def _watch(argv):
 
 def _keep(argv, name, group, alive):
     """In the keeper: runs the program until it ends or the user's command has died (its end of the pipe `alive`
-    closes), then cleans up in any case. A first signal is passed on to the program; a second one, or PATIENCE seconds,
-    kill it."""
+    closes), then cleans up. A first signal is passed on to the program; a second one, or PATIENCE seconds, kill it."""
     asked, passed_on, end, program = [], 0, None, None
     for number in ENDING:
         signal.signal(number, lambda number, frame: asked.append(number))
@@ -177,7 +169,7 @@ def _start(argv, name, group):
                                       LIFELINE: str(lifeline)})
     command = [find("unshare"), "--mount", "--propagation", "private", "--pid", "--fork", "--kill-child",
                "--mount-proc"] + list(argv)
-    if _systemd_is_init():
+    if SYSTEMD_IS_INIT:
         # A systemd host owns its cgroup tree: only a delegated scope may be used as one's own.
         command = [find("systemd-run"), "--scope", "--collect", "--quiet", "--unit=" + name,
                    "-p", "Delegate=yes", "--"] + again("citadel.rehearsal.isolation", "step_down", command)
@@ -193,11 +185,6 @@ def send(kill, target, number):
     """Sends the signal `number` by os.kill or os.killpg; nothing happens if the target has ended."""
     with contextlib.suppress(OSError):
         kill(target, number)
-
-
-def _systemd_is_init():
-    """The test of sd_booted(3)."""
-    return os.path.isdir("/run/systemd/system")
 
 
 def is_for_files(mount):

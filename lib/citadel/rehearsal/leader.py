@@ -1,5 +1,6 @@
 """PID 1 of a throwaway machine, as this host sees it: finding it among our processes, and entering its namespaces."""
 
+import contextlib
 import os
 
 from citadel.core.errors import CitadelError
@@ -22,8 +23,7 @@ def below(parent):
 
 
 def enter_kept():
-    """Becomes a shell in the one machine that `citadel-rehearsal --keep` left running; CitadelError when there is none
-    or more than one."""
+    """Becomes a shell in the one machine that --keep left running; CitadelError if there is not one."""
     kept = [pid for pid in _leaders() if _is_on_our_overlay(pid)]
     if len(kept) != 1:
         raise CitadelError("no copy is running: start one with --keep" if not kept else
@@ -33,8 +33,7 @@ def enter_kept():
 
 
 def _leaders():
-    """The PIDs of every process that is PID 1 of a namespace below ours and has become systemd already (before that,
-    it is still nspawn's own child)."""
+    """The PIDs of what is PID 1 of a namespace below ours and no longer nspawn's own child, but systemd already."""
     for pid in filter(str.isdigit, os.listdir("/proc")):
         numbers = _status(pid, "NSpid:")
         if len(numbers) > 1 and numbers[-1] == "1" and _status(pid, "Name:") in (["systemd"], ["init"]):
@@ -43,16 +42,13 @@ def _leaders():
 
 def _status(pid, field):
     """The words of a line in /proc/PID/status; none if the process has ended."""
-    try:
-        with open("/proc/%s/status" % pid, errors="replace") as file:
-            return next((line.split()[1:] for line in file if line.startswith(field)), [])
-    except OSError:
-        return []
+    with contextlib.suppress(OSError), open("/proc/%s/status" % pid, errors="replace") as file:
+        return next((line.split()[1:] for line in file if line.startswith(field)), [])
+    return []
 
 
 def _is_on_our_overlay(pid):
-    try:
+    with contextlib.suppress(OSError):
         roots = [mount for mount in mounts(pid) if mount.point == "/"]
-    except OSError:
-        return False
-    return bool(roots) and any("/citadel-rehearsal/layers/" in option for option in roots[-1].super_options)
+        return bool(roots) and any("/citadel-rehearsal/layers/" in option for option in roots[-1].super_options)
+    return False

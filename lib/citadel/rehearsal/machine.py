@@ -1,9 +1,5 @@
 """A throwaway machine: systemd-nspawn on an overlay of this host's root (or another root), with its upper layer in RAM.
 
-    with Machine() as machine:
-        machine.boot()
-        machine.run(["systemctl", "is-system-running"], 10)
-
 Call `isolation.isolate` first: mounts, processes and cgroups made here then end with the program. The machine has its
 own network (loopback only), /run, /tmp, /dev and journal, and none of the host's enabled services: it boots as far as
 basic.target, journald and D-Bus. Nothing in it can write to the layer below.
@@ -14,7 +10,9 @@ import shutil
 import signal
 import subprocess
 import time
+from contextlib import suppress
 
+from citadel.core.atomic import write_file
 from citadel.core.errors import CannotLook, CitadelError
 from citadel.core.mounts import mounts
 from citadel.core.run import Deadline, find, run
@@ -38,11 +36,9 @@ MARKER = ".citadel-rehearsal"
 
 
 class Machine:
-    """One throwaway machine; as a context manager it is stopped and unmounted at the end.
-
-    `lower` is the root to copy, `target` what to boot (default: the small one above), `binds` a dict of paths in the
-    machine to directories of the host that appear there read-only, `options` are further words for systemd-nspawn.
-    """
+    """One throwaway machine; as a context manager it is stopped and unmounted at the end. `lower` is the root to copy,
+    `target` what to boot (default: the small one above), `binds` a dict of paths in the machine to directories of the
+    host that appear there read-only, `options` are further words for systemd-nspawn."""
 
     def __init__(self, lower="/", name="citadel-rehearsal", directory=None, target=TARGET, binds=None, options=()):
         self.name, self.lower, self.target = name, os.path.abspath(lower), target
@@ -50,10 +46,8 @@ class Machine:
         self.directory = os.path.join(directory or isolation.DIRECTORY, name)
         self.root = os.path.join(self.directory, "root")
         self._console = os.path.join(self.directory, "console")
-        self.leader = 0
-        self.boot_seconds = None
-        self._nspawn = None
-        self._group = ""
+        self.leader, self._group = 0, ""
+        self.boot_seconds = self._nspawn = None
 
     def __enter__(self):
         if not isolation.inside():
@@ -72,11 +66,8 @@ class Machine:
     def __exit__(self, *_):
         self.stop()
 
-    # --- the root
-
     def _overlay(self, lower, point):
-        """Mounts an overlay of `lower` at `point`; what the kernel cannot overlay (vfat, some network file systems)
-        is shown read-only instead."""
+        """Mounts an overlay of `lower` at `point`; what the kernel cannot overlay (vfat) is shown read-only instead."""
         layers = os.path.join(self.directory, "layers", lower.strip("/").replace("/", "-") or "root")
         upper, work = layers + "-upper", layers + "-work"
         os.makedirs(upper)
@@ -111,35 +102,26 @@ class Machine:
                 run(["mount", "-t", "tmpfs", "-o", like_it, isolation.SOURCE_NAME, place], 10)
 
     def path(self, path):
-        """Where `path` of the machine is for us, links followed as in there. Once booted, the machine's own mounts
-        (/run, /tmp) are seen."""
+        """Where `path` of the machine is for us, links followed as in there; once booted, on its own mounts, too."""
         return follow_inside("/proc/%d/root" % self.leader if self.leader else self.root, path)
 
     def write(self, path, text, mode=0o644):
         """Writes a file in the machine, with the directories above it."""
         place = self.path(path)
         os.makedirs(os.path.dirname(place), exist_ok=True)
-        if os.path.lexists(place):
-            os.unlink(place)
-        with open(place, "w", encoding="utf-8", errors="surrogateescape") as file:
-            file.write(text)
-        os.chmod(place, mode)
+        write_file(place, text.encode("utf-8", "surrogateescape"), mode, sync=False)
 
     def read(self, path):
         """The text of a file in the machine, undecodable bytes as backslash escapes; "" if there is no such file."""
-        try:
-            with open(self.path(path), encoding="utf-8", errors="backslashreplace") as file:
-                return file.read()
-        except FileNotFoundError:
-            return ""
-
-    # --- running
+        with suppress(FileNotFoundError), open(self.path(path), encoding="utf-8", errors="backslashreplace") as file:
+            return file.read()
+        return ""
 
     def boot(self, timeout=60):
         """Starts PID 1 and waits until it has started its target. Refuses unless the root is surely the copy."""
         self._be_sure_it_is_the_copy()
         started, deadline = time.monotonic(), Deadline(timeout)
-        self._group = cgroups.make(isolation.cgroup(), self.name)
+        self._group = cgroups.make(isolation.GIVEN[isolation.CGROUP], self.name)
         environment = {"PATH": os.environ.get("PATH", ""), "LANG": "C.UTF-8"}
         if cgroups.own_directory():
             environment["SYSTEMD_NSPAWN_UNIFIED_HIERARCHY"] = "1"
@@ -152,7 +134,6 @@ class Machine:
                       "its systemd to answer")
         self.wait_for(self._is_up, deadline.left(), "the machine to boot", pause=0.1)
         self.boot_seconds = time.monotonic() - started
-        return self
 
     def _nspawn_command(self):
         binds = ["--bind-ro=%s:%s" % (_escaped(outside), _escaped(inside))
@@ -165,10 +146,9 @@ class Machine:
     def _be_sure_it_is_the_copy(self):
         """Three signs that this is a throwaway overlay and not a real root."""
         point = [mount for mount in mounts() if mount.point == self.root][-1:]
-        host, copy = os.stat("/"), os.stat(self.root)
         if not point or point[0].type != "overlay":
             raise CitadelError("%s is not an overlay: refusing to boot it" % self.root)
-        if (host.st_dev, host.st_ino) == (copy.st_dev, copy.st_ino):
+        if os.path.samefile("/", self.root):
             raise CitadelError("%s is this host's own root: refusing to boot it" % self.root)
         layers = os.path.join(self.directory, "layers")
         if not any(os.path.exists(os.path.join(layers, name, MARKER)) for name in os.listdir(layers)):

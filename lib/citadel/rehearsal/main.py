@@ -1,8 +1,5 @@
 """citadel-rehearsal: proves on a throwaway copy of this host that the gateway recovers.
 
-    sudo ./bin/citadel-rehearsal [--only FAULT]… [--json] [--keep]
-    ./bin/citadel-rehearsal --list
-
 Boots an overlay of this host's root (machine.py) in namespaces that vanish with the program (isolation.py), installs
 Citadel into it with install.py, starts, checks and restarts the gateway, then breaks it in each way of faults.FAULTS.
 Exit 0 only if every fault was survived, 1 otherwise.
@@ -88,8 +85,6 @@ def get_nspawn(out):
             return OK
     raise CannotLook("this host has no apt-get, dnf or zypper: install the package with systemd-nspawn by hand")
 
-
-# --- the story
 
 def play(options, narrator):
     """Boot, install, start, check, test-restart, each fault; then the table. The exit code."""

@@ -1,6 +1,5 @@
-"""The stage of a rehearsal: a booted machine with ollama, redis and the gateway on it, and what can be done there.
-
-The host's own units are used where the copy has them; a stand-in takes the place of each that is missing.
+"""The stage of a rehearsal: a booted machine with ollama, redis and the gateway, and what can be done there. The host's
+own units are used where the copy has them; a stand-in takes the place of each that is missing.
 """
 
 import json
@@ -46,23 +45,16 @@ RestartSec=3
 [Install]
 WantedBy=multi-user.target
 """
-MODES = "/run/citadel-rehearsal"
 
 
 class Stage:
-    """What a fault can do to the machine and ask of it.
-
-    `said` is what a recovery pass last said of the gateway: a dict with verdict, cause and because."""
+    """What a fault can do to the machine and ask of it."""
 
     def __init__(self, machine):
-        self.machine = machine
-        self.standins = ()
-        self.redis = REDIS[0]
-        self.said = {}
+        self.machine, self.standins, self.redis = machine, (), REDIS[0]
+        self.said = {}              # what a recovery pass last said of the gateway: verdict, cause and because
         self.incidents_before = {}
         self._conf_before = ""
-
-    # --- setting it up
 
     def furnish(self):
         """Puts a stand-in in the place of each service that the host does not have; `standins` names them."""
@@ -79,16 +71,12 @@ class Stage:
         if not os.path.exists(self.machine.path(UVICORN)):
             self.machine.write(UVICORN, program, 0o755)
             self.standins += ("gateway",)
-        os.makedirs(self.machine.path(MODES), exist_ok=True)
-        os.chmod(self.machine.path(MODES), 0o755)
         self.inside(["systemctl", "daemon-reload"], 30)
 
     def python(self):
         """The machine's own Python, which any of its users may run."""
         return next((path for path in CANDIDATES if os.path.exists(self.machine.path(path))),
                     os.path.realpath(sys.executable))
-
-    # --- doing
 
     def inside(self, argv, timeout):
         """Runs a program in the machine that must succeed; returns its answer."""
@@ -99,7 +87,7 @@ class Stage:
 
     def switch(self, standin, mode):
         """Switches a stand-in; mode "" is healthy."""
-        self.machine.write("%s/%s" % (MODES, standin), mode + "\n")
+        self.machine.write("/run/citadel-rehearsal/" + standin, mode + "\n")
 
     def drop_in(self, unit, text):
         """Writes a drop-in of a unit; an empty text removes it."""
@@ -125,19 +113,14 @@ class Stage:
         listing = self.machine.run(["cat", "/sys/fs/cgroup%s/cgroup.procs" % group], 10).out if group else ""
         return [pid for pid in listing.split() if pid != "0"]
 
-    def recover(self, wait=True, timeout=180):
+    def recover(self, wait=True):
         """Starts a recovery pass as cron or OnFailure= would, if none is running, and with `wait` waits for its end."""
-        self.machine.run(["systemctl", "start"] + ([] if wait else ["--no-block"]) + ["--", RECOVERY], timeout)
+        self.machine.run(["systemctl", "start"] + ([] if wait else ["--no-block"]) + ["--", RECOVERY], 180)
 
-    def wait_for_the_pass(self, timeout=180):
-        """Until no recovery pass is running: after a repair it stays a while to see whether that lasts."""
-        self.machine.wait_for(lambda: self.unit(RECOVERY).active in ("inactive", "failed"), timeout,
-                              "the recovery pass to end", pause=0.1)
-
-    def listen(self, patience=3):
+    def listen(self):
         """Keeps as `said` what a recovery pass would say now, without letting it act; asks until it names a cause, for
-        up to `patience` seconds, because a service that is just stopping has none yet."""
-        end = time.monotonic() + patience
+        up to 3 seconds, because a service that is just stopping has none yet."""
+        end = time.monotonic() + 3
         while True:
             answer = self.machine.run([HANDLER, "--dry-run", "--json"], 30)
             try:
@@ -149,13 +132,11 @@ class Stage:
             time.sleep(0.1)
 
     def recall(self):
-        """Keeps as `said` the first cause that a pass recorded since `make_ready`, in a new or an open incident; if it
-        recorded none, listens."""
+        """Keeps as `said` the first cause that a pass recorded since `make_ready`; if it recorded none, listens."""
         now = self._incidents()
         new = sorted(name for name in now if now[name] != self.incidents_before.get(name))
         if not new:
-            self.listen()
-            return
+            return self.listen()
         newest = now[new[-1]]
         known = len(self.incidents_before.get(new[-1], {}).get("causes", ()))
         self.said = dict((newest["causes"][known:] or newest["causes"][-1:])[0], verdict=newest["outcome"])
@@ -171,8 +152,9 @@ class Stage:
         self.inside([MANAGER, "reset"], 30)
 
     def make_ready(self):
-        """A healthy gateway with cleared counters; returns its Unit."""
-        self.wait_for_the_pass()
+        """A healthy gateway with cleared counters; returns its Unit. After a repair, a recovery pass stays a while."""
+        self.machine.wait_for(lambda: self.unit(RECOVERY).active in ("inactive", "failed"), 180,
+                              "the recovery pass to end", pause=0.1)
         self.reset()
         self.incidents_before = self._incidents()
         if not self.healthy():
@@ -200,8 +182,6 @@ class Stage:
         if os.path.exists(self.machine.path(SETTINGS)):
             os.unlink(self.machine.path(SETTINGS))
 
-    # --- looking
-
     def unit(self, name=GATEWAY):
         return systemctl.units([name], run=self.machine.run)[name]
 
@@ -216,10 +196,10 @@ class Stage:
         well = unit.active == "active" and unit.invocation != unlike and self.answers() == 200
         return unit if well else None
 
-    def evidence(self, lines=8):
+    def evidence(self):
         """The newest journal lines of these units, for a step that failed."""
         units = [word for name in (GATEWAY, RECOVERY, OLLAMA, self.redis) for word in ("-u", name)]
-        answer = self.machine.run(["journalctl", "--no-pager", "-q", "-o", "short", "-n", str(lines)] + units, 10)
+        answer = self.machine.run(["journalctl", "--no-pager", "-q", "-o", "short", "-n", "8"] + units, 10)
         return [printable(line) for line in answer.out.splitlines()]
 
     def wait_until_healthy(self, timeout, unlike=None):

@@ -52,8 +52,6 @@ class Request(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
 
-# --- Ollama
-
 class ToOllama(Request):
     def parse_request(self):
         if mode("ollama") == "hang":
@@ -88,8 +86,6 @@ def ollama(words):
     OllamaServer(("127.0.0.1", 11434), ToOllama).serve_forever()
 
 
-# --- redis
-
 class RedisServer(socketserver.ThreadingTCPServer):
     daemon_threads = True
     allow_reuse_address = True
@@ -97,10 +93,7 @@ class RedisServer(socketserver.ThreadingTCPServer):
 
 class ToRedis(socketserver.StreamRequestHandler):
     def handle(self):
-        while True:
-            words = self.command()
-            if words is None:
-                return
+        for words in iter(self.command, None):
             if words:
                 self.wfile.write(answer([word.decode("latin-1") for word in words]).encode("latin-1"))
             if words and words[0].upper() == b"QUIT":
@@ -109,14 +102,11 @@ class ToRedis(socketserver.StreamRequestHandler):
     def command(self):
         """The words of the next command, [] for an empty line, None at the end."""
         line = self.rfile.readline(65536)
-        if not line:
-            return None
         if not line.startswith(b"*"):
-            return line.split()
+            return line.split() if line else None
         words = []
         for _ in range(int(line[1:])):
-            length = int(self.rfile.readline(32)[1:])
-            words.append(self.rfile.read(length))
+            words.append(self.rfile.read(int(self.rfile.readline(32)[1:])))
             self.rfile.readline(8)
         return words
 
@@ -140,8 +130,6 @@ def answer(words):
 def redis(words):
     RedisServer(("127.0.0.1", 6379), ToRedis).serve_forever()
 
-
-# --- the gateway
 
 class ToGateway(Request):
     timeout = 10
