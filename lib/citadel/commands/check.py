@@ -11,8 +11,7 @@ One line in the convention of the Monitoring Plugins: OK 0, WARNING 1, CRITICAL 
     UNKNOWN   we could not look: systemd does not answer, our settings are wrong
 
 `--quiet` prints nothing when all is well, and a problem once: cron mails what is printed; it acts by the exit code.
-Ends within LIMIT seconds, whatever hangs. Without root, `check` cannot see our record, and leaves it out. Runs each
-minute, for years: nothing heavy is imported before something is wrong.
+Without root, `check` cannot see our record, and leaves it out. Nothing heavy is imported before something is wrong.
 """
 
 import os
@@ -24,7 +23,6 @@ from citadel.core.run import Deadline, run
 from citadel.core.text import printable
 from citadel.diagnose.causes import diagnose
 from citadel.diagnose.healer import unguarded
-from citadel.model import Stop
 from citadel.observe import look as observe
 from citadel.observe import probes
 from citadel.record import notes
@@ -49,7 +47,7 @@ def perform(call):
     if not options.json:
         return tell(call.out, options.quiet, options.config, options.service)
     from citadel.commands.call import dependency_as_data, finding_as_data
-    code, text, facts, findings = check(options.config or settings.DEFAULT_PATH, bool(options.config), options.service)
+    code, text, facts, findings = check(options.config, options.service)
     call.report(code=code, status=WORDS[code], text=text, services=[
         dict(finding_as_data(finding), status=WORDS[code_of(finding, seen)], probe=seen.probe,
              dependencies=[dependency_as_data(one) for one in seen.dependencies])
@@ -59,19 +57,18 @@ def perform(call):
 
 def tell(out, quiet, config=None, service=""):
     """The line on `out`; its code. With `quiet`, only what cron was not told yet."""
-    code, text, _, findings = check(config or settings.DEFAULT_PATH, bool(config), service, scheduled=quiet)
+    code, text, _, findings = check(config, service, scheduled=quiet)
     if not quiet or news(code, findings, text):
         out.write(text + "\n")
         out.flush()
     return code
 
 
-def check(path=settings.DEFAULT_PATH, must_exist=False, service="", look=None, state=STATE, scheduled=False,
-          now=clock.now):
-    """The code, the line, and what was found: (code, line, facts, findings). `look(settings)` gives the facts;
-    `service` narrows it to one of the settings' services; `scheduled`: cron or the timer asks."""
+def check(config=None, service="", look=None, state=STATE, scheduled=False, now=clock.now):
+    """(code, line, facts, findings). `config` and `service` are the operator's, when one was named; `look(settings)`
+    gives the facts; `scheduled`: cron or the timer asks."""
     try:
-        wanted = settings.read(path, must_exist=must_exist)
+        wanted = settings.read(config or settings.DEFAULT_PATH, must_exist=bool(config))
         if service:
             from citadel.commands.call import the_service
             wanted = wanted._replace(services=(the_service(wanted, service),))
@@ -91,7 +88,7 @@ def check(path=settings.DEFAULT_PATH, must_exist=False, service="", look=None, s
         grave += missed_checks(state, moment, facts.host.installed.since)
     well = [finding.unit for code, finding in graded if code == OK]
     mild = ["%s is well again, incident %s is still open" % (unit, name) for name, unit in left_open if unit in well]
-    if look is None and not service and not must_exist:         # else it was a question about something else
+    if not (look or service or config):         # else it was a question about something else
         mild += not_told(wanted, facts, findings, state, moment)
     if grave or mild:
         texts = (texts if worst else []) + grave + mild
@@ -102,17 +99,14 @@ def check(path=settings.DEFAULT_PATH, must_exist=False, service="", look=None, s
 def look_within(seconds, state):
     """An `observe` that ends after `seconds`: each program and each round of probes gets a share of what is left."""
     run_within, ask_within = observe.within(Deadline(seconds), run, probes.ask, LONGEST_CALL)
-    return lambda wanted: observe.observe(wanted, run=run_within, ask=ask_within,
-                                          stop_note=lambda unit: stop_note(unit, state))
 
-
-def stop_note(unit, state):
-    """What our ExecStopPost= noted when the unit last stopped; nothing for a user who may not read our state."""
-    from citadel.record.store import Store
-    try:
-        return Store(state).intent.stop_note(unit)
-    except (CitadelError, OSError):
-        return Stop()
+    def stop_note(unit):
+        from citadel.record.store import Store
+        try:
+            return Store(state).intent.stop_note(unit)
+        except (CitadelError, OSError):         # not for a user who may not read our state
+            return model.Stop()
+    return lambda wanted: observe.observe(wanted, run=run_within, ask=ask_within, stop_note=stop_note)
 
 
 def left_alone(left_open, state, moment):

@@ -1,8 +1,6 @@
 """`config`: a unit's settings as systemd has them now, beside those that we ship; or, with --check, only citadel.conf.
 
 What the shipped unit file sets is compared; the tables below only say where `systemctl show` words a setting otherwise.
-A difference comes with its origin: the file and line that set it last, in the order in which systemd reads them (the
-unit file, then its drop-ins).
 """
 
 import os
@@ -19,7 +17,6 @@ from citadel.settings import file as settings_file
 from citadel.settings.values import size as whole_size
 from citadel.tell import receivers
 
-SHIPPED_UNITS = os.path.join(TREE, "units")
 ABOUT = ("LoadState", "FragmentPath", "DropInPaths", "NeedDaemonReload")
 
 Assignment = namedtuple("Assignment", "key value line")
@@ -48,16 +45,26 @@ LISTS = AT_LEAST + ("RestrictAddressFamilies", "CapabilityBoundingSet", "Ambient
                     "UnsetEnvironment", "SystemCallArchitectures", "ReadWritePaths", "LogsDirectory", "StateDirectory",
                     "RuntimeDirectory")
 _FOR_EVER = float("inf")
-_BYTES = whole_size(0, _FOR_EVER)
 _TRUTH = {"yes": "yes", "true": "yes", "on": "yes", "1": "yes", "no": "no", "false": "no", "off": "no", "0": "no"}
 
 
 def perform(call):
     if call.options.check:
         return _check_file(call, call.options.check)
-    settings, note = _compared(call)
-    differ = [one for one in settings if not one.same]
-    call.report(*_lines(call, settings, len(differ), note), unit=call.unit, same=not differ and not note, note=note,
+    name = call.unit
+    shipped = _text_of(os.path.join(TREE, "units", name))
+    if not shipped:
+        raise CitadelError("%s is not a unit that Citadel ships; there is nothing to compare it with" % name)
+    shown = systemctl.show([name], asked_for(shipped) + ABOUT, run=call.run)[name]
+    if shown.get("LoadState") != "loaded":
+        raise CitadelError("%s is %s; systemd has no settings for it" % (name, shown.get("LoadState") or "unknown"))
+    files = [(path, _text_of(path)) for path in [shown.get("FragmentPath", "")] + shown.get("DropInPaths", "").split()]
+    alike = [dependency.units for dependency in call.settings.dependencies.values()]
+    settings = compare(name, shipped, shown, files, alike)
+    note = ("the unit's files have changed since systemd read them; run `systemctl daemon-reload`"
+            if shown.get("NeedDaemonReload") == "yes" else "")
+    differ = sum(not one.same for one in settings)
+    call.report(*_lines(call, settings, differ, note), unit=name, same=not differ and not note, note=note,
                 settings=settings, citadel=settings_file.as_data(call.settings))
     return STILL_WRONG if differ or note else OK
 
@@ -69,29 +76,12 @@ def _check_file(call, path):
         settings = settings_file.read(path)
         warnings = receivers.complaints(settings) + gateway_settings.unchecked(settings.services)
     if not call.options.json:
-        beside = ["warning: " + one for one in warnings] + [str(SettingsError(*one)) for one in problems[1:]]
-        for text in beside:
+        for text in ["warning: " + one for one in warnings] + [str(SettingsError(*one)) for one in problems[1:]]:
             sys.stderr.write("%s: %s\n" % (NAME, text))
         if problems:
             raise SettingsError(*problems[0])
     call.report("%s is valid" % path, file=path, ok=not problems, problems=problems, warnings=warnings)
     return SettingsError.code if problems else OK
-
-
-def _compared(call):
-    """A Setting for each thing that the shipped unit sets, and a note when what systemd has read is out of date."""
-    name = call.unit
-    shipped = _text_of(os.path.join(SHIPPED_UNITS, name))
-    if not shipped:
-        raise CitadelError("%s is not a unit that Citadel ships; there is nothing to compare it with" % name)
-    shown = systemctl.show([name], asked_for(shipped) + ABOUT, run=call.run)[name]
-    if shown.get("LoadState") != "loaded":
-        raise CitadelError("%s is %s; systemd has no settings for it" % (name, shown.get("LoadState") or "unknown"))
-    files = [(path, _text_of(path)) for path in [shown.get("FragmentPath", "")] + shown.get("DropInPaths", "").split()]
-    alike = [dependency.units for dependency in call.settings.dependencies.values()]
-    note = ("the unit's files have changed since systemd read them; run `systemctl daemon-reload`"
-            if shown.get("NeedDaemonReload") == "yes" else "")
-    return compare(name, shipped, shown, files, alike), note
 
 
 def _text_of(path):
@@ -154,11 +144,10 @@ def compare(unit, shipped, shown, files, alike=()):
         if value is None:
             continue
         ours, theirs = _meaning(key, values), _meaning(key, [value])
+        same = ours == theirs
         if key in AT_LEAST:
             same = ours <= theirs.union(*(group for group in alike if theirs & set(group)))
             value = _ours_first(values, value)
-        else:
-            same = ours == theirs
         settings.append(Setting(key, _readable(key, [value]), _readable(key, values), same,
                                 "" if same else origin(key, written)))
     return tuple(sorted(settings, key=lambda setting: (
@@ -167,8 +156,8 @@ def compare(unit, shipped, shown, files, alike=()):
 
 def origin(key, written):
     """Where a directive was set last: "file:line", or "" when no file sets it."""
-    spellings = (key,) + SPELLINGS.get(key, ())
-    places = ["%s:%d" % (path, one.line) for path, found in written for one in found if one.key in spellings]
+    places = ["%s:%d" % (path, one.line) for path, found in written for one in found
+              if one.key in (key, *SPELLINGS.get(key, ()))]
     return places[-1] if places else ""
 
 
@@ -197,7 +186,7 @@ def _meaning(key, values):
             seconds = float(text) if text.isdecimal() else systemctl.seconds(text)
             return text if seconds is None else seconds
         if key in SIZES:
-            return _FOR_EVER if text == "infinity" else _BYTES(text)
+            return _FOR_EVER if text == "infinity" else whole_size(0, _FOR_EVER)(text)
     except ValueError:
         return text
     return _TRUTH.get(text.lower(), text)
@@ -216,11 +205,10 @@ def _readable(key, values):
 def _ours_first(values, shown):
     """Of a list that systemd adds to by itself: what we ship, and how much more there is."""
     have, wanted = shown.split(), " ".join(values).split()
-    ours = [word for word in wanted if word in have]
-    if len(ours) < len(set(wanted)):
+    if not set(wanted) <= set(have):
         return shown                            # one is missing, or bears its other name (redis.service) here
-    more = len(have) - len(ours)
-    return " ".join(ours) + (" and %d more" % more if more else "")
+    more = len(have) - len(wanted)
+    return " ".join(wanted) + (" and %d more" % more if more else "")
 
 
 def _commands(value):

@@ -82,7 +82,7 @@ def test_unknown_when_observing_fails(tmp_path):
 
 
 def test_a_missing_settings_file_that_was_named(tmp_path):
-    assert check.check(str(tmp_path / "none"), must_exist=True)[0] == 3
+    assert check.check(str(tmp_path / "none"))[0] == 3
 
 
 def test_no_text_of_others_can_forge_perfdata_or_a_second_line():

@@ -76,11 +76,14 @@ class Systemd:
     def ask(self):
         return OK if self.killed is not None and self.time - self.killed >= self.answers_from else SILENT
 
+    def monotonic(self):
+        return self.time
+
     def sleep(self, seconds):
         self.time += seconds
 
     def drill(self):
-        return drill.Drill(WELL, self.look, self.ask, lambda: self.time, self.sleep, self.told.append, 30, self.run)
+        return drill.Drill(self, WELL, self.told.append, 30)
 
 
 DEAD = WELL._replace(active="activating", sub="auto-restart", main_pid=0)
