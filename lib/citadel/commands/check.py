@@ -58,7 +58,7 @@ def perform(call):
 def tell(out, quiet, config=None, service=""):
     """The line on `out`; its code. With `quiet`, only what cron was not told yet."""
     code, text, _, findings = check(config, service, scheduled=quiet)
-    if not quiet or news(code, findings, text):
+    if not quiet or news(findings, text):
         out.write(text + "\n")
         out.flush()
     return code
@@ -212,17 +212,18 @@ def perfdata(facts, wanted):
         wanted.recovery.probe_timeout) for name, (probe, slow_after) in measured.items() if probe.outcome == "ok")
 
 
-def news(code, findings, text, state=STATE):
+def news(findings, text, state=STATE):
     """Whether cron is to be told: all is not well, and some cause is new since it last was. Without a note of what it
     was told (no root, no disk) it is told each time."""
-    if findings and all(finding.well and not finding.others for finding in findings):
+    amiss = [finding for finding in findings if not finding.well or finding.others]
+    if findings and not amiss:
         try:
             os.unlink(os.path.join(state, SAID))
         except OSError:
             pass                                # mostly because there is none
         return False
     from citadel.record.directory import Directory
-    causes = {"%s %s" % (finding.unit, cause.cause) for finding in findings if not finding.well or finding.others
+    causes = {"%s %s" % (finding.unit, cause.cause) for finding in amiss
               for cause in finding.actionable_causes or finding.others or (finding,)} or {text}
     try:
         directory = Directory(state)

@@ -9,11 +9,10 @@ class Interruption:
     """Ctrl-C and SIGTERM as the end of a pause, and no exception anywhere else."""
 
     def __enter__(self):
-        self._arrived, sender = os.pipe()
-        os.set_blocking(sender, False)
-        self._sender = sender
+        self._arrived, self._sender = os.pipe()
+        os.set_blocking(self._sender, False)
         self._before = {number: signal.signal(number, lambda *_: None) for number in (signal.SIGINT, signal.SIGTERM)}
-        self._wakeup = signal.set_wakeup_fd(sender)
+        self._wakeup = signal.set_wakeup_fd(self._sender)
         return self
 
     def __exit__(self, *_):
