@@ -101,9 +101,8 @@ def _lines(call, settings, differ, note):
         if not one.same:
             origin = "set in " + one.origin if one.origin else "no unit file sets it"
             yield "      " + call.paint("differs: shipped %s; %s" % (one.shipped, origin), "uneasy")
-    yield "%s as shipped, the sandbox among them; %s" % (
-        plural(len(settings) - len(shown), "more setting"),
-        {0: "none differs", 1: "1 differs"}.get(differ, "%d differ" % differ))
+    yield "%s as shipped, the sandbox among them; %s differ%s" % (
+        plural(len(settings) - len(shown), "more setting"), differ or "none", "" if differ > 1 else "s")
     if note:
         yield call.paint(note, "uneasy")
 

@@ -19,7 +19,7 @@ GRACE = 5.0                 # over RestartSec, for its timers' accuracy (250 ms)
 BACK_AFTER_KILL = ("always", "on-failure", "on-abnormal", "on-abort")       # "unclean signal", systemd.service(5)
 
 Step = namedtuple("Step", "text ok seconds")
-Step.__doc__ = "One step done: `seconds` since the kill (0 before it)."
+Step.__doc__ = "One step done: `seconds` since the kill."
 
 Result = namedtuple("Result", "ok why old_pid new_pid old_restarts new_restarts downtime steps")
 Result.__doc__ = """`why` says what went wrong, "" when nothing did; `downtime` in seconds from the kill to the first
@@ -28,13 +28,6 @@ good answer of the health probe (without a probe: to active), None when that nev
 
 def perform(call):
     call.only_root("test-restart")
-    as_json = call.options.json
-
-    def tell(step):
-        if not as_json:
-            mark = call.paint("ok  ", "good") if step.ok else call.paint("FAIL", "bad")
-            call.say("%s %7.2f s  %s" % (mark, step.seconds, step.text))
-
     unit = call.look()
     since_reset = call.store.intent.since_reset(unit.name)
     counted = min(unit.start_interval or 0, float("inf") if since_reset is None else since_reset)
@@ -42,13 +35,13 @@ def perform(call):
     why = printable(refusal(unit, call.ask(), maintenance.words(call), started, call.options.force), 400)
     if why:
         call.report(unit=unit.name, ok=False, refused=why)
-        if as_json:
+        if call.options.json:
             return STILL_WRONG
         raise CitadelError("test-restart refused: " + why)
-    if not as_json:
+    if not call.options.json:
         call.say("%s: PID %d, NRestarts %d, %s of at most %s in its start-limit interval" % (call.paint(
             unit.name, "strong"), unit.main_pid, unit.restarts, plural(started, "start"), unit.start_burst or "any"))
-    result = Drill(call, unit, tell, call.service.start_timeout).perform()
+    result = Drill(call, unit).perform()
     call.report("systemd restarted %s: PID %d is now %d, down for %s" % (
         unit.name, result.old_pid, result.new_pid, span(result.downtime)) if result.ok else
         "%s. Its log: %s logs 20. What to do: %s explain" % (call.paint("test-restart failed", "bad"), NAME, NAME),
@@ -86,12 +79,11 @@ def starts(moments):
 
 
 class Drill:
-    """One drill on `unit` (as it was just seen). `call` is the Call, of which look, ask, monotonic, sleep and run are
-    used; `tell(step)` is called for each step done; `patience`: the seconds from active to the first good answer."""
+    """One drill on `unit`, as it was just seen; says each step when it is done."""
 
-    def __init__(self, call, unit, tell, patience):
-        self.call, self.unit, self.tell, self.patience = call, unit, tell, patience
-        self.killed, self.steps = 0.0, []
+    def __init__(self, call, unit):
+        self.call, self.unit, self.killed, self.steps = call, unit, 0.0, []
+        self.patience = call.service.start_timeout      # seconds from active to the first good answer
 
     def perform(self):
         """Kills, waits, verifies; the Result. What goes wrong is in it, not raised."""
@@ -154,5 +146,7 @@ class Drill:
     def _say(self, text, ok=True):
         step = Step(printable(text), ok, self.call.monotonic() - self.killed)
         self.steps.append(step)
-        self.tell(step)
+        if not self.call.options.json:
+            mark = self.call.paint("ok  ", "good") if ok else self.call.paint("FAIL", "bad")
+            self.call.say("%s %7.2f s  %s" % (mark, step.seconds, step.text))
 

@@ -24,6 +24,4 @@ class Interruption:
 
     def pause(self, seconds):
         """Waits this many seconds, or until a signal arrives; False once one has."""
-        poll = select.poll()
-        poll.register(self._arrived, select.POLLIN)
-        return not poll.poll(max(0.0, seconds) * 1000)
+        return not select.select([self._arrived], [], [], max(0.0, seconds))[0]

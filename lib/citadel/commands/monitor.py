@@ -23,8 +23,7 @@ Event = namedtuple("Event", "time text tone")
 Event.__doc__ = """A change worth a line; `tone` is good | bad | uneasy | faint, a colour's meaning."""
 
 Summary = namedtuple("Summary", "watched availability restarts outages downtime longest up blind")
-Summary.__doc__ = """`availability` in percent of `watched`; `outages` counts the times that add up to `downtime`;
-`up` is how it stood at the end; `blind` are the seconds in which systemd did not answer."""
+Summary.__doc__ = "`availability` in percent, times in seconds; `up` at the end; `blind`: systemd did not answer."
 
 UP = ("active", "reloading", "refreshing")
 _TONES = {EXITED: "bad", FAILED: "bad", OUT_OF_MEMORY: "bad", SCHEDULED: "uneasy", STARTED: "good"}
@@ -76,11 +75,8 @@ def perform(call):
 
 
 class Timeline:
-    """What happened to one service while we watched.
-
-    It is up when systemd has it active and its health probe answers; without a probe, systemd's word must do. An
-    outage begins when systemd says that the run ended (not when we noticed), and ends at the first good answer.
-    """
+    """What happened to one service while we watched. It is up when systemd has it active and its health probe, if any,
+    answers. An outage begins when systemd says that the run ended (not when we noticed)."""
 
     def __init__(self, look):
         self._begin, self._last = look.time, look
