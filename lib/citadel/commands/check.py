@@ -4,8 +4,7 @@ One line in the convention of the Monitoring Plugins: OK 0, WARNING 1, CRITICAL 
 
     OK        every service runs and answers, and so does what it needs
     WARNING   starting, or systemd is restarting it; a remark (slow, a disk that fills up); stopped by an operator;
-              well again, while its incident is still open (the next recovery pass closes it); an alert that waits to
-              be sent, or could not be; metrics that cannot be written
+              well again, its incident not closed yet; an alert waits or could not be sent; metrics cannot be written
     CRITICAL  down, hung, in a crash loop, or a dependency is; also while maintenance is on, which mutes actions only;
               or all is well, but a recovery pass would not come when it is needed
     UNKNOWN   we could not look: systemd does not answer, our settings are wrong
@@ -20,7 +19,7 @@ from citadel import model
 from citadel.core import clock
 from citadel.core.errors import CitadelError
 from citadel.core.run import Deadline, run
-from citadel.core.text import printable
+from citadel.core.text import printable, span
 from citadel.diagnose.causes import diagnose
 from citadel.diagnose.healer import unguarded
 from citadel.observe import look as observe
@@ -51,7 +50,7 @@ def perform(call):
     call.report(code=code, status=WORDS[code], text=text, services=[
         dict(finding_as_data(finding), status=WORDS[code_of(finding, seen)], probe=seen.probe,
              dependencies=[dependency_as_data(one) for one in seen.dependencies])
-        for finding, seen in zip(findings, facts.services if facts else ())])
+        for finding, seen in zip(findings, facts.services)])
     return code
 
 
@@ -75,7 +74,7 @@ def check(config=None, service="", look=None, state=STATE, scheduled=False, now=
         facts = (look or look_within(LIMIT, state))(wanted)
         findings = diagnose(facts, wanted)
     except CitadelError as error:
-        return UNKNOWN, line(UNKNOWN, (str(error),), ""), None, ()
+        return UNKNOWN, line(UNKNOWN, (str(error),), ""), model.Facts(), ()
     graded = sorted(((code_of(finding, seen), finding) for finding, seen in zip(findings, facts.services)),
                     key=lambda one: -GRAVITY.index(one[0]))
     worst = graded[0][0]
@@ -113,7 +112,6 @@ def left_alone(left_open, state, moment):
     """A sentence for each open incident that no pass has looked at for too long."""
     if not left_open:
         return []
-    from citadel.core.text import span
     from citadel.record.store import Store
     store = Store(state, now=lambda: moment)
     ages = [(min(store.of(unit).history().last_pass or 0.0, moment.boottime), name, unit) for name, unit in left_open]
@@ -149,7 +147,6 @@ def missed_checks(state, moment, installed_at):
         age = min(age, moment.wall - installed_at)
     if age <= MISSED:
         return []
-    from citadel.core.text import span
     return ["the health check has not been run for %s: look at cron, or at citadel-health.timer" % span(age)]
 
 

@@ -4,6 +4,7 @@ What the shipped unit file sets is compared; the tables below only say where `sy
 """
 
 import os
+import re
 import sys
 from collections import namedtuple
 
@@ -13,13 +14,12 @@ from citadel.core.errors import OK, STILL_WRONG, CitadelError, SettingsError
 from citadel.core.terminal import table
 from citadel.core.text import plural, printable, size, span
 from citadel.observe import gateway_settings, systemctl
+from citadel.observe.processes import read_text
 from citadel.settings import file as settings_file
 from citadel.settings.values import size as whole_size
 from citadel.tell import receivers
 
 ABOUT = ("LoadState", "FragmentPath", "DropInPaths", "NeedDaemonReload")
-
-Assignment = namedtuple("Assignment", "key value line")
 
 Setting = namedtuple("Setting", "name value shipped same origin")
 Setting.__doc__ = """`value` is systemd's, `shipped` ours, both made readable; `origin` "file:line" or ""."""
@@ -44,6 +44,7 @@ AT_LEAST = ("After", "Before", "Wants", "Requires", "BindsTo", "OnFailure", "Wan
 LISTS = AT_LEAST + ("RestrictAddressFamilies", "CapabilityBoundingSet", "AmbientCapabilities", "Environment",
                     "UnsetEnvironment", "SystemCallArchitectures", "ReadWritePaths", "LogsDirectory", "StateDirectory",
                     "RuntimeDirectory")
+LARGEST = 1 << 20           # bytes of a unit file
 _FOR_EVER = float("inf")
 _TRUTH = {"yes": "yes", "true": "yes", "on": "yes", "1": "yes", "no": "no", "false": "no", "off": "no", "0": "no"}
 
@@ -52,13 +53,14 @@ def perform(call):
     if call.options.check:
         return _check_file(call, call.options.check)
     name = call.unit
-    shipped = _text_of(os.path.join(TREE, "units", name))
+    shipped = read_text(os.path.join(TREE, "units", name), LARGEST)
     if not shipped:
         raise CitadelError("%s is not a unit that Citadel ships; there is nothing to compare it with" % name)
     shown = systemctl.show([name], asked_for(shipped) + ABOUT, run=call.run)[name]
     if shown.get("LoadState") != "loaded":
         raise CitadelError("%s is %s; systemd has no settings for it" % (name, shown.get("LoadState") or "unknown"))
-    files = [(path, _text_of(path)) for path in [shown.get("FragmentPath", "")] + shown.get("DropInPaths", "").split()]
+    paths = [shown.get("FragmentPath", "")] + shown.get("DropInPaths", "").split()
+    files = [(path, read_text(path, LARGEST)) for path in paths]
     alike = [dependency.units for dependency in call.settings.dependencies.values()]
     settings = compare(name, shipped, shown, files, alike)
     note = ("the unit's files have changed since systemd read them; run `systemctl daemon-reload`"
@@ -84,15 +86,6 @@ def _check_file(call, path):
     return SettingsError.code if problems else OK
 
 
-def _text_of(path):
-    """A unit file's text; "" for none, or one that is not to be read (the caller may not be root)."""
-    try:
-        with open(path, encoding="utf-8", errors="backslashreplace") as file:
-            return file.read(1 << 20)
-    except OSError:
-        return ""
-
-
 def _lines(call, settings, differ, note):
     yield "%s: settings as systemd has them now, beside the shipped ones" % call.paint(call.unit, "strong")
     shown = [one for one in settings if not one.same or one.name in RESTART]
@@ -108,9 +101,9 @@ def _lines(call, settings, differ, note):
 
 
 def assignments(text):
-    """All settings of a unit file, in order, each with the line that it begins on (systemd.syntax(7))."""
+    """[(key, value, line that it begins on)] of a unit file, in order (systemd.syntax(7))."""
     found, started, pending = [], 0, ""
-    for number, line in enumerate(text.split("\n"), 1):
+    for number, line in enumerate(re.split("\r\n?|\n", text), 1):
         line = line.strip()
         if not line or line[0] in "#;":
             continue                            # also within a continued line, as systemd reads it
@@ -122,7 +115,7 @@ def assignments(text):
         key, equals, value = (pending + line).partition("=")
         pending = ""
         if equals:
-            found.append(Assignment(key.strip(), " ".join(value.split()), started))
+            found.append((key.strip(), " ".join(value.split()), started))
     return found
 
 
@@ -149,14 +142,13 @@ def compare(unit, shipped, shown, files, alike=()):
             value = _ours_first(values, value)
         settings.append(Setting(key, _readable(key, [value]), _readable(key, values), same,
                                 "" if same else origin(key, written)))
-    return tuple(sorted(settings, key=lambda setting: (
-        RESTART.index(setting.name) if setting.name in RESTART else len(RESTART), setting.name)))
+    return tuple(sorted(settings, key=lambda one: ((*RESTART, one.name).index(one.name), one.name)))
 
 
 def origin(key, written):
     """Where a directive was set last: "file:line", or "" when no file sets it."""
-    places = ["%s:%d" % (path, one.line) for path, found in written for one in found
-              if one.key in (key, *SPELLINGS.get(key, ()))]
+    spellings = (key, *SPELLINGS.get(key, ()))
+    places = ["%s:%d" % (path, line) for path, found in written for name, _, line in found if name in spellings]
     return places[-1] if places else ""
 
 
@@ -211,9 +203,8 @@ def _ours_first(values, shown):
 
 
 def _commands(value):
-    """The command lines in a unit file's assignment, or in `show`'s "{ path=... ; argv[]=... ; ignore_errors=no ; ...
-    }": without the characters before a path that say how to run it (systemd.service(5)), and without single quotes,
-    since 247 and 252 show a command's words without them, 257 with them where they are needed."""
+    """The command lines in a unit file's assignment, or in `show`'s "{ path=... ; argv[]=... ; ignore_errors=no ...":
+    without the prefixes of a path (systemd.service(5)), and without single quotes, which 247 and 252 do not show."""
     if not value.startswith("{"):
         return [value.lstrip("@-:+!|").replace("'", "")] if value else []
     return [" ".join(part.partition(" ; ignore_errors=")[0].replace("'", "").split())

@@ -20,7 +20,6 @@ BACK_AFTER_KILL = ("always", "on-failure", "on-abnormal", "on-abort")       # "u
 
 Step = namedtuple("Step", "text ok seconds")
 Step.__doc__ = "One step done: `seconds` since the kill."
-
 Result = namedtuple("Result", "ok why old_pid new_pid old_restarts new_restarts downtime steps")
 Result.__doc__ = """`why` says what went wrong, "" when nothing did; `downtime` in seconds from the kill to the first
 good answer of the health probe (without a probe: to active), None when that never came."""

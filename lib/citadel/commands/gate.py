@@ -1,11 +1,8 @@
 """The gate before each start (ExecStartPre=): waits until the dependencies are ready, not merely started.
 
 After= on a Type=simple dependency orders the exec only: Ollama is "active" seconds before it answers. When they do not
-become ready, recovery is started, and this start fails; the failure counts as one start, after which systemd waits
-RestartSec and tries again.
-
-The gate fails for that one reason only. When our settings are wrong, or systemd does not answer, it says so and lets
-the start go on.
+become ready, recovery is started, and this start fails; systemd counts it, waits RestartSec and tries again. The gate
+fails for no other reason: with wrong settings, or when systemd does not answer, it says so and lets the start go on.
 """
 
 from citadel.diagnose import stopped

@@ -98,16 +98,13 @@ def note_stop(options, world):
 def read_arguments(arguments):
     parser = Parser(prog=NAME, description="One recovery pass over every service in the settings.")
     parser.add_argument("--dry-run", action="store_true", help="say what a pass would do and why, and do nothing")
-    parser.add_argument("--trigger", choices=TRIGGERS, default=None, help="who asked (default: manual, or as systemd "
+    # systemd tells who failed (MONITOR_UNIT, since 251; also on some manual starts): a word for the record only.
+    asked = "on-failure" if "MONITOR_UNIT" in os.environ else "check" if "INVOCATION_ID" in os.environ else "manual"
+    parser.add_argument("--trigger", choices=TRIGGERS, default=asked, help="who asked (default: manual, or as systemd "
                         "tells it); gate: wait for the dependencies before a start")
     parser.add_argument("--service", metavar="UNIT", help="with --trigger gate and --note-stop: the service")
     parser.add_argument("--note-stop", action="store_true", help="note who is stopping the service (ExecStopPost=)")
     parser.add_argument("--config", metavar="FILE", help="settings other than %s" % settings_file.DEFAULT_PATH)
     parser.add_argument("--json", action="store_true", help="one JSON document")
     parser.add_argument("--version", action="version", version="citadel " + __version__)
-    options = parser.parse_args(arguments)
-    if options.trigger is None:
-        # systemd tells who failed (MONITOR_UNIT, since 251; also on some manual starts): a word for the record only.
-        options.trigger = ("on-failure" if "MONITOR_UNIT" in os.environ else
-                           "check" if "INVOCATION_ID" in os.environ else "manual")
-    return options
+    return parser.parse_args(arguments)

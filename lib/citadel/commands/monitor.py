@@ -9,7 +9,7 @@ import shutil
 from collections import namedtuple
 from operator import attrgetter
 
-from citadel.commands.interruption import Interruption
+from citadel.commands.interruption import interruption
 from citadel.core.errors import OK, STILL_WRONG, CannotLook
 from citadel.core.terminal import LiveLine
 from citadel.core.text import local_time, plural, printable, span
@@ -18,10 +18,8 @@ from citadel.observe.moments import ENDED, EXITED, FAILED, OUT_OF_MEMORY, SCHEDU
 
 Look = namedtuple("Look", "time unit answering detail")
 Look.__doc__ = """One look: `answering` True | False, or None where no health probe is set; `detail` says why not."""
-
 Event = namedtuple("Event", "time text tone")
 Event.__doc__ = """A change worth a line; `tone` is good | bad | uneasy | faint, a colour's meaning."""
-
 Summary = namedtuple("Summary", "watched availability restarts outages downtime longest up blind")
 Summary.__doc__ = "`availability` in percent, times in seconds; `up` at the end; `blind`: systemd did not answer."
 
@@ -66,8 +64,8 @@ def perform(call):
             plural(summary.restarts, "restart"), summary.availability, span(left))
         line.draw(lambda: call.paint(text[:shutil.get_terminal_size().columns - 1], "good" if timeline.up else "bad"))
 
-    with Interruption() as interruption:
-        timeline = watch(call.options.seconds, look, journal, call.monotonic, interruption.pause, tell, show)
+    with interruption() as pause:
+        timeline = watch(call.options.seconds, look, journal, call.monotonic, pause, tell, show)
     line.clear()
     summary = timeline.summary(call.monotonic())
     call.report("%s: %s" % (service.unit, sentence(summary)), unit=service.unit, summary=summary, events=events)

@@ -49,8 +49,7 @@ def tree(service, finding, more, style):
     branches = [
         "enabled: " + (unit.unit_file or "no unit file"),
         ("active: %s (%s)" % (unit.active, unit.sub), (
-            unit.main_pid and "PID %d" % unit.main_pid,
-            more["since"] and "since " + more["since"],
+            unit.main_pid and "PID %d" % unit.main_pid, more["since"] and "since " + more["since"],
             unit.memory is not None and "memory %s%s" % (
                 size(unit.memory), " of " + size(unit.memory_max) if unit.memory_max else ""))),
         "port: %s" % (more["port"] or "not known"),
