@@ -107,8 +107,7 @@ def assignments(text):
         line = line.strip()
         if not line or line[0] in "#;":
             continue                            # also within a continued line, as systemd reads it
-        if not pending:
-            started = number
+        started = started if pending else number
         if line.endswith("\\"):
             pending += line[:-1] + " "
             continue

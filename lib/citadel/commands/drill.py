@@ -1,6 +1,5 @@
-"""`test-restart`: kills a healthy service's main process and watches systemd restart it.
-
-It does harm on purpose, so it refuses when the drill would cost more than one restart (`refusal`).
+"""`test-restart`: kills a healthy service's main process and watches systemd restart it; refuses where that would cost
+more than one restart.
 """
 
 from collections import namedtuple
@@ -18,11 +17,9 @@ NOTICE = 10.0               # within which systemd must notice the death: it has
 GRACE = 5.0                 # over RestartSec, for its timers' accuracy (250 ms) and a busy host
 BACK_AFTER_KILL = ("always", "on-failure", "on-abnormal", "on-abort")       # "unclean signal", systemd.service(5)
 
-Step = namedtuple("Step", "text ok seconds")
-Step.__doc__ = "One step done: `seconds` since the kill."
 Result = namedtuple("Result", "ok why old_pid new_pid old_restarts new_restarts downtime steps")
 Result.__doc__ = """`why` says what went wrong, "" when nothing did; `downtime` in seconds from the kill to the first
-good answer of the health probe (without a probe: to active), None when that never came."""
+good answer of the health probe (without a probe: to active), None when that never came; steps count so too."""
 
 
 def perform(call):
@@ -143,9 +140,9 @@ class Drill:
             self.call.sleep(POLL)
 
     def _say(self, text, ok=True):
-        step = Step(printable(text), ok, self.call.monotonic() - self.killed)
-        self.steps.append(step)
+        text, seconds = printable(text), self.call.monotonic() - self.killed
+        self.steps.append({"text": text, "ok": ok, "seconds": seconds})
         if not self.call.options.json:
             mark = self.call.paint("ok  ", "good") if ok else self.call.paint("FAIL", "bad")
-            self.call.say("%s %7.2f s  %s" % (mark, step.seconds, step.text))
+            self.call.say("%s %7.2f s  %s" % (mark, seconds, text))
 

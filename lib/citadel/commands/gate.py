@@ -18,8 +18,7 @@ RECOVERY = "citadel-recovery.service"
 
 def pass_gate(service, settings, stop_note, world, say):
     """Takes an unwanted start back, or waits for the dependencies of `service` (its ServiceSettings). Whether the start
-    goes on, and why. `say` is told of one that does not, as an event of log.EVENTS and a sentence, before we act: that
-    may end us."""
+    goes on, and why. `say(event, sentence)` is told of one that does not, before we act: that may end us."""
     dependencies = [settings.dependencies[name] for name in service.depends]
     names = [service.unit] + [name for dependency in dependencies for name in dependency.units]
     units = systemctl.units(names, run=world.run)

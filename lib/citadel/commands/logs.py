@@ -44,8 +44,7 @@ def perform(call):
             raise UsageError("--service %s: incident %s belongs to %s" % (options.service, options.incident, unit))
     if options.json:
         return _journal_as_json(call, unit, lines, since, until)
-    become(journal_command(unit, lines, options.follow, since, until))
-    return OK
+    return become(journal_command(unit, lines, options.follow, since, until))
 
 
 def _application_log(call):

@@ -114,9 +114,7 @@ class Timeline:
         other_run = bool(now.invocation) and now.invocation != before.invocation and now.invocation not in self._runs
         self._counted += grown or int(other_run and not self._announced)
         self._announced = not other_run and (self._announced or grown > 0)
-        self._runs.update(moment.invocation for moment in moments if moment.kind == STARTED and moment.invocation)
-        if now.invocation:
-            self._runs.add(now.invocation)
+        self._runs |= {now.invocation, *(moment.invocation for moment in moments if moment.kind == STARTED)} - {""}
 
     def _outages_between(self, before, look, moments):
         """Ends and begins outages by what lay between two looks; the events that say so. Where the journal is late,

@@ -123,7 +123,7 @@ def test_a_drill_that_fails(script, answers_from, why):
     systemd = Systemd(script, answers_from)
     result = systemd.drill().perform()
     assert why in result.why and not result.ok and result.downtime is None
-    assert systemd.told[-1].startswith("FAIL") and not result.steps[-1].ok
+    assert systemd.told[-1].startswith("FAIL") and not result.steps[-1]["ok"]
 
 
 def test_a_kill_that_systemd_cannot_do_is_not_done_to_another_process():
