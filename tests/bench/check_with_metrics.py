@@ -30,7 +30,8 @@ facts = Facts(
         Dependency("ollama", up("ollama.service"), Probe("http", "ok", 200, 0.001)),
         Dependency("redis", up("redis.service"), Probe("redis", "ok", 0, 0.001)))),))
 check.look_within = lambda seconds, state: lambda wanted: facts
-print(check.check(sys.argv[2], state=sys.argv[3], scheduled=True)[1])
+check.settings.DEFAULT_PATH = sys.argv[2]
+print(check.check(state=sys.argv[3], scheduled=True)[1])
 """
 
 

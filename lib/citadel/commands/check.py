@@ -4,15 +4,13 @@ One line in the convention of the Monitoring Plugins: OK 0, WARNING 1, CRITICAL 
 
     OK        every service runs and answers, and so does what it needs
     WARNING   starting, or systemd is restarting it; a remark (slow, a disk that fills up); stopped by an operator;
-              well again, while its incident is still open (the next recovery pass closes it); an alert that waits to
-              be sent, or could not be; metrics that cannot be written
+              well again, its incident not closed yet; an alert waits or could not be sent; metrics cannot be written
     CRITICAL  down, hung, in a crash loop, or a dependency is; also while maintenance is on, which mutes actions only;
               or all is well, but a recovery pass would not come when it is needed
     UNKNOWN   we could not look: systemd does not answer, our settings are wrong
 
 `--quiet` prints nothing when all is well, and a problem once: cron mails what is printed; it acts by the exit code.
-Ends within LIMIT seconds, whatever hangs. Without root, `check` cannot see our record, and leaves it out. Runs each
-minute, for years: nothing heavy is imported before something is wrong.
+Without root, `check` cannot see our record, and leaves it out. Nothing heavy is imported before something is wrong.
 """
 
 import os
@@ -21,10 +19,9 @@ from citadel import model
 from citadel.core import clock
 from citadel.core.errors import CitadelError
 from citadel.core.run import Deadline, run
-from citadel.core.text import printable
+from citadel.core.text import printable, span
 from citadel.diagnose.causes import diagnose
 from citadel.diagnose.healer import unguarded
-from citadel.model import Stop
 from citadel.observe import look as observe
 from citadel.observe import probes
 from citadel.record import notes
@@ -49,36 +46,35 @@ def perform(call):
     if not options.json:
         return tell(call.out, options.quiet, options.config, options.service)
     from citadel.commands.call import dependency_as_data, finding_as_data
-    code, text, facts, findings = check(options.config or settings.DEFAULT_PATH, bool(options.config), options.service)
+    code, text, facts, findings = check(options.config, options.service)
     call.report(code=code, status=WORDS[code], text=text, services=[
         dict(finding_as_data(finding), status=WORDS[code_of(finding, seen)], probe=seen.probe,
              dependencies=[dependency_as_data(one) for one in seen.dependencies])
-        for finding, seen in zip(findings, facts.services if facts else ())])
+        for finding, seen in zip(findings, facts.services)])
     return code
 
 
 def tell(out, quiet, config=None, service=""):
     """The line on `out`; its code. With `quiet`, only what cron was not told yet."""
-    code, text, _, findings = check(config or settings.DEFAULT_PATH, bool(config), service, scheduled=quiet)
-    if not quiet or news(code, findings, text):
+    code, text, _, findings = check(config, service, scheduled=quiet)
+    if not quiet or news(findings, text):
         out.write(text + "\n")
         out.flush()
     return code
 
 
-def check(path=settings.DEFAULT_PATH, must_exist=False, service="", look=None, state=STATE, scheduled=False,
-          now=clock.now):
-    """The code, the line, and what was found: (code, line, facts, findings). `look(settings)` gives the facts;
-    `service` narrows it to one of the settings' services; `scheduled`: cron or the timer asks."""
+def check(config=None, service="", look=None, state=STATE, scheduled=False, now=clock.now):
+    """(code, line, facts, findings). `config` and `service` are the operator's, when one was named; `look(settings)`
+    gives the facts; `scheduled`: cron or the timer asks."""
     try:
-        wanted = settings.read(path, must_exist=must_exist)
+        wanted = settings.read(config or settings.DEFAULT_PATH, must_exist=bool(config))
         if service:
             from citadel.commands.call import the_service
             wanted = wanted._replace(services=(the_service(wanted, service),))
         facts = (look or look_within(LIMIT, state))(wanted)
         findings = diagnose(facts, wanted)
     except CitadelError as error:
-        return UNKNOWN, line(UNKNOWN, (str(error),), ""), None, ()
+        return UNKNOWN, line(UNKNOWN, (str(error),), ""), model.Facts(), ()
     graded = sorted(((code_of(finding, seen), finding) for finding, seen in zip(findings, facts.services)),
                     key=lambda one: -GRAVITY.index(one[0]))
     worst = graded[0][0]
@@ -91,7 +87,7 @@ def check(path=settings.DEFAULT_PATH, must_exist=False, service="", look=None, s
         grave += missed_checks(state, moment, facts.host.installed.since)
     well = [finding.unit for code, finding in graded if code == OK]
     mild = ["%s is well again, incident %s is still open" % (unit, name) for name, unit in left_open if unit in well]
-    if look is None and not service and not must_exist:         # else it was a question about something else
+    if not (look or service or config):         # else it was a question about something else
         mild += not_told(wanted, facts, findings, state, moment)
     if grave or mild:
         texts = (texts if worst else []) + grave + mild
@@ -102,24 +98,20 @@ def check(path=settings.DEFAULT_PATH, must_exist=False, service="", look=None, s
 def look_within(seconds, state):
     """An `observe` that ends after `seconds`: each program and each round of probes gets a share of what is left."""
     run_within, ask_within = observe.within(Deadline(seconds), run, probes.ask, LONGEST_CALL)
-    return lambda wanted: observe.observe(wanted, run=run_within, ask=ask_within,
-                                          stop_note=lambda unit: stop_note(unit, state))
 
-
-def stop_note(unit, state):
-    """What our ExecStopPost= noted when the unit last stopped; nothing for a user who may not read our state."""
-    from citadel.record.store import Store
-    try:
-        return Store(state).intent.stop_note(unit)
-    except (CitadelError, OSError):
-        return Stop()
+    def stop_note(unit):
+        from citadel.record.store import Store
+        try:
+            return Store(state).intent.stop_note(unit)
+        except (CitadelError, OSError):         # not for a user who may not read our state
+            return model.Stop()
+    return lambda wanted: observe.observe(wanted, run=run_within, ask=ask_within, stop_note=stop_note)
 
 
 def left_alone(left_open, state, moment):
     """A sentence for each open incident that no pass has looked at for too long."""
     if not left_open:
         return []
-    from citadel.core.text import span
     from citadel.record.store import Store
     store = Store(state, now=lambda: moment)
     ages = [(min(store.of(unit).history().last_pass or 0.0, moment.boottime), name, unit) for name, unit in left_open]
@@ -155,7 +147,6 @@ def missed_checks(state, moment, installed_at):
         age = min(age, moment.wall - installed_at)
     if age <= MISSED:
         return []
-    from citadel.core.text import span
     return ["the health check has not been run for %s: look at cron, or at citadel-health.timer" % span(age)]
 
 
@@ -218,17 +209,18 @@ def perfdata(facts, wanted):
         wanted.recovery.probe_timeout) for name, (probe, slow_after) in measured.items() if probe.outcome == "ok")
 
 
-def news(code, findings, text, state=STATE):
+def news(findings, text, state=STATE):
     """Whether cron is to be told: all is not well, and some cause is new since it last was. Without a note of what it
     was told (no root, no disk) it is told each time."""
-    if findings and all(finding.well and not finding.others for finding in findings):
+    amiss = [finding for finding in findings if not finding.well or finding.others]
+    if findings and not amiss:
         try:
             os.unlink(os.path.join(state, SAID))
         except OSError:
             pass                                # mostly because there is none
         return False
     from citadel.record.directory import Directory
-    causes = {"%s %s" % (finding.unit, cause.cause) for finding in findings if not finding.well or finding.others
+    causes = {"%s %s" % (finding.unit, cause.cause) for finding in amiss
               for cause in finding.actionable_causes or finding.others or (finding,)} or {text}
     try:
         directory = Directory(state)

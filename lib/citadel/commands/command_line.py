@@ -1,6 +1,5 @@
-"""The verbs of citadel-restart-manager, a row each, and how a command line is read by them.
-
-To add a verb: a row here, and a file beside this one whose `perform(call)` does it and returns the exit code.
+"""The verbs of citadel-restart-manager, a row each. To add one: a row here, and a file beside this one whose
+`perform(call)` does it and returns the exit code.
 """
 
 import argparse
@@ -29,16 +28,14 @@ def reader(convert):
 
 
 Verb = namedtuple("Verb", "name module about words")
-Verb.__new__.__defaults__ = ({},)
-Verb.__doc__ = """A verb, the file here that does it (imported only then), its help, and the words that may follow it,
-each with its options for add_argument."""
+Verb.__doc__ = "`module`: the file here, imported only then; `words` that may follow, with options for add_argument."
 
 VERBS = (
     Verb("test-restart", "drill", "kill the service's main process and watch systemd restart it", {
         "--force": dict(action="store_true", help="also in maintenance, and when it uses up the start limit")}),
     Verb("config", "config", "the restart settings as systemd has them now, beside the shipped ones", {
         "--check": dict(metavar="FILE", help="only validate this citadel.conf")}),
-    Verb("status", "status", "the service, its settings, its dependencies and what Citadel has on record"),
+    Verb("status", "status", "the service, its settings, its dependencies and what Citadel has on record", {}),
     Verb("monitor", "monitor", "watch live, then say availability, restarts, downtime", {
         "seconds": dict(metavar="SECONDS", nargs="?", default=60, type=reader(duration(1, 30 * DAY)),
                         help="how long (default: %(default)s; also 10min, 2h); Ctrl-C ends it with the same summary")}),
@@ -48,10 +45,10 @@ VERBS = (
         "-f --follow": dict(action="store_true", help="show new lines as they are added"),
         "--app": dict(action="store_true", help="the application log instead of the journal"),
         "--incident": dict(metavar="ID", help="the lines of that incident only")}),
-    Verb("reset", "reset", "clear systemd's failed state and counters, and Citadel's count of recovery attempts"),
+    Verb("reset", "reset", "clear systemd's failed state and counters, and Citadel's count of recovery attempts", {}),
     Verb("check", "check", "the health check, in the convention of Nagios plug-ins; never acts", {
         "--quiet": dict(action="store_true", help="print nothing when all is well, and a problem only once")}),
-    Verb("explain", "explain", "what a recovery pass would do now, and why"),
+    Verb("explain", "explain", "what a recovery pass would do now, and why", {}),
     Verb("maintenance", "maintenance", "mute actions (never alerts) for a time", {
         "word": dict(metavar="on|off|status", choices=("on", "off", "status")),
         "--for": dict(metavar="TIME", dest="span", type=reader(duration(1, 7 * DAY)), help="how long: 30min, 2h, 1d"),

@@ -1,11 +1,10 @@
 """`config`: a unit's settings as systemd has them now, beside those that we ship; or, with --check, only citadel.conf.
 
 What the shipped unit file sets is compared; the tables below only say where `systemctl show` words a setting otherwise.
-A difference comes with its origin: the file and line that set it last, in the order in which systemd reads them (the
-unit file, then its drop-ins).
 """
 
 import os
+import re
 import sys
 from collections import namedtuple
 
@@ -15,14 +14,12 @@ from citadel.core.errors import OK, STILL_WRONG, CitadelError, SettingsError
 from citadel.core.terminal import table
 from citadel.core.text import plural, printable, size, span
 from citadel.observe import gateway_settings, systemctl
+from citadel.observe.processes import read_text
 from citadel.settings import file as settings_file
 from citadel.settings.values import size as whole_size
 from citadel.tell import receivers
 
-SHIPPED_UNITS = os.path.join(TREE, "units")
 ABOUT = ("LoadState", "FragmentPath", "DropInPaths", "NeedDaemonReload")
-
-Assignment = namedtuple("Assignment", "key value line")
 
 Setting = namedtuple("Setting", "name value shipped same origin")
 Setting.__doc__ = """`value` is systemd's, `shipped` ours, both made readable; `origin` "file:line" or ""."""
@@ -47,17 +44,29 @@ AT_LEAST = ("After", "Before", "Wants", "Requires", "BindsTo", "OnFailure", "Wan
 LISTS = AT_LEAST + ("RestrictAddressFamilies", "CapabilityBoundingSet", "AmbientCapabilities", "Environment",
                     "UnsetEnvironment", "SystemCallArchitectures", "ReadWritePaths", "LogsDirectory", "StateDirectory",
                     "RuntimeDirectory")
+LARGEST = 1 << 20           # bytes of a unit file
 _FOR_EVER = float("inf")
-_BYTES = whole_size(0, _FOR_EVER)
 _TRUTH = {"yes": "yes", "true": "yes", "on": "yes", "1": "yes", "no": "no", "false": "no", "off": "no", "0": "no"}
 
 
 def perform(call):
     if call.options.check:
         return _check_file(call, call.options.check)
-    settings, note = _compared(call)
-    differ = [one for one in settings if not one.same]
-    call.report(*_lines(call, settings, len(differ), note), unit=call.unit, same=not differ and not note, note=note,
+    name = call.unit
+    shipped = read_text(os.path.join(TREE, "units", name), LARGEST)
+    if not shipped:
+        raise CitadelError("%s is not a unit that Citadel ships; there is nothing to compare it with" % name)
+    shown = systemctl.show([name], asked_for(shipped) + ABOUT, run=call.run)[name]
+    if shown.get("LoadState") != "loaded":
+        raise CitadelError("%s is %s; systemd has no settings for it" % (name, shown.get("LoadState") or "unknown"))
+    paths = [shown.get("FragmentPath", "")] + shown.get("DropInPaths", "").split()
+    files = [(path, read_text(path, LARGEST)) for path in paths]
+    alike = [dependency.units for dependency in call.settings.dependencies.values()]
+    settings = compare(name, shipped, shown, files, alike)
+    note = ("the unit's files have changed since systemd read them; run `systemctl daemon-reload`"
+            if shown.get("NeedDaemonReload") == "yes" else "")
+    differ = sum(not one.same for one in settings)
+    call.report(*_lines(call, settings, differ, note), unit=name, same=not differ and not note, note=note,
                 settings=settings, citadel=settings_file.as_data(call.settings))
     return STILL_WRONG if differ or note else OK
 
@@ -69,38 +78,12 @@ def _check_file(call, path):
         settings = settings_file.read(path)
         warnings = receivers.complaints(settings) + gateway_settings.unchecked(settings.services)
     if not call.options.json:
-        beside = ["warning: " + one for one in warnings] + [str(SettingsError(*one)) for one in problems[1:]]
-        for text in beside:
+        for text in ["warning: " + one for one in warnings] + [str(SettingsError(*one)) for one in problems[1:]]:
             sys.stderr.write("%s: %s\n" % (NAME, text))
         if problems:
             raise SettingsError(*problems[0])
     call.report("%s is valid" % path, file=path, ok=not problems, problems=problems, warnings=warnings)
     return SettingsError.code if problems else OK
-
-
-def _compared(call):
-    """A Setting for each thing that the shipped unit sets, and a note when what systemd has read is out of date."""
-    name = call.unit
-    shipped = _text_of(os.path.join(SHIPPED_UNITS, name))
-    if not shipped:
-        raise CitadelError("%s is not a unit that Citadel ships; there is nothing to compare it with" % name)
-    shown = systemctl.show([name], asked_for(shipped) + ABOUT, run=call.run)[name]
-    if shown.get("LoadState") != "loaded":
-        raise CitadelError("%s is %s; systemd has no settings for it" % (name, shown.get("LoadState") or "unknown"))
-    files = [(path, _text_of(path)) for path in [shown.get("FragmentPath", "")] + shown.get("DropInPaths", "").split()]
-    alike = [dependency.units for dependency in call.settings.dependencies.values()]
-    note = ("the unit's files have changed since systemd read them; run `systemctl daemon-reload`"
-            if shown.get("NeedDaemonReload") == "yes" else "")
-    return compare(name, shipped, shown, files, alike), note
-
-
-def _text_of(path):
-    """A unit file's text; "" for none, or one that is not to be read (the caller may not be root)."""
-    try:
-        with open(path, encoding="utf-8", errors="backslashreplace") as file:
-            return file.read(1 << 20)
-    except OSError:
-        return ""
 
 
 def _lines(call, settings, differ, note):
@@ -111,29 +94,27 @@ def _lines(call, settings, differ, note):
         if not one.same:
             origin = "set in " + one.origin if one.origin else "no unit file sets it"
             yield "      " + call.paint("differs: shipped %s; %s" % (one.shipped, origin), "uneasy")
-    yield "%s as shipped, the sandbox among them; %s" % (
-        plural(len(settings) - len(shown), "more setting"),
-        {0: "none differs", 1: "1 differs"}.get(differ, "%d differ" % differ))
+    yield "%s as shipped, the sandbox among them; %s differ%s" % (
+        plural(len(settings) - len(shown), "more setting"), differ or "none", "" if differ > 1 else "s")
     if note:
         yield call.paint(note, "uneasy")
 
 
 def assignments(text):
-    """All settings of a unit file, in order, each with the line that it begins on (systemd.syntax(7))."""
+    """[(key, value, line that it begins on)] of a unit file, in order (systemd.syntax(7))."""
     found, started, pending = [], 0, ""
-    for number, line in enumerate(text.split("\n"), 1):
+    for number, line in enumerate(re.split("\r\n?|\n", text), 1):
         line = line.strip()
         if not line or line[0] in "#;":
             continue                            # also within a continued line, as systemd reads it
-        if not pending:
-            started = number
+        started = started if pending else number
         if line.endswith("\\"):
             pending += line[:-1] + " "
             continue
         key, equals, value = (pending + line).partition("=")
         pending = ""
         if equals:
-            found.append(Assignment(key.strip(), " ".join(value.split()), started))
+            found.append((key.strip(), " ".join(value.split()), started))
     return found
 
 
@@ -154,21 +135,19 @@ def compare(unit, shipped, shown, files, alike=()):
         if value is None:
             continue
         ours, theirs = _meaning(key, values), _meaning(key, [value])
+        same = ours == theirs
         if key in AT_LEAST:
             same = ours <= theirs.union(*(group for group in alike if theirs & set(group)))
             value = _ours_first(values, value)
-        else:
-            same = ours == theirs
         settings.append(Setting(key, _readable(key, [value]), _readable(key, values), same,
                                 "" if same else origin(key, written)))
-    return tuple(sorted(settings, key=lambda setting: (
-        RESTART.index(setting.name) if setting.name in RESTART else len(RESTART), setting.name)))
+    return tuple(sorted(settings, key=lambda one: ((*RESTART, one.name).index(one.name), one.name)))
 
 
 def origin(key, written):
     """Where a directive was set last: "file:line", or "" when no file sets it."""
-    spellings = (key,) + SPELLINGS.get(key, ())
-    places = ["%s:%d" % (path, one.line) for path, found in written for one in found if one.key in spellings]
+    spellings = (key, *SPELLINGS.get(key, ()))
+    places = ["%s:%d" % (path, line) for path, found in written for name, _, line in found if name in spellings]
     return places[-1] if places else ""
 
 
@@ -197,7 +176,7 @@ def _meaning(key, values):
             seconds = float(text) if text.isdecimal() else systemctl.seconds(text)
             return text if seconds is None else seconds
         if key in SIZES:
-            return _FOR_EVER if text == "infinity" else _BYTES(text)
+            return _FOR_EVER if text == "infinity" else whole_size(0, _FOR_EVER)(text)
     except ValueError:
         return text
     return _TRUTH.get(text.lower(), text)
@@ -216,17 +195,15 @@ def _readable(key, values):
 def _ours_first(values, shown):
     """Of a list that systemd adds to by itself: what we ship, and how much more there is."""
     have, wanted = shown.split(), " ".join(values).split()
-    ours = [word for word in wanted if word in have]
-    if len(ours) < len(set(wanted)):
+    if not set(wanted) <= set(have):
         return shown                            # one is missing, or bears its other name (redis.service) here
-    more = len(have) - len(ours)
-    return " ".join(ours) + (" and %d more" % more if more else "")
+    more = len(have) - len(wanted)
+    return " ".join(wanted) + (" and %d more" % more if more else "")
 
 
 def _commands(value):
-    """The command lines in a unit file's assignment, or in `show`'s "{ path=... ; argv[]=... ; ignore_errors=no ; ...
-    }": without the characters before a path that say how to run it (systemd.service(5)), and without single quotes,
-    since 247 and 252 show a command's words without them, 257 with them where they are needed."""
+    """The command lines in a unit file's assignment, or in `show`'s "{ path=... ; argv[]=... ; ignore_errors=no ...":
+    without the prefixes of a path (systemd.service(5)), and without single quotes, which 247 and 252 do not show."""
     if not value.startswith("{"):
         return [value.lstrip("@-:+!|").replace("'", "")] if value else []
     return [" ".join(part.partition(" ; ignore_errors=")[0].replace("'", "").split())

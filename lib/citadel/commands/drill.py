@@ -1,7 +1,5 @@
-"""`test-restart`: kills a healthy service's main process and watches systemd restart it.
-
-It does harm on purpose, so it looks first and refuses when the drill would cost more than one restart: `refusal` says
-why, and is pure. `Drill` does it, and says each step when it is done.
+"""`test-restart`: kills a healthy service's main process and watches systemd restart it; refuses where that would cost
+more than one restart.
 """
 
 from collections import namedtuple
@@ -10,7 +8,6 @@ from citadel.act.kill import kill_unit
 from citadel.commands import maintenance
 from citadel.commands.call import NAME
 from citadel.core.errors import OK, STILL_WRONG, CitadelError
-from citadel.core.run import run
 from citadel.core.text import plural, printable, span
 from citadel.observe import moments
 from citadel.observe.moments import EXITED, FAILED, STARTED
@@ -20,23 +17,13 @@ NOTICE = 10.0               # within which systemd must notice the death: it has
 GRACE = 5.0                 # over RestartSec, for its timers' accuracy (250 ms) and a busy host
 BACK_AFTER_KILL = ("always", "on-failure", "on-abnormal", "on-abort")       # "unclean signal", systemd.service(5)
 
-Step = namedtuple("Step", "text ok seconds")
-Step.__doc__ = "One step done: `seconds` since the kill (0 before it)."
-
 Result = namedtuple("Result", "ok why old_pid new_pid old_restarts new_restarts downtime steps")
 Result.__doc__ = """`why` says what went wrong, "" when nothing did; `downtime` in seconds from the kill to the first
-good answer of the health probe (without a probe: to active), None when that never came."""
+good answer of the health probe (without a probe: to active), None when that never came; steps count so too."""
 
 
 def perform(call):
     call.only_root("test-restart")
-    as_json = call.options.json
-
-    def tell(step):
-        if not as_json:
-            mark = call.paint("ok  ", "good") if step.ok else call.paint("FAIL", "bad")
-            call.say("%s %7.2f s  %s" % (mark, step.seconds, step.text))
-
     unit = call.look()
     since_reset = call.store.intent.since_reset(unit.name)
     counted = min(unit.start_interval or 0, float("inf") if since_reset is None else since_reset)
@@ -44,14 +31,13 @@ def perform(call):
     why = printable(refusal(unit, call.ask(), maintenance.words(call), started, call.options.force), 400)
     if why:
         call.report(unit=unit.name, ok=False, refused=why)
-        if as_json:
+        if call.options.json:
             return STILL_WRONG
         raise CitadelError("test-restart refused: " + why)
-    if not as_json:
+    if not call.options.json:
         call.say("%s: PID %d, NRestarts %d, %s of at most %s in its start-limit interval" % (call.paint(
             unit.name, "strong"), unit.main_pid, unit.restarts, plural(started, "start"), unit.start_burst or "any"))
-    result = Drill(unit, call.look, call.ask, call.monotonic, call.sleep, tell, call.service.start_timeout,
-                   call.run).perform()
+    result = Drill(call, unit).perform()
     call.report("systemd restarted %s: PID %d is now %d, down for %s" % (
         unit.name, result.old_pid, result.new_pid, span(result.downtime)) if result.ok else
         "%s. Its log: %s logs 20. What to do: %s explain" % (call.paint("test-restart failed", "bad"), NAME, NAME),
@@ -89,21 +75,18 @@ def starts(moments):
 
 
 class Drill:
-    """One drill on `unit` (as it was just seen). `look()` gives the Unit anew, `ask()` its Probe; `tell(step)` is
-    called for each step when it is done; `patience` is how long it may take from active to its first good answer."""
+    """One drill on `unit`, as it was just seen; says each step when it is done."""
 
-    def __init__(self, unit, look, ask, clock, sleep, tell, patience, run=run):
-        self.unit, self.look, self.ask, self.run = unit, look, ask, run
-        self.clock, self.sleep, self.tell, self.patience = clock, sleep, tell, patience
-        self.killed = 0.0
-        self.steps = []
+    def __init__(self, call, unit):
+        self.call, self.unit, self.killed, self.steps = call, unit, 0.0, []
+        self.patience = call.service.start_timeout      # seconds from active to the first good answer
 
     def perform(self):
         """Kills, waits, verifies; the Result. What goes wrong is in it, not raised."""
         before, now, downtime, why = self.unit, self.unit, None, ""
         try:
-            self.killed = self.clock()
-            _, failure = kill_unit(before, self.run, whom="main")
+            self.killed = self.call.monotonic()
+            _, failure = kill_unit(before, self.call.run, whom="main")
             if failure:
                 raise CitadelError(failure)
             self._say("killed the main process, PID %d (SIGKILL)" % before.main_pid)
@@ -118,8 +101,8 @@ class Drill:
                     now.restarts, before.restarts))
             self._say("NRestarts grew from %d to %d" % (before.restarts, now.restarts))
             self._answer()
-            downtime = self.clock() - self.killed
-            last = self.look()
+            downtime = self.call.monotonic() - self.killed
+            last = self.call.look()
             if last.invocation != now.invocation:
                 raise CitadelError("it answered and then ended again: %s (%s)" % (last.active, last.sub))
         except CitadelError as error:
@@ -132,32 +115,34 @@ class Drill:
         return unit.main_pid not in (0, self.unit.main_pid) and unit.invocation != self.unit.invocation
 
     def _wait(self, condition, seconds, complaint):
-        end = self.clock() + seconds
+        end = self.call.monotonic() + seconds
         while True:
-            unit = self.look()
+            unit = self.call.look()
             if condition(unit):
                 return unit
             if unit.active == "failed" and unit.sub == "failed":
                 raise CitadelError("%s: it is failed, result %s" % (complaint, unit.result))
-            if self.clock() > end:
+            if self.call.monotonic() > end:
                 raise CitadelError("%s within %s: it is %s (%s)" % (complaint, span(seconds), unit.active, unit.sub))
-            self.sleep(POLL)
+            self.call.sleep(POLL)
 
     def _answer(self):
-        end = self.clock() + self.patience
+        end = self.call.monotonic() + self.patience
         while True:
-            probe = self.ask()
+            probe = self.call.ask()
             if probe.outcome == "ok":
                 self._say("the health probe answers (%s)" % printable(probe.target))
             if probe.outcome in ("ok", "none"):
                 return
-            if self.clock() > end:
+            if self.call.monotonic() > end:
                 raise CitadelError("the health probe did not answer within %s: %s" % (
                     span(self.patience), probe.detail or probe.outcome))
-            self.sleep(POLL)
+            self.call.sleep(POLL)
 
     def _say(self, text, ok=True):
-        step = Step(printable(text), ok, self.clock() - self.killed)
-        self.steps.append(step)
-        self.tell(step)
+        text, seconds = printable(text), self.call.monotonic() - self.killed
+        self.steps.append({"text": text, "ok": ok, "seconds": seconds})
+        if not self.call.options.json:
+            mark = self.call.paint("ok  ", "good") if ok else self.call.paint("FAIL", "bad")
+            self.call.say("%s %7.2f s  %s" % (mark, seconds, text))
 

@@ -14,8 +14,7 @@ def perform(call):
         foreseen = [(finding, plan) for finding, plan in foreseen if finding.unit == unit]
     call.report(*[line for finding, plan in foreseen for line in _lines(call, finding, plan)], services=[dict(
         finding_as_data(finding), verdict=plan.verdict, plan_because=plan.because, veto=plan.veto, next_in=plan.next_in,
-        gives_up_in=plan.gives_up_in, steps=plan.steps)
-        for finding, plan in foreseen])
+        gives_up_in=plan.gives_up_in, steps=plan.steps) for finding, plan in foreseen])
     return CANNOT_LOOK if any(finding.condition == UNKNOWN for finding, _ in foreseen) else OK
 
 
@@ -41,9 +40,9 @@ def _lines(call, finding, plan):
         yield "  gives up in about %s if nothing helps; an alert is sent then" % span(plan.gives_up_in)
     else:
         escalates = any(step.do == "escalate" for step in plan.steps)
-        yield "  %s; %s" % ("gives up now; an alert is sent" if escalates else "gave up already",
-                            "nothing is tried while a restart is ruled out" if plan.veto else
-                            "attempts go on at growing intervals")
+        yield "  %s; %s" % (
+            "gives up now; an alert is sent" if escalates else "gave up already",
+            "nothing is tried while a restart is ruled out" if plan.veto else "attempts go on at growing intervals")
 
 
 def _beyond(known, because):

@@ -1,19 +1,12 @@
 """The gate before each start (ExecStartPre=): waits until the dependencies are ready, not merely started.
 
 After= on a Type=simple dependency orders the exec only: Ollama is "active" seconds before it answers. When they do not
-become ready, recovery is started, and this start fails; the failure counts as one start, after which systemd waits
-RestartSec and tries again.
-
-The gate fails for that one reason only. When our settings are wrong, or systemd does not answer, it says so and lets
-the start go on.
+become ready, recovery is started, and this start fails; systemd counts it, waits RestartSec and tries again. The gate
+fails for no other reason: with wrong settings, or when systemd does not answer, it says so and lets the start go on.
 """
 
-import time
-from collections import namedtuple
-
-from citadel.core.run import run
 from citadel.diagnose import stopped
-from citadel.observe import probes, systemctl
+from citadel.observe import systemctl
 
 PATIENCE = 60                           # seconds; the unit's TimeoutStartSec is 120
 PATIENCE_LOADING = 110                  # a dependency that says it is loading will be ready; a restart prolongs it
@@ -22,42 +15,37 @@ PAUSE = 0.25
 STOP_ARRIVES = 10                       # seconds
 RECOVERY = "citadel-recovery.service"
 
-Passage = namedtuple("Passage", "opened because")
-Passage.__doc__ = "Whether the start goes on, and the sentence that says why."
 
-
-def pass_gate(service, settings, stop_note, run=run, ask=probes.ask, clock=time.monotonic, sleep=time.sleep,
-              say=lambda event, because: None):
-    """Takes an unwanted start back, or waits for the dependencies of `service` (its ServiceSettings). `say` is
-    told of a start that does not go on, as an event of log.EVENTS and a sentence, before we act: that may end us."""
+def pass_gate(service, settings, stop_note, world, say):
+    """Takes an unwanted start back, or waits for the dependencies of `service` (its ServiceSettings). Whether the start
+    goes on, and why. `say(event, sentence)` is told of one that does not, before we act: that may end us."""
     dependencies = [settings.dependencies[name] for name in service.depends]
     names = [service.unit] + [name for dependency in dependencies for name in dependency.units]
-    units = systemctl.units(names, run=run)
+    units = systemctl.units(names, run=world.run)
     unwanted = stopped.unwanted_start(units.pop(service.unit), tuple(units.values()), stop_note)
     if unwanted:
         say("gate-taken-back", unwanted)
         # A gate that ended before systemd's stop ends it would let the program start for a moment. (The unit's
         # ExecStartPre= sees to it that this end is a clean one.)
-        systemctl.stop(service.unit, run=run)
-        sleep(STOP_ARRIVES)
-        return Passage(True, "start cancelled: " + unwanted)
-    return _wait_for({dependency.probe: dependency.name for dependency in dependencies if dependency.probe},
-                     run, ask, clock, sleep, say)
+        systemctl.stop(service.unit, run=world.run)
+        world.sleep(STOP_ARRIVES)
+        return True, "start cancelled: " + unwanted
+    return _wait_for({dependency.probe: dependency.name for dependency in dependencies if dependency.probe}, world, say)
 
 
-def _wait_for(targets, run, ask, clock, sleep, say):
-    """Asks all that are not ready yet, side by side, until none is left or patience ends."""
-    started, waiting = clock(), dict(targets)
+def _wait_for(waiting, world, say):
+    """Asks all that are not ready yet ({probe: name}), side by side, until none is left or patience ends."""
+    started = world.now().monotonic
     while waiting:
-        answers = ask(list(waiting), GLANCE)
+        answers = world.ask(list(waiting), GLANCE)
         waiting = {target: name for target, name in waiting.items() if answers[target].outcome != "ok"}
         loading = any(answers[target].outcome == "loading" for target in waiting)
-        if waiting and clock() - started > (PATIENCE_LOADING if loading else PATIENCE):
+        if waiting and world.now().monotonic - started > (PATIENCE_LOADING if loading else PATIENCE):
             because = "; ".join("%s is not ready: %s" % (name, answers[target].detail or answers[target].outcome)
                                 for target, name in waiting.items())
             say("gate-refused", because)
-            systemctl.start(RECOVERY, run=run)
-            return Passage(False, because + "; started " + RECOVERY)
+            systemctl.start(RECOVERY, run=world.run)
+            return False, because + "; started " + RECOVERY
         if waiting:
-            sleep(PAUSE)
-    return Passage(True, "dependencies are ready")
+            world.sleep(PAUSE)
+    return True, "dependencies are ready"

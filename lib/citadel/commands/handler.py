@@ -45,7 +45,7 @@ def main(arguments, out=None):
         return note_stop(options, world)
     if options.trigger == "gate":
         return stand_at_the_gate(options, world, out)
-    settings = read_settings(options)
+    settings, _ = read_settings(options)
     store = Store(most_incidents=settings.cleanup.keep_incidents)
     if options.dry_run:
         results = [Result(found.unit, UNKNOWN if found.condition == UNKNOWN else planned.verdict, found.cause,
@@ -55,64 +55,56 @@ def main(arguments, out=None):
         with store.lock(options.trigger):
             results = recovery_pass(settings, store, options.trigger, world)
     report_results(results, options.trigger, options.json, world, out)
-    return exit_code(results)
-
-
-def exit_code(results):
     verdicts = {result.verdict for result in results}
     return CANNOT_LOOK if UNKNOWN in verdicts else STILL_WRONG if ESCALATED in verdicts else OK
 
 
 def read_settings(options):
+    """The settings, and in them the service that was named, by default the first."""
     settings = settings_file.read(options.config or settings_file.DEFAULT_PATH, must_exist=bool(options.config))
-    if options.service and settings.service(options.service) is None:
+    service = settings.service(options.service) if options.service else settings.services[0]
+    if service is None:
         raise UsageError("--service %s: not one of the services in %s" % (options.service, settings.file))
-    return settings
+    return settings, service
 
 
 def stand_at_the_gate(options, world, out):
     """ExecStartPre=: waits for the dependencies. Only their not being ready keeps the service from starting; trouble
     of our own is said, and lets it start."""
     try:
-        settings = read_settings(options)
-        service = settings.service(options.service) or settings.services[0]
-        passage = gate.pass_gate(service, settings, Store().intent.stop_note(service.unit), run=world.run,
-                                 ask=world.ask, say=lambda event, because: log.journal(event, "%s: %s" % (
-                                     service.unit, because), unit=service.unit))
+        settings, service = read_settings(options)
+        opened, because = gate.pass_gate(
+            service, settings, Store().intent.stop_note(service.unit), world,
+            say=lambda event, why: log.journal(event, "%s: %s" % (service.unit, why), unit=service.unit))
     except Exception as error:          # an internal error, too, must not keep the service down
         out.write("%s: %s; the gate lets it start, ignoring\n" % (type(error).__name__, printable(str(error))))
         return OK
-    out.write(passage.because + "\n")
-    return OK if passage.opened else STILL_WRONG
+    out.write(because + "\n")
+    return OK if opened else STILL_WRONG
 
 
 def note_stop(options, world):
     """ExecStopPost=: notes who stopped the service, while that can still be seen."""
-    settings = read_settings(options)
-    service = settings.service(options.service) or settings.services[0]
+    settings, service = read_settings(options)
     names = [name for one in service.depends for name in settings.dependencies[one].units]
     units = systemctl.units([service.unit] + names, run=world.run)
     unit = units.pop(service.unit)
     dependencies = [one for one in units.values() if one.load != "not-found"]
-    jobs = systemctl.job_types(run=world.run)
-    stop = stopped.who_stopped(unit, dependencies, jobs, systemctl.system_state(run=world.run))
-    Store().intent.note_stop(service.unit, stop)
+    Store().intent.note_stop(service.unit, stopped.who_stopped(
+        unit, dependencies, systemctl.job_types(run=world.run), systemctl.system_state(run=world.run)))
     return OK
 
 
 def read_arguments(arguments):
     parser = Parser(prog=NAME, description="One recovery pass over every service in the settings.")
     parser.add_argument("--dry-run", action="store_true", help="say what a pass would do and why, and do nothing")
-    parser.add_argument("--trigger", choices=TRIGGERS, default=None, help="who asked (default: manual, or as systemd "
+    # systemd tells who failed (MONITOR_UNIT, since 251; also on some manual starts): a word for the record only.
+    asked = "on-failure" if "MONITOR_UNIT" in os.environ else "check" if "INVOCATION_ID" in os.environ else "manual"
+    parser.add_argument("--trigger", choices=TRIGGERS, default=asked, help="who asked (default: manual, or as systemd "
                         "tells it); gate: wait for the dependencies before a start")
     parser.add_argument("--service", metavar="UNIT", help="with --trigger gate and --note-stop: the service")
     parser.add_argument("--note-stop", action="store_true", help="note who is stopping the service (ExecStopPost=)")
     parser.add_argument("--config", metavar="FILE", help="settings other than %s" % settings_file.DEFAULT_PATH)
     parser.add_argument("--json", action="store_true", help="one JSON document")
     parser.add_argument("--version", action="version", version="citadel " + __version__)
-    options = parser.parse_args(arguments)
-    if options.trigger is None:
-        # systemd tells who failed (MONITOR_UNIT, since 251; also on some manual starts): a word for the record only.
-        options.trigger = ("on-failure" if "MONITOR_UNIT" in os.environ else
-                           "check" if "INVOCATION_ID" in os.environ else "manual")
-    return options
+    return parser.parse_args(arguments)

@@ -3,28 +3,22 @@
 import os
 import select
 import signal
+from contextlib import contextmanager
 
 
-class Interruption:
-    """Ctrl-C and SIGTERM as the end of a pause, and no exception anywhere else."""
-
-    def __enter__(self):
-        self._arrived, sender = os.pipe()
-        os.set_blocking(sender, False)
-        self._sender = sender
-        self._before = {number: signal.signal(number, lambda *_: None) for number in (signal.SIGINT, signal.SIGTERM)}
-        self._wakeup = signal.set_wakeup_fd(sender)
-        return self
-
-    def __exit__(self, *_):
-        signal.set_wakeup_fd(self._wakeup)
-        for number, handler in self._before.items():
+@contextmanager
+def interruption():
+    """Ctrl-C and SIGTERM as the end of a pause, and no exception anywhere else. Gives `pause(seconds)`, which waits so
+    long, or until a signal arrives, and is False once one has."""
+    arrived, sender = os.pipe()
+    os.set_blocking(sender, False)
+    before = {number: signal.signal(number, lambda *_: None) for number in (signal.SIGINT, signal.SIGTERM)}
+    wakeup = signal.set_wakeup_fd(sender)
+    try:
+        yield lambda seconds: not select.select([arrived], [], [], seconds)[0]
+    finally:
+        signal.set_wakeup_fd(wakeup)
+        for number, handler in before.items():
             signal.signal(number, handler)
-        os.close(self._arrived)
-        os.close(self._sender)
-
-    def pause(self, seconds):
-        """Waits this many seconds, or until a signal arrives; False once one has."""
-        poll = select.poll()
-        poll.register(self._arrived, select.POLLIN)
-        return not poll.poll(max(0.0, seconds) * 1000)
+        os.close(arrived)
+        os.close(sender)

@@ -1,8 +1,7 @@
 """`logs`: the journal of a service, or its application log.
 
 For the journal our process becomes journalctl. The application log is read here and not by tail(1): its directory may
-hold anything (a link to /etc/shadow, a FIFO), and what it says goes to root's terminal, so links are not followed and
-control characters are shown, not obeyed.
+hold a link to /etc/shadow or a FIFO, and its control characters must not be obeyed by root's terminal.
 """
 
 import errno
@@ -10,7 +9,7 @@ import os
 
 from citadel.commands.call import NAME
 from citadel.commands.command_line import LOG_LINES
-from citadel.commands.interruption import Interruption
+from citadel.commands.interruption import interruption
 from citadel.core import clock
 from citadel.core.errors import OK, CannotLook, CitadelError, NotPermitted, UsageError
 from citadel.core.run import ENVIRONMENT, find
@@ -37,12 +36,15 @@ def perform(call):
         return _application_log(call)
     unit, since, until, lines = call.unit, None, None, options.lines or LOG_LINES
     if options.incident:
-        document, lines = _incident(call, options.incident), options.lines
-        unit, (since, until) = document["unit"], span_of(document)
+        document = call.store.incidents.read(options.incident)
+        if document is None:
+            raise CitadelError("there is no incident %s on record; `%s history` lists them" % (options.incident, NAME))
+        unit, lines, (since, until) = document["unit"], options.lines, span_of(document)
+        if options.service not in ("", unit):
+            raise UsageError("--service %s: incident %s belongs to %s" % (options.service, options.incident, unit))
     if options.json:
         return _journal_as_json(call, unit, lines, since, until)
-    become(journal_command(unit, lines, options.follow, since, until))
-    return OK
+    return become(journal_command(unit, lines, options.follow, since, until))
 
 
 def _application_log(call):
@@ -54,19 +56,9 @@ def _application_log(call):
         show_file(path, min(lines, MOST_JSON_LINES), lambda text: kept.extend(text.split("\n")))
         call.report(unit=call.unit, file=path, lines=kept)
     else:
-        with Interruption() as interruption:
-            show_file(path, lines, call.say, call.options.follow, interruption.pause)
+        with interruption() as pause:
+            show_file(path, lines, call.say, call.options.follow, pause)
     return OK
-
-
-def _incident(call, name):
-    """The document of an incident, of whichever service it is."""
-    document = call.store.incidents.read(name)
-    if document is None:
-        raise CitadelError("there is no incident %s on record; `%s history` lists them" % (name, NAME))
-    if call.options.service and call.options.service != document["unit"]:
-        raise UsageError("--service %s: incident %s belongs to %s" % (call.options.service, name, document["unit"]))
-    return document
 
 
 def span_of(document):

@@ -6,6 +6,7 @@ import pwd
 from citadel.core import log
 from citadel.core.errors import OK, CitadelError, UsageError
 from citadel.core.text import local_time, printable
+from citadel.observe.processes import read_text
 
 
 def perform(call):
@@ -53,11 +54,7 @@ def _end(call):
 
 def _who():
     """The user who logged in, before sudo: the kernel's word (/proc/self/loginuid), else who we are; "" if unnamed."""
-    try:
-        with open("/proc/self/loginuid") as file:
-            text = file.read().strip()
-    except OSError:
-        text = ""
+    text = read_text("/proc/self/loginuid").strip()
     try:
         return pwd.getpwuid(int(text) if text.isdecimal() and text != "4294967295" else os.getuid()).pw_name
     except KeyError:

@@ -1,17 +1,15 @@
 """`monitor`: follows a service's changes and adds up what they cost.
 
-No restart is missed between two looks: systemd stamps each change of state, counts its own restarts (NRestarts) and
-gives each run an InvocationID. When one of the three has changed, the journal of PID 1 is read from where we left off,
-and tells what lay in between: two quick restarts are two, each with its own time.
-
-`Timeline` is pure: looks and journal moments in, events and a summary out. `watch` is the loop around it.
-Times are seconds of CLOCK_MONOTONIC, the clock of systemd's and the journal's stamps.
+systemd stamps each change of state, counts its own restarts (NRestarts) and gives each run an InvocationID. When one of
+the three has changed, the journal of PID 1 tells what lay in between: two quick restarts are two, each with its time.
+`Timeline` is pure, `watch` is the loop around it. Times are seconds of CLOCK_MONOTONIC, the clock of all these stamps.
 """
 
 import shutil
 from collections import namedtuple
+from operator import attrgetter
 
-from citadel.commands.interruption import Interruption
+from citadel.commands.interruption import interruption
 from citadel.core.errors import OK, STILL_WRONG, CannotLook
 from citadel.core.terminal import LiveLine
 from citadel.core.text import local_time, plural, printable, span
@@ -20,13 +18,10 @@ from citadel.observe.moments import ENDED, EXITED, FAILED, OUT_OF_MEMORY, SCHEDU
 
 Look = namedtuple("Look", "time unit answering detail")
 Look.__doc__ = """One look: `answering` True | False, or None where no health probe is set; `detail` says why not."""
-
 Event = namedtuple("Event", "time text tone")
 Event.__doc__ = """A change worth a line; `tone` is good | bad | uneasy | faint, a colour's meaning."""
-
 Summary = namedtuple("Summary", "watched availability restarts outages downtime longest up blind")
-Summary.__doc__ = """`availability` in percent of `watched`; `outages` counts the times that add up to `downtime`;
-`up` is how it stood at the end; `blind` are the seconds in which systemd did not answer."""
+Summary.__doc__ = "`availability` in percent, times in seconds; `up` at the end; `blind`: systemd did not answer."
 
 UP = ("active", "reloading", "refreshing")
 _TONES = {EXITED: "bad", FAILED: "bad", OUT_OF_MEMORY: "bad", SCHEDULED: "uneasy", STARTED: "good"}
@@ -34,6 +29,8 @@ _TONES = {EXITED: "bad", FAILED: "bad", OUT_OF_MEMORY: "bad", SCHEDULED: "uneasy
 GLANCE = 2.0                    # seconds that the health probe may take
 CLOSE, RELAXED = 0.2, 0.5       # seconds between looks: while something goes on, and else
 LINGER = 3.0                    # seconds for which the last change keeps us close, and the journal being read
+
+_stamp = attrgetter("state_change", "invocation", "restarts", "active", "sub", "main_pid")
 
 
 def perform(call):
@@ -53,43 +50,31 @@ def perform(call):
         return found
 
     def tell(event):
-        events.append({"time": _wall_time(call, event.time), "text": event.text})
+        now = call.now()
+        time = local_time(now.wall - (now.monotonic - event.time), milliseconds=True)
+        events.append({"time": time, "text": event.text})
         if not call.options.json:
-            line.print_above("%s  %s" % (events[-1]["time"], call.paint(event.text, event.tone)))
+            line.print_above("%s  %s" % (time, call.paint(event.text, event.tone)))
 
     def show(timeline, left):
-        line.draw(lambda: _live(call, service.unit, timeline, left))
+        now = call.monotonic()
+        summary = timeline.summary(now)
+        text = "%s  %s  %s  %.2f %%  %s left" % (
+            service.unit, "up" if timeline.up else "down for " + span(timeline.down_for(now)),
+            plural(summary.restarts, "restart"), summary.availability, span(left))
+        line.draw(lambda: call.paint(text[:shutil.get_terminal_size().columns - 1], "good" if timeline.up else "bad"))
 
-    with Interruption() as interruption:
-        timeline = watch(call.options.seconds, look, journal, call.monotonic, interruption.pause, tell, show)
+    with interruption() as pause:
+        timeline = watch(call.options.seconds, look, journal, call.monotonic, pause, tell, show)
     line.clear()
     summary = timeline.summary(call.monotonic())
     call.report("%s: %s" % (service.unit, sentence(summary)), unit=service.unit, summary=summary, events=events)
     return OK if summary.up else STILL_WRONG
 
 
-def _live(call, unit, timeline, left):
-    """The live line, short enough for the terminal."""
-    now = call.monotonic()
-    summary = timeline.summary(now)
-    text = "%s  %s  %s  %.2f %%  %s left" % (
-        unit, "up" if timeline.up else "down for " + span(timeline.down_for(now)),
-        plural(summary.restarts, "restart"), summary.availability, span(left))
-    return call.paint(text[:shutil.get_terminal_size().columns - 1], "good" if timeline.up else "bad")
-
-
-def _wall_time(call, moment):
-    """The wall time of a moment of CLOCK_MONOTONIC."""
-    now = call.now()
-    return local_time(now.wall - (now.monotonic - moment), milliseconds=True)
-
-
 class Timeline:
-    """What happened to one service while we watched.
-
-    It is up when systemd has it active and its health probe answers; without a probe, systemd's word must do. An
-    outage begins when systemd says that the run ended (not when we noticed), and ends at the first good answer.
-    """
+    """What happened to one service while we watched. It is up when systemd has it active and its health probe, if any,
+    answers. An outage begins when systemd says that the run ended (not when we noticed)."""
 
     def __init__(self, look):
         self._begin, self._last = look.time, look
@@ -129,13 +114,11 @@ class Timeline:
         other_run = bool(now.invocation) and now.invocation != before.invocation and now.invocation not in self._runs
         self._counted += grown or int(other_run and not self._announced)
         self._announced = not other_run and (self._announced or grown > 0)
-        self._runs.update(moment.invocation for moment in moments if moment.kind == STARTED and moment.invocation)
-        if now.invocation:
-            self._runs.add(now.invocation)
+        self._runs |= {now.invocation, *(moment.invocation for moment in moments if moment.kind == STARTED)} - {""}
 
     def _outages_between(self, before, look, moments):
-        """Ends and begins outages by what lay between two looks; the events that say so. What the journal tells too
-        late for that is left to systemd's own stamps, which are of the last change only."""
+        """Ends and begins outages by what lay between two looks; the events that say so. Where the journal is late,
+        systemd's own stamps must do, which are of the last change only."""
         recent = [moment for moment in moments if moment.time > before.time]
         edges = [(moment.time, False) for moment in recent if moment.kind in (EXITED, ENDED)]
         if look.unit.active_exit > before.unit.active_exit:
@@ -155,7 +138,7 @@ class Timeline:
         self.up, time = up, max(time, self._begin)
         if not up:
             self._outages.append([time, None])
-            return [Event(time, "down: " + why if why else "down", "bad")]
+            return [Event(time, "down" + (why and ": " + why), "bad")]
         self._outages[-1][1] = time
         return [Event(time, "up again after " + span(time - self._outages[-1][0]), "good")]
 
@@ -204,9 +187,9 @@ def watch(seconds, look, journal, clock, pause, tell, show=lambda timeline, left
     while True:
         left = end - clock()
         show(timeline, max(0.0, left))
-        near = clock() - changed < LINGER
-        if left <= 0 or not pause(min(left, CLOSE if near or not timeline.up else RELAXED)):
-            break
+        near = clock() - changed < LINGER or not timeline.up
+        if left <= 0 or not pause(min(left, CLOSE if near else RELAXED)):
+            return timeline
         asked = clock()
         try:
             now = look()
@@ -224,11 +207,6 @@ def watch(seconds, look, journal, clock, pause, tell, show=lambda timeline, left
         # journald may write a moment after systemd changed the state: keep reading while close.
         for event in timeline.feed(now, journal() if clock() - changed < LINGER else ()):
             tell(event)
-    return timeline
-
-
-def _stamp(unit):
-    return unit.state_change, unit.invocation, unit.restarts, unit.active, unit.sub, unit.main_pid
 
 
 def sentence(summary):

@@ -8,8 +8,7 @@ from citadel.diagnose.causes import diagnose
 from citadel.model import full_sentence
 from citadel.observe import gateway_settings, systemctl
 
-TIMEOUTS = ("TimeoutStartUSec", "TimeoutStopUSec")
-ASKED = TIMEOUTS + ("ExecStart", "Environment", "OnFailure", "StateChangeTimestamp")
+ASKED = ("TimeoutStartUSec", "TimeoutStopUSec", "StateChangeTimestamp", "ExecStart", "Environment")
 
 
 def perform(call):
@@ -29,7 +28,7 @@ def _more(call, unit):
     """What `status` shows besides the facts of a check: the unit's own words, and our record of it."""
     shown = systemctl.show([unit.name], ASKED, run=call.run)[unit.name]
     says = gateway_settings.expected_from_exec(shown.get("ExecStart", ""), shown.get("Environment", ""))
-    start_timeout, stop_timeout = (systemctl.seconds(shown.get(name, "")) for name in TIMEOUTS)
+    start_timeout, stop_timeout = (systemctl.seconds(shown.get(name, "")) for name in ASKED[:2])
     record = {"incident": None, "last": None, "maintenance": None, "readable": True}
     try:
         history, incidents = call.store.of(unit.name).history(), call.store.incidents
@@ -40,7 +39,7 @@ def _more(call, unit):
         record["readable"] = False
     return {"port": says.port or call.service.port, "workers": says.workers, "environment": says.environment,
             "since": shown.get("StateChangeTimestamp", ""), "start_timeout": start_timeout,
-            "stop_timeout": stop_timeout, "on_failure": shown.get("OnFailure", "").split(), "record": record}
+            "stop_timeout": stop_timeout, "on_failure": unit.on_failure, "record": record}
 
 
 def tree(service, finding, more, style):
@@ -50,8 +49,7 @@ def tree(service, finding, more, style):
     branches = [
         "enabled: " + (unit.unit_file or "no unit file"),
         ("active: %s (%s)" % (unit.active, unit.sub), (
-            unit.main_pid and "PID %d" % unit.main_pid,
-            more["since"] and "since " + more["since"],
+            unit.main_pid and "PID %d" % unit.main_pid, more["since"] and "since " + more["since"],
             unit.memory is not None and "memory %s%s" % (
                 size(unit.memory), " of " + size(unit.memory_max) if unit.memory_max else ""))),
         "port: %s" % (more["port"] or "not known"),

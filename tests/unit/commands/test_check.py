@@ -82,7 +82,7 @@ def test_unknown_when_observing_fails(tmp_path):
 
 
 def test_a_missing_settings_file_that_was_named(tmp_path):
-    assert check.check(str(tmp_path / "none"), must_exist=True)[0] == 3
+    assert check.check(str(tmp_path / "none"))[0] == 3
 
 
 def test_no_text_of_others_can_forge_perfdata_or_a_second_line():
@@ -138,7 +138,7 @@ def test_well_again_with_an_open_incident_calls_for_a_pass_and_sends_no_mail(tmp
     Directory(state).write(notes.OPEN, ("20261123T180000-1 %s\n20261123T180000-2 b.service\n" % UNIT).encode())
     code, line, _, findings = checked(tmp_path, lambda wanted: healthy, state=state)
     assert code == 1 and line.startswith("WARNING: %s is well again, incident 20261123T180000-1 is still open" % UNIT)
-    assert not check.news(code, findings, line, state=state)
+    assert not check.news(findings, line, state=state)
 
 
 NOW = Now(1000000.0, 5000.0, 5000.0, "b")
@@ -203,42 +203,42 @@ class Told:
     def __init__(self, directory):
         self.state = str(directory)
 
-    def hears(self, code, *findings):
-        return check.news(code, findings, "the line", state=self.state)
+    def hears(self, *findings):
+        return check.news(findings, "the line", state=self.state)
 
 
 def test_cron_hears_of_each_cause_once_until_all_is_well(tmp_path):
     told = Told(tmp_path / "state")
     crashed, loop = found("gateway.crashed", model.DOWN), found("gateway.crash-loop", model.DOWN)
-    assert told.hears(0, found()) is False
-    assert told.hears(2, crashed) is True
-    assert told.hears(2, crashed) is False
-    assert told.hears(2, loop) is True, "another cause is news"
-    assert told.hears(2, crashed) is False, "and coming back to the first one is none"
-    assert told.hears(0, found()) is False
-    assert told.hears(2, crashed) is True, "after all was well it is a new problem"
+    assert told.hears(found()) is False
+    assert told.hears(crashed) is True
+    assert told.hears(crashed) is False
+    assert told.hears(loop) is True, "another cause is news"
+    assert told.hears(crashed) is False, "and coming back to the first one is none"
+    assert told.hears(found()) is False
+    assert told.hears(crashed) is True, "after all was well it is a new problem"
 
 
 def test_cron_hears_of_a_remark_once(tmp_path):
     told = Told(tmp_path / "state")
     remark = found(others=(Cause("disk.full", "nearly", "/", False),))
-    assert [told.hears(1, remark), told.hears(1, remark)] == [True, False]
+    assert [told.hears(remark), told.hears(remark)] == [True, False]
 
 
 def test_who_cannot_keep_a_note_hears_of_it_each_time(tmp_path):
     (tmp_path / "file").write_text("")
     told = Told(tmp_path / "file" / "state")
-    assert [told.hears(3), told.hears(3)] == [True, True]
+    assert [told.hears(), told.hears()] == [True, True]
 
 
 def test_a_note_in_a_directory_of_others_is_not_believed(tmp_path):
     state = tmp_path / "state"
     told = Told(state)
-    assert told.hears(2, found("gateway.hung", model.RUNNING)) is True
+    assert told.hears(found("gateway.hung", model.RUNNING)) is True
     os.chmod(str(state), 0o777)
-    assert told.hears(2, found("gateway.hung", model.RUNNING)) is True
+    assert told.hears(found("gateway.hung", model.RUNNING)) is True
 
 
 def test_the_note_is_a_plain_list(tmp_path):
-    Told(tmp_path / "state").hears(2, found("gateway.hung", model.RUNNING))
+    Told(tmp_path / "state").hears(found("gateway.hung", model.RUNNING))
     assert Directory(str(tmp_path / "state")).read(check.SAID) == b"citadel-gateway.service gateway.hung\n"

@@ -75,7 +75,7 @@ def test_not_compared(shipped, shown):
     pytest.param("", [], id="nothing"),
 ])
 def test_assignments(text, found):
-    assert [tuple(one) for one in config.assignments(text)] == found
+    assert config.assignments(text) == found
 
 
 FILES = [("/unit", "[Service]\nRestartSec=5\nEnvironment=A=1\n"),
@@ -117,7 +117,7 @@ def test_what_the_shipped_unit_sets_twice_is_known_to_be_a_list():
     """Else only its last line would be compared, and `config` would tell of a difference that is none."""
     path = os.path.join(UNITS, "citadel-gateway.service")
     with open(path, encoding="utf-8") as file:
-        keys = [one.key for one in config.assignments(file.read())]
+        keys = [key for key, _, _ in config.assignments(file.read())]
     twice = {key for key in keys if keys.count(key) > 1}
     assert "UnsetEnvironment" in twice
     assert twice <= set(config.LISTS + config.COMMANDS + config.LEFT_OUT)

@@ -1,11 +1,11 @@
 import os
 
-from citadel.commands.interruption import Interruption
+from citadel.commands.interruption import interruption
 
 
 def test_an_interruption_ends_the_pause_and_nothing_else():
-    with Interruption() as interruption:
-        assert interruption.pause(0.001) is True
+    with interruption() as pause:
+        assert pause(0.001) is True
         os.kill(os.getpid(), 15)
-        assert interruption.pause(60) is False
-        assert interruption.pause(60) is False
+        assert pause(60) is False
+        assert pause(60) is False

@@ -1,3 +1,5 @@
+from types import SimpleNamespace
+
 import pytest
 from calls import call
 
@@ -63,6 +65,8 @@ class Systemd:
     def __init__(self, script, answers_from=5.5, code=0):
         self.time, self.killed, self.script, self.answers_from, self.code = 0.0, None, script, answers_from, code
         self.ran, self.told = [], []
+        self.options, self.service = SimpleNamespace(json=False), SimpleNamespace(start_timeout=30)
+        self.say, self.paint = self.told.append, lambda text, how: text
 
     def run(self, argv, timeout, **_):
         self.ran.append(argv)
@@ -76,11 +80,14 @@ class Systemd:
     def ask(self):
         return OK if self.killed is not None and self.time - self.killed >= self.answers_from else SILENT
 
+    def monotonic(self):
+        return self.time
+
     def sleep(self, seconds):
         self.time += seconds
 
     def drill(self):
-        return drill.Drill(WELL, self.look, self.ask, lambda: self.time, self.sleep, self.told.append, 30, self.run)
+        return drill.Drill(self, WELL)
 
 
 DEAD = WELL._replace(active="activating", sub="auto-restart", main_pid=0)
@@ -92,7 +99,8 @@ def test_a_drill_that_succeeds():
     result = systemd.drill().perform()
     assert (result.ok, result.old_pid, result.new_pid, result.new_restarts) == (True, 10, 20, 1)
     assert 5.5 <= result.downtime < 5.7
-    assert [step.text.partition(":")[0].split(",")[0] for step in systemd.told] == [
+    assert all(line.startswith("ok  ") for line in systemd.told)
+    assert [line[16:].partition(":")[0].split(",")[0] for line in systemd.told] == [
         "killed the main process", "systemd noticed", "active again", "NRestarts grew from 0 to 1",
         "the health probe answers (http"]
     assert systemd.ran == [["systemctl", "kill", "--signal=SIGKILL", "--kill-who=main", "--", "x.service"]]
@@ -115,7 +123,7 @@ def test_a_drill_that_fails(script, answers_from, why):
     systemd = Systemd(script, answers_from)
     result = systemd.drill().perform()
     assert why in result.why and not result.ok and result.downtime is None
-    assert not systemd.told[-1].ok
+    assert systemd.told[-1].startswith("FAIL") and not result.steps[-1]["ok"]
 
 
 def test_a_kill_that_systemd_cannot_do_is_not_done_to_another_process():

@@ -7,6 +7,7 @@ import socket
 import struct
 import time
 from collections import namedtuple
+from types import SimpleNamespace
 
 import pytest
 from network import Receiver
@@ -743,9 +744,9 @@ def test_what_the_gate_does_not_let_pass_is_told_before_it_is_done(stop, outcome
         return Answer(argv, 0, shown, "", 0.0, False)
     wanted = settings_file.parse("[service %s]\nhealth =\ndepends = ollama\n" % UNIT, "x")
     seconds = iter(range(0, 10000, 30))
-    gate.pass_gate(wanted.services[0], wanted, stop, run=run, clock=lambda: next(seconds), sleep=lambda seconds: None,
-                   ask=lambda targets, timeout: {one: Probe(one, outcome, detail="no") for one in targets},
-                   say=lambda *words: told.append(words))
+    world = SimpleNamespace(run=run, now=lambda: Now(0.0, next(seconds), 0.0, "b"), sleep=lambda seconds: None,
+                            ask=lambda targets, timeout: {one: Probe(one, outcome, detail="no") for one in targets})
+    gate.pass_gate(wanted.services[0], wanted, stop, world, say=lambda *words: told.append(words))
     assert [one[0] for one in told] == ([event] if event else []) and all(says in one[1] for one in told)
     acted = [before for word, before in calls if word in ("start", "stop")]
     assert all(before == told for before in acted) and bool(acted) == bool(event)
