@@ -25,16 +25,15 @@ def disks(paths, statvfs=os.statvfs, proc=PROC):
     `read_only` is what PID 1 sees. Our own unit runs with ProtectSystem=strict, where nearly every mount is read-only
     to us alone; so /proc/1/mountinfo is read, and where that is not allowed only the file system's own state counts.
     """
-    text = read_text(proc + "/1/mountinfo", LARGEST)
-    whole_truth = bool(text)
+    of_pid_1 = read_text(proc + "/1/mountinfo", LARGEST)
     # A later mount on the same point hides the earlier one.
-    mounts = {mount.point: mount for mount in parse(text or read_text(proc + "/self/mountinfo", LARGEST))}
+    mounts = {mount.point: mount for mount in parse(of_pid_1 or read_text(proc + "/self/mountinfo", LARGEST))}
     found = {}
     for path in paths:
         place = _nearest_existing(path, mounts)
         mount = _mount_of(place, mounts)
         if mount is not None and mount.point not in found:
-            found[mount.point] = _disk(path, place, mount, whole_truth, statvfs)
+            found[mount.point] = _disk(path, place, mount, bool(of_pid_1), statvfs)
     return tuple(found.values())
 
 
@@ -62,11 +61,10 @@ def _nearest_existing(path, mounts):
         if mount is not None and _is_remote(mount):
             return there
         try:
-            is_link = stat.S_ISLNK(os.lstat(there).st_mode)
-            target = os.readlink(there) if is_link else ""
+            target = os.readlink(there) if stat.S_ISLNK(os.lstat(there).st_mode) else ""
         except OSError:
             return here
-        if not is_link:
+        if not target:
             here = there
             continue
         links += 1
@@ -78,16 +76,15 @@ def _nearest_existing(path, mounts):
 
 
 def _disk(path, place, mount, whole_truth, statvfs):
-    names = dict(path=path, mount=printable(mount.point), device=printable(mount.source),
-                 read_only="ro" in mount.super_options or (whole_truth and "ro" in mount.options))
-    if _is_remote(mount):
-        return Disk(**names)
+    disk = Disk(path=path, mount=printable(mount.point), device=printable(mount.source),
+                read_only="ro" in mount.super_options or (whole_truth and "ro" in mount.options))
     try:
-        seen = statvfs(place)
+        seen = None if _is_remote(mount) else statvfs(place)
     except OSError:
-        return Disk(**names)
-    return Disk(total=seen.f_blocks * seen.f_frsize, free=seen.f_bavail * seen.f_frsize,
-                inodes=seen.f_files, inodes_free=seen.f_favail, **names)
+        seen = None
+    return disk if seen is None else disk._replace(
+        total=seen.f_blocks * seen.f_frsize, free=seen.f_bavail * seen.f_frsize,
+        inodes=seen.f_files, inodes_free=seen.f_favail)
 
 
 def memory(biggest=False, proc=PROC):
@@ -121,8 +118,7 @@ def _biggest(proc, count=5):
     Bytes are what would be freed if they ended: resident pages less those shared with files and others
     (proc_pid_statm(5)), so that eight workers do not count one library eight times.
     """
-    page = os.sysconf("SC_PAGE_SIZE")
-    held = {}
+    page, held = os.sysconf("SC_PAGE_SIZE"), {}
     for pid in pids_in_turn(proc):
         words = read_text("%s/%d/statm" % (proc, pid)).split()
         if len(words) < 3 or not (words[1] + words[2]).isdecimal() or words[1] == "0":     # gone, or a kernel thread

@@ -1,6 +1,5 @@
 """What PID 1 wrote in the journal about a unit, moment by moment: its process exited, it failed, a restart was
-scheduled, a run began. Selected by _PID=1, which journald itself sets, so that no application can forge a moment. As in
-journalctl.py, a journal that does not answer gives no moments, and no error.
+scheduled, a run began. A journal that does not answer gives no moments, and no error.
 """
 
 from collections import namedtuple
@@ -57,13 +56,12 @@ def parse(entries):
     service: systemd calls it a control process."""
     moments = []
     for entry in entries:
-        kind = MESSAGE_IDS.get(journalctl.text(entry, "MESSAGE_ID"))
-        stamp = journalctl.text(entry, "__MONOTONIC_TIMESTAMP")
-        message = journalctl.text(entry, "MESSAGE")
-        if not kind or not stamp.isdigit() or (kind == EXITED and "Main process exited" not in message):
-            continue
-        moments.append(Moment(int(stamp[:20]) / 1e6, kind, journalctl.text(entry, "INVOCATION_ID"),
-                              printable(message.partition(": ")[2] if kind != STARTED else message)))
+        identity, stamp, invocation, message = (journalctl.text(entry, field) for field in (
+            "MESSAGE_ID", "__MONOTONIC_TIMESTAMP", "INVOCATION_ID", "MESSAGE"))
+        kind = MESSAGE_IDS.get(identity)
+        if kind and stamp.isdigit() and (kind != EXITED or "Main process exited" in message):
+            moments.append(Moment(int(stamp[:20]) / 1e6, kind, invocation,
+                                  printable(message.partition(": ")[2] if kind != STARTED else message)))
     return tuple(moments)
 
 

@@ -1,12 +1,9 @@
 """Is it answering? http, redis and tcp, all targets side by side, in one thread and under one deadline.
 
-A target is `http://IP:PORT/path`, `redis://IP:PORT` or `tcp://IP:PORT`, the IP by number (IPv6 in brackets): resolving
-a name can hang, and would be part of what is tested. `ask` asks the same of each: is there a listener, does it speak
-its protocol (protocols.py), does it answer a small real request in full. How far it came is the outcome (model.Probe).
-
-Whatever a peer does to keep Citadel waiting or to fill its memory ends at the deadline or at ENOUGH bytes: drips,
-endless headers, endless `100 Continue`, endless bodies. Sockets are `_socket`'s own and wait in one poll(2): no import
-of `socket`, no threads.
+A target names its IP by number: resolving a name can hang, and would be part of what is tested. `ask` asks the same of
+each: is there a listener, does it speak its protocol (protocols.py), does it answer a small real request in full. How
+far it came is the outcome (model.Probe). Whatever a peer does to keep Citadel waiting or to fill its memory ends at the
+deadline or at ENOUGH bytes. Sockets are `_socket`'s own: `import socket` would cost 6 ms.
 """
 
 import _socket
@@ -25,11 +22,8 @@ _CHUNK = 16 * 1024
 
 
 def ask(targets, seconds, clock=time.monotonic):
-    """Puts every question in `targets` at once and waits for all of them at most `seconds` together.
-
-    Gives {target: model.Probe}; `Probe.seconds` is the time to that target's own answer. Never raises for what a peer
-    or the network does; a target that cannot be read is `unreachable`, and its detail says why.
-    """
+    """{target: model.Probe}; all are asked at once, and waited for at most `seconds` together. Never raises for what a
+    peer or the network does; a target that cannot be read is `unreachable`, and its detail says why."""
     started = clock()
     questions = {target: _Question(target) for target in targets}
     waiting, poll = {}, select.poll()
@@ -115,8 +109,8 @@ class _Question:
                 self.where, seconds, self._incoming.total))
 
     def probe(self):
-        status = self._protocol.status if self._protocol else 0
-        return Probe(target=self.target, outcome=self.outcome, status=status, seconds=self.seconds, detail=self.detail)
+        return Probe(target=self.target, outcome=self.outcome, status=self._protocol.status if self._protocol else 0,
+                     seconds=self.seconds, detail=self.detail)
 
     def _connected_with(self, code):
         if code == errno.ECONNRESET:                # accepted, and reset before we looked: something listens there
@@ -149,15 +143,14 @@ class _Question:
         """Takes what is there, one chunk a turn, so that a talkative peer cannot keep the others waiting."""
         try:
             chunk = self.socket.recv(_CHUNK)
+            if not chunk:
+                self._incoming.end, self._incoming.closed = "closed the connection", True
+            self._incoming.take(chunk)
         except BlockingIOError:
-            return
+            pass
         except OSError as error:
             self._incoming.end = ("reset the connection" if error.errno == errno.ECONNRESET
                                   else "broke off: " + os.strerror(error.errno))
-            return
-        if not chunk:
-            self._incoming.end, self._incoming.closed = "closed the connection", True
-        self._incoming.take(chunk)
 
     def _converse(self):
         try:
