@@ -51,8 +51,6 @@ def unchecked(services):
     return lines
 
 
-# --- what must agree --------------------------------------------------------------------------------------------------
-
 def judge(document, expected, file):
     """What is wrong in the document, and what in it contradicts the unit and the probes: a tuple of model.Problem in
     the order of the lines. Only keys that exist are compared."""
@@ -125,8 +123,6 @@ def _address(text):
         port = 6379
     return host.lower() if host.lower() == "localhost" or is_address(host) else None, port
 
-
-# --- what the unit says -----------------------------------------------------------------------------------------------
 
 def expected_from_exec(exec_start, environment, dependencies=None):
     """Expected, from `systemctl show -p ExecStart` and `-p Environment`: uvicorn's --port and --workers, or the

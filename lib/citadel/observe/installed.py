@@ -17,8 +17,7 @@ CRON = "/etc/cron.d/citadel"
 
 
 def look(read=read_trusted, stat=os.stat):
-    """model.Installed; an empty one when nothing was installed, or for a user who may not read the list. `read(path)`
-    gives a file's bytes, or None when there is none."""
+    """model.Installed; an empty one when nothing was installed, or for a user who may not read the list."""
     listed = (_bytes(LIST, read) or b"").decode("utf-8", "replace").splitlines()
     if not listed:
         return Installed()

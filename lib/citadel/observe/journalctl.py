@@ -23,9 +23,8 @@ def last_job(unit, now, run=run_program):
 
 
 def last_lines(unit, invocation, count, now, run=run_program):
-    """The newest `count` lines of one run of a unit, PID 1's and its own, oldest first. Where the program said nothing
-    in that run (a start that was refused, seen on 257, or one that died at once), what it last said before.
-    They go into sentences that leave the host, so credentials are redacted."""
+    """The newest `count` lines of one run of a unit, PID 1's and its own, oldest first, credentials redacted. Where the
+    program said nothing in that run (its start was refused, seen on 257, or it died at once), what it said before."""
     found = ()
     if invocation and not set(invocation) - frozenset("0123456789abcdef"):
         found = entries(["_SYSTEMD_INVOCATION_ID=" + invocation, "+", "_PID=1", "INVOCATION_ID=" + invocation], count,

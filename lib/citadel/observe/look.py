@@ -22,12 +22,9 @@ WHAT_IT_RUNS = ("ExecStart", "Environment")
 
 def observe(settings, run=run, ask=probes.ask, now=clock.now, stop_note=lambda unit: Stop(),
             installation=installed.look, pause=time.sleep):
-    """Looks at every service in `settings` and at all that it depends on.
-
-    Never raises for a host in trouble: a systemd that does not answer is `Host.unanswered`, and the probes are asked
-    all the same, so that a gateway that still answers is seen to do so. Bounded by systemctl.TIMEOUT a call, and
-    `settings.recovery.probe_timeout` for all probes together, twice where the first try found no answer.
-    """
+    """Looks at every service in `settings` and at all that it depends on. Never raises for a host in trouble: a systemd
+    that does not answer is `Host.unanswered`, and the probes are asked all the same. Bounded by systemctl.TIMEOUT a
+    call, and `settings.recovery.probe_timeout` for all probes together, twice where the first try found no answer."""
     unanswered, state, units, ours = "", "", {}, installation()
     try:
         units = _ask_systemd(settings, ours, run)

@@ -20,7 +20,6 @@ MESSAGE_IDS = {
     "39f53479d3a045ac8e11786248231fbf": STARTED,
     "fe6faa94e7774663a0da52717891d8ef": OUT_OF_MEMORY,
 }
-FIELDS = ("MESSAGE", "MESSAGE_ID", "INVOCATION_ID")
 MOST = 500              # moments read at once; a unit at its fastest restarts ten times a second
 LONGEST = 2048          # bytes of one entry of PID 1
 
@@ -52,8 +51,7 @@ def within(seconds, unit, now, run=run_program):
 
 
 def parse(entries):
-    """Journal entries to moments. A helper process (ExecStartPre=, ExecStopPost=) that exits is not a moment of the
-    service: systemd calls it a control process."""
+    """Entries to moments. That a control process (ExecStartPre=, ExecStopPost=) exits is no moment of the service."""
     moments = []
     for entry in entries:
         identity, stamp, invocation, message = (journalctl.text(entry, field) for field in (
@@ -66,8 +64,8 @@ def parse(entries):
 
 
 def _entries(unit, words, run):
-    return journalctl.entries(words + ["_PID=1", "UNIT=" + unit] + ["MESSAGE_ID=" + one for one in sorted(MESSAGE_IDS)],
-                              MOST, FIELDS, run, LONGEST)
+    words = words + ["_PID=1", "UNIT=" + unit] + ["MESSAGE_ID=" + one for one in sorted(MESSAGE_IDS)]
+    return journalctl.entries(words, MOST, ("MESSAGE", "MESSAGE_ID", "INVOCATION_ID"), run, LONGEST)
 
 
 def _cursor(entries, otherwise):

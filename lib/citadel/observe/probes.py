@@ -25,12 +25,11 @@ def ask(targets, seconds, clock=time.monotonic):
     """{target: model.Probe}; all are asked at once, and waited for at most `seconds` together. Never raises for what a
     peer or the network does; a target that cannot be read is `unreachable`, and its detail says why."""
     started = clock()
-    questions = {target: _Question(target) for target in targets}
+    questions = {target: _Question(target, started, clock) for target in targets}
     waiting, poll = {}, select.poll()
     try:
         for question in questions.values():
             wanted = question.begin()
-            question.seconds = clock() - started
             if wanted:
                 waiting[question.socket.fileno()] = question
                 poll.register(question.socket, wanted)
@@ -41,7 +40,6 @@ def ask(targets, seconds, clock=time.monotonic):
             for descriptor, _ in poll.poll(left * 1000):
                 question = waiting[descriptor]
                 wanted = question.go_on()
-                question.seconds = clock() - started
                 if wanted:
                     poll.modify(descriptor, wanted)
                 else:
@@ -49,7 +47,6 @@ def ask(targets, seconds, clock=time.monotonic):
                     del waiting[descriptor]
         for question in waiting.values():
             question.give_up(seconds)
-            question.seconds = clock() - started
     finally:
         for question in questions.values():
             if question.socket is not None:
@@ -70,8 +67,8 @@ def read_target(target):
 class _Question:
     """One target. `begin` and `go_on` return the poll events it waits for, 0 when done."""
 
-    def __init__(self, target):
-        self.target, self.where, self.socket = target, "", None
+    def __init__(self, target, started=0.0, clock=time.monotonic):
+        self.target, self.where, self.socket, self._started, self._clock = target, "", None, started, clock
         self.outcome, self.detail, self.seconds = "", "", 0.0
         self._incoming, self._connected, self._unsent = Incoming(), False, b""
         self._protocol = self._talk = None
@@ -181,5 +178,5 @@ class _Question:
         return self._done("unreachable", "%s: %s" % (self.where, os.strerror(code)))
 
     def _done(self, outcome, detail):
-        self.outcome, self.detail = outcome, detail
+        self.outcome, self.detail, self.seconds = outcome, detail, self._clock() - self._started
         return 0

@@ -19,17 +19,13 @@ WALK_SECONDS = 2.0
 _MOST_PROCESSES = 4096                  # of one control group
 _MOST_GROUPS = 512                      # directories of one control group
 _LARGEST_PID = 4194304                  # PID_MAX_LIMIT of 64-bit kernels
-
 _UNIT_SUFFIXES = (".service", ".scope", ".socket", ".mount", ".swap")
 
 
 def holder(port, control_group="", address="", proc=PROC):
-    """Who listens on TCP `port`, or None for nobody.
-
-    With several, another process comes before those of `control_group`: it is what the caller asks about. With an
-    `address` only listeners that may take it away count: on that very address, or on all. Without root, Citadel cannot
-    see which process holds a socket: then `pid` is 0, and the socket's `uid` is still true.
-    """
+    """Who listens on TCP `port`, or None; another process comes before those of `control_group`. With an `address` only
+    listeners that may take it away count: on that very address, or on all. Without root, Citadel cannot see which
+    process holds a socket: then `pid` is 0, and the socket's `uid` is still true."""
     owners = _listeners(port, address, proc)
     if not owners:
         return None
@@ -76,11 +72,9 @@ def _holder(port, pid, uid, group, proc):
 
 
 def _listeners(port, address, proc):
-    """{socket inode: uid} of the sockets that listen on `port`, from /proc/net/tcp and tcp6 (proc_pid_net(5)).
-
-    One on all of IPv6 may or may not take an IPv4 address along. Where another has that address, it does not: the
-    kernel lets only one of them listen.
-    """
+    """{socket inode: uid} of the sockets that listen on `port`, from /proc/net/tcp and tcp6 (proc_pid_net(5)). One on
+    all of IPv6 may or may not take an IPv4 address along. Where another has that address, it does not: the kernel lets
+    only one of them listen."""
     wanted = _as_in_proc(address)
     own_table = "tcp6" if ":" in address else "tcp"
     certain, doubtful = {}, {}
@@ -145,10 +139,8 @@ def unit_of(control_group):
 
 
 def processes(control_group, cgroups=CGROUPS, proc=PROC):
-    """((pid, state, name), ...) of a unit's control group and all groups below it, in the order of PIDs.
-
-    `state` is the letter of ps(1): T stopped by a signal, t by a debugger, Z a zombie, D waiting for a disk.
-    """
+    """((pid, state, name), ...) of a unit's control group and all groups below it, in the order of PIDs. `state` is the
+    letter of ps(1): T stopped by a signal, t by a debugger, Z a zombie, D waiting for a disk."""
     directory = _group_directory(control_group, cgroups)
     pids = set()
     for number, (place, _, _) in enumerate(os.walk(directory) if directory else ()):
@@ -209,16 +201,11 @@ def pid_file(path, control_group, proc=PROC):
 
 
 def read_pid(path, folder=None):
-    """The number in a PID file, one that a process can have; `path` may be relative to the descriptor `folder`.
-
-    OSError when there is nothing to read, ValueError when no process is meant: the file is written by an account that
-    root does not trust, so it may be a FIFO, a link, huge, or name process 1 or one that no kernel can have.
-    """
-    descriptor = open_file(path, folder)
-    try:
-        content = os.read(descriptor, 65)
-    finally:
-        os.close(descriptor)
+    """The number in a PID file; `path` may be relative to the descriptor `folder`. OSError when nothing can be read,
+    ValueError when no process is meant: an account that root does not trust writes the file, so it may be a FIFO, a
+    link, huge, or name process 1 or one that no kernel can have."""
+    with open(open_file(path, folder), "rb") as file:
+        content = file.read(65)
     word = content.strip()
     if len(content) > 64 or not word.isdigit() or not 1 < int(word) <= _LARGEST_PID:
         raise ValueError("it is empty" if not word else "it names no process: %s"

@@ -9,7 +9,6 @@ _EXCERPT = 120                          # characters of a peer's own words in a 
 
 # Redis' error codes that are an answer about writes, seen on 6.0, 7.0 and 8.0 or listed in its server.c.
 _REFUSALS = ("MISCONF", "OOM", "READONLY", "MASTERDOWN", "NOREPLICAS", "BUSY")
-_NEEDS_LEAVE = ("NOAUTH", "NOPERM")
 
 
 def _excerpt(text):
@@ -209,7 +208,7 @@ class Redis(Tcp):
         if kind != b"-":
             raise NotTheProtocol("answers PING with %s" % _excerpt(repr(kind + reply)[1:]))
         code = reply.partition(b" ")[0].decode("ascii", "replace")
-        if code in _NEEDS_LEAVE:
+        if code in ("NOAUTH", "NOPERM"):
             return "ok", "answers PING with %s: no more was asked" % code
         words = _excerpt(reply.decode("utf-8", "replace"))
         if code == "LOADING":

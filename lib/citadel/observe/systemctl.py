@@ -25,8 +25,8 @@ _SPANS = {"y": 31557600, "month": 2629800, "w": 604800, "d": 86400, "h": 3600, "
 
 
 def show(names, properties=PROPERTIES, run=run_program):
-    """Asks for `properties` of all of `names` at once; a dict of dicts, a name not known to systemd included
-    (its LoadState is `not-found`). Raises CannotLook when systemd does not answer, UsageError on an unusable name."""
+    """{name: {property: text}}, asked for at once; the LoadState of a name that systemd does not know is `not-found`.
+    Raises CannotLook when systemd does not answer, UsageError on an unusable name."""
     for name in names:
         if not valid_name(name, name[name.rfind("."):] if "." in name else ".service"):
             raise UsageError("%r is not a unit name" % name)
@@ -123,8 +123,7 @@ def job_types(run=run_program):
 
 def version(run=run_program):
     """systemd's version as `systemctl --version` gives it, e.g. "252 (252.39-1~deb12u2)"; "" if it does not say."""
-    first = run(["systemctl", "--version"], TIMEOUT).out.partition("\n")[0]
-    return first.partition(" ")[2]
+    return run(["systemctl", "--version"], TIMEOUT).out.partition("\n")[0].partition(" ")[2]
 
 
 def start(name, run=run_program):
