@@ -17,24 +17,21 @@ _REMOTE = frozenset(("nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "afs", "ceph"
 
 
 def disks(paths, statvfs=os.statvfs, proc=PROC):
-    """The file systems below `paths`, each once, in the order of the first path that needs it.
+    """The file systems below `paths`, each once. A path that does not exist yet stands for its nearest existing parent.
 
-    A path that does not exist yet stands for its nearest existing parent; symbolic links are followed. A file system of
-    another machine, or of a FUSE program, is not touched: its Disk has `total` 0, which reads "not measured".
-
-    `read_only` is what PID 1 sees. Our own unit runs with ProtectSystem=strict, where nearly every mount is read-only
-    to us alone; so /proc/1/mountinfo is read, and where that is not allowed only the file system's own state counts.
+    A file system of another machine, or of a FUSE program, is not touched: its Disk has `total` 0, "not measured".
+    `read_only` is what PID 1 sees: in our own unit, with ProtectSystem=strict, nearly every mount is read-only to us
+    alone. Where /proc/1/mountinfo may not be read, only the file system's own state counts.
     """
-    text = read_text(proc + "/1/mountinfo", LARGEST)
-    whole_truth = bool(text)
+    of_pid_1 = read_text(proc + "/1/mountinfo", LARGEST)
     # A later mount on the same point hides the earlier one.
-    mounts = {mount.point: mount for mount in parse(text or read_text(proc + "/self/mountinfo", LARGEST))}
+    mounts = {mount.point: mount for mount in parse(of_pid_1 or read_text(proc + "/self/mountinfo", LARGEST))}
     found = {}
     for path in paths:
         place = _nearest_existing(path, mounts)
         mount = _mount_of(place, mounts)
         if mount is not None and mount.point not in found:
-            found[mount.point] = _disk(path, place, mount, whole_truth, statvfs)
+            found[mount.point] = _disk(path, place, mount, bool(of_pid_1), statvfs)
     return tuple(found.values())
 
 
@@ -49,8 +46,7 @@ def _mount_of(path, mounts):
 
 
 def _nearest_existing(path, mounts):
-    """`path` without symbolic links, cut where it ceases to exist, or where it enters a remote file system: looking any
-    further there could hang."""
+    """`path` without symbolic links, cut where it ceases to exist, or enters a remote file system: that could hang."""
     pending, here, links = [part for part in reversed(path.split("/")) if part], "/", 0
     while pending:
         part = pending.pop()
@@ -62,11 +58,10 @@ def _nearest_existing(path, mounts):
         if mount is not None and _is_remote(mount):
             return there
         try:
-            is_link = stat.S_ISLNK(os.lstat(there).st_mode)
-            target = os.readlink(there) if is_link else ""
+            target = os.readlink(there) if stat.S_ISLNK(os.lstat(there).st_mode) else ""
         except OSError:
             return here
-        if not is_link:
+        if not target:
             here = there
             continue
         links += 1
@@ -78,29 +73,22 @@ def _nearest_existing(path, mounts):
 
 
 def _disk(path, place, mount, whole_truth, statvfs):
-    names = dict(path=path, mount=printable(mount.point), device=printable(mount.source),
-                 read_only="ro" in mount.super_options or (whole_truth and "ro" in mount.options))
-    if _is_remote(mount):
-        return Disk(**names)
+    disk = Disk(path=path, mount=printable(mount.point), device=printable(mount.source),
+                read_only="ro" in mount.super_options or (whole_truth and "ro" in mount.options))
     try:
-        seen = statvfs(place)
+        seen = None if _is_remote(mount) else statvfs(place)
     except OSError:
-        return Disk(**names)
-    return Disk(total=seen.f_blocks * seen.f_frsize, free=seen.f_bavail * seen.f_frsize,
-                inodes=seen.f_files, inodes_free=seen.f_favail, **names)
+        seen = None
+    return disk if seen is None else disk._replace(
+        total=seen.f_blocks * seen.f_frsize, free=seen.f_bavail * seen.f_frsize,
+        inodes=seen.f_files, inodes_free=seen.f_favail)
 
 
 def memory(biggest=False, proc=PROC):
-    """What memory there is, and with `biggest` who holds most of it: that walks over all processes.
-
-    A total of 0 says that /proc/meminfo is not shown to us (ProcSubset=pid), not that there is none.
-    """
-    sizes = {}
-    for line in read_text(proc + "/meminfo").split("\n"):
-        name, _, value = line.partition(":")
-        digits = value.replace("kB", "").strip()
-        if digits.isdecimal():
-            sizes[name] = int(digits) * 1024
+    """What memory there is, and with `biggest` who holds most of it: that walks over all processes. A total of 0 says
+    that /proc/meminfo is not shown to us (ProcSubset=pid), not that there is none."""
+    rows = (line.replace("kB", "").partition(":") for line in read_text(proc + "/meminfo").split("\n"))
+    sizes = {name: int(value) * 1024 for name, _, value in rows if value.strip().isdecimal()}
     return Memory(total=sizes.get("MemTotal", 0), available=sizes.get("MemAvailable", sizes.get("MemFree", 0)),
                   swap_free=sizes.get("SwapFree", 0), pressure=_pressure(read_text(proc + "/pressure/memory")),
                   biggest=_biggest(proc) if biggest else ())
@@ -115,14 +103,10 @@ def _pressure(text):
         return None
 
 
-def _biggest(proc, count=5):
-    """(unit, or a process' name where no unit holds it, bytes), summed, largest first.
-
-    Bytes are what would be freed if they ended: resident pages less those shared with files and others
-    (proc_pid_statm(5)), so that eight workers do not count one library eight times.
-    """
-    page = os.sysconf("SC_PAGE_SIZE")
-    held = {}
+def _biggest(proc):
+    """(unit, or a process' name where no unit holds it, bytes), summed, the five largest first. Bytes are what would be
+    freed if they ended: resident pages less shared ones (proc_pid_statm(5)), which eight workers hold only once."""
+    page, held = os.sysconf("SC_PAGE_SIZE"), {}
     for pid in pids_in_turn(proc):
         words = read_text("%s/%d/statm" % (proc, pid)).split()
         if len(words) < 3 or not (words[1] + words[2]).isdecimal() or words[1] == "0":     # gone, or a kernel thread
@@ -130,4 +114,4 @@ def _biggest(proc, count=5):
         unit = unit_of(control_group_of(pid, proc))
         name = unit if unit.endswith(".service") else command_of(pid, proc)
         held[name] = held.get(name, 0) + max(0, int(words[1]) - int(words[2])) * page
-    return tuple(sorted(held.items(), key=lambda entry: (-entry[1], entry[0]))[:count])
+    return tuple(sorted(held.items(), key=lambda entry: (-entry[1], entry[0]))[:5])

@@ -1,7 +1,5 @@
-"""production.yaml, the gateway's own settings: read, compared with its unit, never written.
-
-Its values mean what they mean to PyYAML (yaml_subset.py). `judge` complains only about what no reader of YAML would
-find in agreement; `unchecked` says what could not be compared.
+"""production.yaml, the gateway's own settings: read, compared with its unit, never written. `judge` complains only of
+what no reader of YAML would find in agreement; `unchecked` says what could not be compared.
 """
 
 import re
@@ -28,8 +26,8 @@ _TEMPLATES = ("${", "$(", "{{", "%(", "<%")
 
 
 def read(path):
-    """The Document in that file, or None if there is none. Anybody may own it: it is the gateway's; nothing in it is
-    trusted. A link is left unjudged, and so is what Citadel may not read; both may be right for the gateway."""
+    """The Document in that file, or None if there is none. Anybody may own it: nothing in it is trusted. A link, and
+    what Citadel may not read, is left unjudged: it may be right for the gateway."""
     try:
         content = read_trusted(path, owners=None, forbidden_mode=0)
         return None if content is None else parse(decode(content, path, mark_allowed=True), path)
@@ -52,8 +50,6 @@ def unchecked(services):
                   if not place.key or any((key + ".").startswith(place.key + ".") for key in keys)]
     return lines
 
-
-# --- what must agree --------------------------------------------------------------------------------------------------
 
 def judge(document, expected, file):
     """What is wrong in the document, and what in it contradicts the unit and the probes: a tuple of model.Problem in
@@ -87,23 +83,17 @@ def _shown(found):
         return "%s, which is a truth value to YAML" % text
     if isinstance(value, str):
         return "the text %s" % text
-    if isinstance(value, int) and text != str(value):
-        return "%s, which is %d to YAML 1.1" % (text, value)
-    return text
+    return "%s, which is %d to YAML 1.1" % (text, value) if isinstance(value, int) and text != str(value) else text
 
 
 def _wrong_number(found, wanted, says):
-    return "" if wanted in _numbers(found) else "is %s, but %s %d" % (_shown(found), says, wanted)
-
-
-def _numbers(found):
-    """The numbers that a program may find in this value: its YAML 1.1 value, and what int() or YAML 1.2 makes of it."""
-    numbers = {found.value} if isinstance(found.value, (int, float)) and not isinstance(found.value, bool) else set()
-    for text in (found.text, found.value):
-        digits = text.strip().replace("_", "") if isinstance(text, str) else ""
+    """A program may find the YAML 1.1 value, or what int() or YAML 1.2 makes of the text."""
+    numbers = set() if isinstance(found.value, (bool, str)) else {found.value}
+    for text in (found.text, str(found.value)):
+        digits = text.strip().replace("_", "")
         if re.fullmatch("[0-9]{1,15}|0o[0-7]{1,13}", digits):
             numbers.add(int(digits, 8 if digits.startswith("0o") else 10))
-    return numbers
+    return "" if wanted in numbers else "is %s, but %s %d" % (_shown(found), says, wanted)
 
 
 def _wrong_environment(found, wanted):
@@ -134,8 +124,6 @@ def _address(text):
     return host.lower() if host.lower() == "localhost" or is_address(host) else None, port
 
 
-# --- what the unit says -----------------------------------------------------------------------------------------------
-
 def expected_from_exec(exec_start, environment, dependencies=None):
     """Expected, from `systemctl show -p ExecStart` and `-p Environment`: uvicorn's --port and --workers, or the
     variables that uvicorn takes in their stead (UVICORN_PORT, UVICORN_WORKERS, WEB_CONCURRENCY)."""
@@ -150,7 +138,7 @@ def expected_from_exec(exec_start, environment, dependencies=None):
 
 
 def _words(text):
-    """Words as systemd prints them: divided by spaces; those of the environment are quoted, those of a command not."""
+    """Words as systemd prints them: quoted in an environment, not in a command."""
     import shlex
     try:
         return shlex.split(text)

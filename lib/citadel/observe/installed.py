@@ -1,9 +1,7 @@
-"""Is what was installed still there, and as it was? Recovery depends on it: the unit files, Citadel's code, and the
-schedule of the health check.
+"""Is what recovery depends on still as it was installed: the unit files, Citadel's code, the schedule of the check?
 
-Compared with the list that install.py keeps (sha256sum's format; its own lines begin with #). An edit belongs in a
-drop-in (`systemctl edit`), which is not looked at; an edited unit file is lost at the next upgrade, and may be why the
-gateway does not start. No checksum is taken of a file whose ctime is not later than the list's: it is as installed.
+Compared with the list that install.py keeps (sha256sum's format; its own lines begin with #). Drop-ins are not looked
+at: an edit belongs there. No checksum is taken of a file whose ctime is not later than the list's: it is as installed.
 """
 
 import os
@@ -19,8 +17,7 @@ CRON = "/etc/cron.d/citadel"
 
 
 def look(read=read_trusted, stat=os.stat):
-    """model.Installed; an empty one when nothing was installed, or for a user who may not read the list. `read(path)`
-    gives a file's bytes, or None when there is none."""
+    """model.Installed; an empty one when nothing was installed, or for a user who may not read the list."""
     listed = (_bytes(LIST, read) or b"").decode("utf-8", "replace").splitlines()
     if not listed:
         return Installed()
@@ -28,7 +25,6 @@ def look(read=read_trusted, stat=os.stat):
     rows = [line.partition("  ") for line in listed]
     ours = {path: digest for digest, _, path in rows
             if path.startswith(CODE + (UNITS,)) and len(digest) == 64 and ".." not in path}
-    units = [path for path in ours if path.startswith(UNITS)]
     changed = [_difference(path, ours[path], read) for path in sorted(ours)
                if (_changed_at(path, stat) or since + 1) > since]
     return Installed(
@@ -36,7 +32,7 @@ def look(read=read_trusted, stat=os.stat):
         since=since, cron=_changed_at(CRON, stat) is not None,
         changed=tuple(one for one in changed if one and one.file.startswith(UNITS)),
         damaged=tuple(one for one in changed if one and not one.file.startswith(UNITS)),
-        units=tuple(path[len(UNITS):] for path in sorted(units) if "/" not in path[len(UNITS):]))
+        units=tuple(path[len(UNITS):] for path in sorted(ours) if os.path.dirname(path) + "/" == UNITS))
 
 
 def _changed_at(path, stat):
@@ -60,11 +56,8 @@ def _difference(path, digest, read):
 
 def _first_difference(data, shipped):
     """The number of the first line that differs, from 1."""
-    ours, theirs = shipped.split(b"\n"), data.split(b"\n")
-    for number, (one, other) in enumerate(zip(ours, theirs), 1):
-        if one != other:
-            return number
-    return min(len(ours), len(theirs)) + 1
+    pairs = list(zip(shipped.split(b"\n"), data.split(b"\n")))
+    return next((number for number, (one, other) in enumerate(pairs, 1) if one != other), len(pairs) + 1)
 
 
 def _bytes(path, read):

@@ -1,12 +1,9 @@
 """What Citadel asks the journal, and how the answer reads.
 
-The journal is evidence, not truth: with journald stopped, rotated or unreadable every question here answers "nothing
-known" (an empty tuple, an empty Job) and never an error. Queries select by indexed fields (a unit's invocation, PID 1
-as the sender), which costs 4 ms in a journal of a million entries, where `-u` or `-b` read on for seconds.
-
-PID 1's own lines carry UNIT= and INVOCATION_ID=, the application's carry _SYSTEMD_INVOCATION_ID=
-(systemd.journal-fields(7)). Only fields that begin with `_` are journald's word; an application can forge the others,
-so PID 1's are asked for with _PID=1.
+A journal that is stopped, rotated or unreadable answers "nothing known", never an error. Queries select by indexed
+fields, which costs 4 ms in a journal of a million entries, where `-u` or `-b` read on for seconds. Only fields that
+begin with `_` are journald's word (systemd.journal-fields(7)); an application can forge the others, so PID 1's are
+asked for with _PID=1.
 """
 
 from citadel.core.run import run as run_program
@@ -22,16 +19,12 @@ def last_job(unit, now, run=run_program):
     """The unit's newest finished job. `now` is `Clock.now`'s answer."""
     found = entries(["_PID=1", "UNIT=" + unit] + ["JOB_RESULT=" + word for word in JOB_RESULTS], 1,
                     ("JOB_TYPE", "JOB_RESULT"), run)
-    if not found:
-        return Job()
-    entry = found[-1]
-    return Job(text(entry, "JOB_TYPE"), text(entry, "JOB_RESULT"), _age(entry, now))
+    return Job(text(found[-1], "JOB_TYPE"), text(found[-1], "JOB_RESULT"), _age(found[-1], now)) if found else Job()
 
 
 def last_lines(unit, invocation, count, now, run=run_program):
-    """The newest `count` lines of one run of a unit, PID 1's and its own, oldest first. Where the program said nothing
-    in that run (a start that was refused, seen on 257, or one that died at once), what it last said before.
-    They go into sentences that leave the host, so credentials are redacted."""
+    """The newest `count` lines of one run of a unit, PID 1's and its own, oldest first, credentials redacted. Where the
+    program said nothing in that run (its start was refused, seen on 257, or it died at once), what it said before."""
     found = ()
     if invocation and not set(invocation) - frozenset("0123456789abcdef"):
         found = entries(["_SYSTEMD_INVOCATION_ID=" + invocation, "+", "_PID=1", "INVOCATION_ID=" + invocation], count,
@@ -45,8 +38,7 @@ def last_lines(unit, invocation, count, now, run=run_program):
 
 
 def entries(matches, count, fields, run, longest=LONGEST):
-    """The newest `count` entries that match, oldest first, as dicts with these fields; () where the journal is silent.
-    `longest`: bytes of one entry."""
+    """The newest `count` entries that match, of at most `longest` bytes each: dicts with these fields, oldest first."""
     answer = run(["journalctl", "--no-pager", "--quiet", "--output=json", "--lines=%d" % count,
                   "--output-fields=" + ",".join(fields)] + matches, TIMEOUT, cap=count * longest)
     return parse_entries(answer.out) if answer.ok else ()
@@ -77,7 +69,7 @@ def text(entry, field):
 
 def priority(entry):
     word = text(entry, "PRIORITY")
-    return int(word) if word in ("0", "1", "2", "3", "4", "5", "6", "7") else 6
+    return int(word) if word in tuple("01234567") else 6
 
 
 def _age(entry, now):

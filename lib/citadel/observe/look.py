@@ -1,8 +1,7 @@
 """Asks the host once, returns facts. No judgement, nothing changed.
 
-In two looks. The first is what a healthy minute costs: one `systemctl show` for all units, all probes side by side
-under one deadline, the disks and the memory. The second follows only for a service that is not plainly well: the
-journal, the port's holder, the processes, the settings of the gateway.
+The first look is what a healthy minute costs: one `systemctl show`, all probes side by side, the disks, the memory. The
+second, only for a service that is not plainly well: the journal, the port's holder, the processes, its settings.
 """
 
 import os
@@ -11,7 +10,7 @@ import time
 from citadel.core import clock
 from citadel.core.errors import CannotLook
 from citadel.core.run import run
-from citadel.model import Dependency, Facts, Host, PidFile, Probe, Service, Stop, Unit
+from citadel.model import Dependency, Facts, Host, Probe, Service, Stop, Unit
 from citadel.observe import disks, installed, probes, processes, systemctl
 from citadel.settings.values import address
 
@@ -23,12 +22,9 @@ WHAT_IT_RUNS = ("ExecStart", "Environment")
 
 def observe(settings, run=run, ask=probes.ask, now=clock.now, stop_note=lambda unit: Stop(),
             installation=installed.look, pause=time.sleep):
-    """Looks at every service in `settings` and at all that it depends on.
-
-    Never raises for a host in trouble: a systemd that does not answer is `Host.unanswered`, and the probes are asked
-    all the same, so that a gateway that still answers is seen to do so. Bounded by systemctl.TIMEOUT a call, and
-    `settings.recovery.probe_timeout` for all probes together, twice where the first try found no answer.
-    """
+    """Looks at every service in `settings` and at all that it depends on. Never raises for a host in trouble: a systemd
+    that does not answer is `Host.unanswered`, and the probes are asked all the same. Bounded by systemctl.TIMEOUT a
+    call, and `settings.recovery.probe_timeout` for all probes together, twice where the first try found no answer."""
     unanswered, state, units, ours = "", "", {}, installation()
     try:
         units = _ask_systemd(settings, ours, run)
@@ -70,8 +66,7 @@ def _ask_systemd(settings, ours, run):
     names = [service.unit for service in settings.services]
     for dependency in settings.dependencies.values():
         names += [name for name in dependency.units if name not in names]
-    names += [RECOVERY] if ours.schedule else []
-    names += [TIMER] if ours.schedule == "timer" else []
+    names += {"": [], "timer": [RECOVERY, TIMER]}.get(ours.schedule, [RECOVERY])
     return systemctl.units(names, run=run)
 
 
@@ -94,20 +89,17 @@ def _first_look(wanted, settings, units, answers):
 
     depended = [(name, settings.dependencies[name]) for name in wanted.depends]
     return Service(
-        unit=units.get(wanted.unit, _unknown(wanted.unit))._replace(name=wanted.unit), probe=answer(wanted.health),
+        unit=_first_that_exists([wanted.unit], units)._replace(name=wanted.unit), probe=answer(wanted.health),
         port=wanted.port, slow_after=wanted.slow_after, dependencies=tuple(
             Dependency(name=name, unit=_first_that_exists(one.units, units), wanted=tuple(one.units),
                        probe=answer(one.probe)) for name, one in depended))
 
 
-def _unknown(name):
-    """A unit that systemd could not be asked about: every field says "not told"."""
-    return Unit(name=name, load="", unit_file="", active="", sub="", result="", freezer="")
-
-
 def _first_that_exists(names, units):
+    """Else the first; where systemd could not be asked about it, every field says "not told"."""
+    unknown = Unit(name=names[0], load="", unit_file="", active="", sub="", result="", freezer="")
     return next((units[name] for name in names if name in units and units[name].load != "not-found"),
-                units.get(names[0], _unknown(names[0])))
+                units.get(names[0], unknown))
 
 
 def _plainly_well(service):
@@ -129,17 +121,14 @@ def _runs_and_answers(unit, probe):
 
 
 def _second_look(service, wanted, settings, jobs, moment, run, stop_note):
-    from citadel.observe import journalctl  # a healthy check need not load it
-    unit = _with_job(service.unit, jobs)
-    return service._replace(
-        unit=unit,
-        dependencies=tuple(_dependency_evidence(dependency, jobs, moment, run) for dependency in service.dependencies),
-        last_job=journalctl.last_job(unit.name, moment, run=run),
-        lines=journalctl.last_lines(unit.name, unit.invocation, LINES, moment, run=run),
+    unit = service.unit
+    dependencies = tuple(_with_journal(one, jobs, moment, run, unless_well=True) for one in service.dependencies)
+    return _with_journal(service, jobs, moment, run)._replace(
+        dependencies=dependencies,
         stop=stop_note(unit.name),
         holder=port_holder(wanted, unit.control_group),
         pid_files=tuple(found for found in (processes.pid_file(path, unit.control_group) for path in wanted.pid_files)
-                        if found != PidFile(path=found.path)),
+                        if found.state != "absent"),
         stopped_pids=processes.stopped(unit.control_group) if unit.control_group else (),
         oom_kills=processes.oom_kills(unit.control_group) or 0 if unit.control_group else 0,
         settings=_settings_problems(wanted, settings, run))
@@ -148,35 +137,27 @@ def _second_look(service, wanted, settings, jobs, moment, run, stop_note):
 def port_holder(wanted, control_group):
     """Who holds the service's port at the address at which it is probed. Another process that holds the same port
     elsewhere (127.0.0.2, ::1) does not count: while the service does not listen, only who makes a bind fail does."""
-    if not wanted.port:
-        return None
     at, port = address(wanted.health) if wanted.health else ("", None)
     at = at if port == wanted.port else ""
-    found = processes.holder(wanted.port, control_group, at)
-    if found is None or processes.is_within(found.control_group, control_group) or not at:
-        return found
-    return found if processes.is_taken(at, wanted.port) else None
+    found = processes.holder(wanted.port, control_group, at) if wanted.port else None
+    certain = not found or not at or processes.is_within(found.control_group, control_group)
+    return found if certain or processes.is_taken(at, wanted.port) else None
 
 
-def _with_job(unit, jobs):
-    return unit._replace(job=jobs.get(unit.name, "")) if unit.job else unit
-
-
-def _dependency_evidence(dependency, jobs, moment, run):
-    unit = _with_job(dependency.unit, jobs)
-    if _runs_and_answers(unit, dependency.probe):
-        return dependency._replace(unit=unit)
-    from citadel.observe import journalctl
-    return dependency._replace(unit=unit, last_job=journalctl.last_job(unit.name, moment, run=run),
-                               lines=journalctl.last_lines(unit.name, unit.invocation, LINES, moment, run=run))
+def _with_journal(one, jobs, moment, run, unless_well=False):
+    """A service or dependency with the type of its queued job, and what the journal tells of it."""
+    from citadel.observe import journalctl  # a healthy check need not load it
+    unit = one.unit._replace(job=jobs.get(one.unit.name, "")) if one.unit.job else one.unit
+    if unless_well and _runs_and_answers(unit, one.probe):
+        return one._replace(unit=unit)
+    return one._replace(unit=unit, last_job=journalctl.last_job(unit.name, moment, run=run),
+                        lines=journalctl.last_lines(unit.name, unit.invocation, LINES, moment, run=run))
 
 
 def _settings_problems(wanted, settings, run):
     """The gateway's own settings against what its unit really starts."""
-    if not wanted.settings:
-        return ()
     from citadel.observe import gateway_settings  # a healthy check need not load it
-    document = gateway_settings.read(wanted.settings)
+    document = gateway_settings.read(wanted.settings) if wanted.settings else None
     if not document:
         return ()
     unit = systemctl.show([wanted.unit], WHAT_IT_RUNS, run=run)[wanted.unit]

@@ -1,6 +1,5 @@
 """What PID 1 wrote in the journal about a unit, moment by moment: its process exited, it failed, a restart was
-scheduled, a run began. Selected by _PID=1, which journald itself sets, so that no application can forge a moment. As in
-journalctl.py, a journal that does not answer gives no moments, and no error.
+scheduled, a run began. A journal that does not answer gives no moments, and no error.
 """
 
 from collections import namedtuple
@@ -21,7 +20,6 @@ MESSAGE_IDS = {
     "39f53479d3a045ac8e11786248231fbf": STARTED,
     "fe6faa94e7774663a0da52717891d8ef": OUT_OF_MEMORY,
 }
-FIELDS = ("MESSAGE", "MESSAGE_ID", "INVOCATION_ID")
 MOST = 500              # moments read at once; a unit at its fastest restarts ten times a second
 LONGEST = 2048          # bytes of one entry of PID 1
 
@@ -53,23 +51,21 @@ def within(seconds, unit, now, run=run_program):
 
 
 def parse(entries):
-    """Journal entries to moments. A helper process (ExecStartPre=, ExecStopPost=) that exits is not a moment of the
-    service: systemd calls it a control process."""
+    """Entries to moments. That a control process (ExecStartPre=, ExecStopPost=) exits is no moment of the service."""
     moments = []
     for entry in entries:
-        kind = MESSAGE_IDS.get(journalctl.text(entry, "MESSAGE_ID"))
-        stamp = journalctl.text(entry, "__MONOTONIC_TIMESTAMP")
-        message = journalctl.text(entry, "MESSAGE")
-        if not kind or not stamp.isdigit() or (kind == EXITED and "Main process exited" not in message):
-            continue
-        moments.append(Moment(int(stamp[:20]) / 1e6, kind, journalctl.text(entry, "INVOCATION_ID"),
-                              printable(message.partition(": ")[2] if kind != STARTED else message)))
+        identity, stamp, invocation, message = (journalctl.text(entry, field) for field in (
+            "MESSAGE_ID", "__MONOTONIC_TIMESTAMP", "INVOCATION_ID", "MESSAGE"))
+        kind = MESSAGE_IDS.get(identity)
+        if kind and stamp.isdigit() and (kind != EXITED or "Main process exited" in message):
+            moments.append(Moment(int(stamp[:20]) / 1e6, kind, invocation,
+                                  printable(message.partition(": ")[2] if kind != STARTED else message)))
     return tuple(moments)
 
 
 def _entries(unit, words, run):
-    return journalctl.entries(words + ["_PID=1", "UNIT=" + unit] + ["MESSAGE_ID=" + one for one in sorted(MESSAGE_IDS)],
-                              MOST, FIELDS, run, LONGEST)
+    words = words + ["_PID=1", "UNIT=" + unit] + ["MESSAGE_ID=" + one for one in sorted(MESSAGE_IDS)]
+    return journalctl.entries(words, MOST, ("MESSAGE", "MESSAGE_ID", "INVOCATION_ID"), run, LONGEST)
 
 
 def _cursor(entries, otherwise):

@@ -1,8 +1,6 @@
-"""Disks, memory, ports and processes of this host, as /proc, /sys and statvfs show them.
-
-Nothing here starts a program, resolves a name or touches a network file system, and every walk over /proc ends after
-WALK_SECONDS with what it has: on a host in trouble these are the questions that must not hang. A process that vanishes
-while it is looked at is normal, and simply not seen.
+"""Ports and processes of this host, as /proc and /sys show them. On a host in trouble these questions must not hang: no
+program is started, no name resolved, and every walk over /proc ends after WALK_SECONDS with what it has. A process that
+vanishes while it is looked at is not seen.
 """
 
 import _socket
@@ -21,43 +19,35 @@ WALK_SECONDS = 2.0
 _MOST_PROCESSES = 4096                  # of one control group
 _MOST_GROUPS = 512                      # directories of one control group
 _LARGEST_PID = 4194304                  # PID_MAX_LIMIT of 64-bit kernels
-
 _UNIT_SUFFIXES = (".service", ".scope", ".socket", ".mount", ".swap")
 
 
 def holder(port, control_group="", address="", proc=PROC):
-    """Who listens on TCP `port`, or None for nobody.
-
-    With several, another process comes before those of `control_group`: it is what the caller asks about. With an
-    `address` only listeners that may take it away count: on that very address, or on all. Without root, Citadel cannot
-    see which process holds a socket: then `pid` is 0, and the socket's `uid` is still true.
-    """
+    """Who listens on TCP `port`, or None; another process comes before those of `control_group`. With an `address` only
+    listeners that may take it away count: on that very address, or on all. Without root, Citadel cannot see which
+    process holds a socket: then `pid` is 0, and the socket's `uid` is still true."""
     owners = _listeners(port, address, proc)
     if not owners:
         return None
-    ours = None
-    unseen = dict(owners)
+    ours, unseen = None, dict(owners)
     for pid, inode in _socket_holders(owners, proc):
         unseen.pop(inode, None)
         group = control_group_of(pid, proc)
-        if not group and not os.path.exists("%s/%d" % (proc, pid)):
-            continue
-        found = _holder(port, pid, owners[inode], group, proc)
-        if not is_within(group, control_group):
-            return found
-        ours = ours or found
-    if ours is None and unseen:
-        return _holder(port, 0, min(unseen.values()), "", proc)
-    return ours
+        if group or os.path.exists("%s/%d" % (proc, pid)):
+            found = _holder(port, pid, owners[inode], group, proc)
+            if not is_within(group, control_group):
+                return found
+            ours = ours or found
+    return _holder(port, 0, min(unseen.values()), "", proc) if ours is None and unseen else ours
 
 
 def is_taken(address, port):
     """Whether nobody could listen on that address now, by the kernel's own word: a socket on all of IPv6 may or may not
     take an IPv4 address along, and /proc does not show which.
 
-    One bind(2), closed at once. It disturbs no server that starts in that instant: with SO_REUSEADDR, and no listen(2),
-    two may be bound side by side (665,000 starts beside it, none refused; a server without SO_REUSEADDR could be
-    refused in these few microseconds). A port that only root may bind counts as taken: no user can hold it to deceive.
+    One bind(2) with SO_REUSEADDR and no listen(2), closed at once, beside which a server starts undisturbed (665,000
+    starts, none refused; one without SO_REUSEADDR could be refused in these few microseconds). A port that only root
+    may bind counts as taken: no user can hold it to deceive.
     """
     probe = None
     try:
@@ -82,11 +72,9 @@ def _holder(port, pid, uid, group, proc):
 
 
 def _listeners(port, address, proc):
-    """{socket inode: uid} of the sockets that listen on `port`, from /proc/net/tcp and tcp6 (proc_pid_net(5)).
-
-    One on all of IPv6 may or may not take an IPv4 address along. Where another has that address, it does not: the
-    kernel lets only one of them listen.
-    """
+    """{socket inode: uid} of the sockets that listen on `port`, from /proc/net/tcp and tcp6 (proc_pid_net(5)). One on
+    all of IPv6 may or may not take an IPv4 address along. Where another has that address, it does not: the kernel lets
+    only one of them listen."""
     wanted = _as_in_proc(address)
     own_table = "tcp6" if ":" in address else "tcp"
     certain, doubtful = {}, {}
@@ -123,11 +111,7 @@ def _socket_holders(inodes, proc):
     links = {"socket:[%s]" % inode: inode for inode in inodes}
     for pid in pids_in_turn(proc):
         directory = "%s/%d/fd" % (proc, pid)
-        try:
-            descriptors = os.listdir(directory)
-        except OSError:
-            continue
-        for descriptor in descriptors:
+        for descriptor in _names(directory):
             try:
                 inode = links.get(os.readlink("%s/%s" % (directory, descriptor)))
             except OSError:
@@ -155,10 +139,8 @@ def unit_of(control_group):
 
 
 def processes(control_group, cgroups=CGROUPS, proc=PROC):
-    """((pid, state, name), ...) of a unit's control group and all groups below it, in the order of PIDs.
-
-    `state` is the letter of ps(1): T stopped by a signal, t by a debugger, Z a zombie, D waiting for a disk.
-    """
+    """((pid, state, name), ...) of a unit's control group and all groups below it, in the order of PIDs. `state` is the
+    letter of ps(1): T stopped by a signal, t by a debugger, Z a zombie, D waiting for a disk."""
     directory = _group_directory(control_group, cgroups)
     pids = set()
     for number, (place, _, _) in enumerate(os.walk(directory) if directory else ()):
@@ -207,28 +189,6 @@ def pid_file(path, control_group, proc=PROC):
         return PidFile(path=path)
     except (OSError, ValueError) as error:
         return PidFile(path=path, state="unreadable", detail=getattr(error, "strerror", str(error)))
-    return _named_process(path, pid, control_group, proc)
-
-
-def read_pid(path, folder=None):
-    """The number in a PID file, one that a process can have; `path` may be relative to the descriptor `folder`.
-
-    OSError when there is nothing to read, ValueError when no process is meant: the file is written by an account that
-    root does not trust, so it may be a FIFO, a link, huge, or name process 1 or one that no kernel can have.
-    """
-    descriptor = open_file(path, folder)
-    try:
-        content = os.read(descriptor, 65)
-    finally:
-        os.close(descriptor)
-    word = content.strip()
-    if len(content) > 64 or not word.isdigit() or not 1 < int(word) <= _LARGEST_PID:
-        raise ValueError("it is empty" if not word else "it names no process: %s"
-                         % printable(word.decode("ascii", "backslashreplace"), 40))
-    return int(word)
-
-
-def _named_process(path, pid, control_group, proc):
     state, name = _state_and_name(pid, proc)
     if not state or state in ("Z", "X"):
         return PidFile(path=path, pid=pid, state="dead", detail="no process %d" % pid)
@@ -238,6 +198,19 @@ def _named_process(path, pid, control_group, proc):
     unit = unit_of(group)
     return PidFile(path=path, pid=pid, state="other", detail="process %d is %s%s" % (
         pid, name, " of " + unit if unit else ""))
+
+
+def read_pid(path, folder=None):
+    """The number in a PID file; `path` may be relative to the descriptor `folder`. OSError when nothing can be read,
+    ValueError when no process is meant: an account that root does not trust writes the file, so it may be a FIFO, a
+    link, huge, or name process 1 or one that no kernel can have."""
+    with open(open_file(path, folder), "rb") as file:
+        content = file.read(65)
+    word = content.strip()
+    if len(content) > 64 or not word.isdigit() or not 1 < int(word) <= _LARGEST_PID:
+        raise ValueError("it is empty" if not word else "it names no process: %s"
+                         % printable(word.decode("ascii", "backslashreplace"), 40))
+    return int(word)
 
 
 def is_process_of(pid, control_group, proc=PROC):
@@ -274,14 +247,17 @@ def command_of(pid, proc):
 def pids_in_turn(proc):
     """All PIDs, lowest first, until WALK_SECONDS are over."""
     end = time.monotonic() + WALK_SECONDS
-    try:
-        pids = sorted(int(name) for name in os.listdir(proc) if name.isdecimal())
-    except OSError:
-        return
-    for pid in pids:
+    for pid in sorted(int(name) for name in _names(proc) if name.isdecimal()):
         if time.monotonic() > end:
             return
         yield pid
+
+
+def _names(directory):
+    try:
+        return os.listdir(directory)
+    except OSError:
+        return []
 
 
 def read_text(path, limit=65536):

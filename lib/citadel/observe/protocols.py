@@ -1,7 +1,5 @@
 """How http, redis and tcp are spoken: what to send, and what an answer means. No socket, no clock: probes.py feeds what
-comes, and ends what does not end.
-
-To add a protocol, write a class like these and give it a row in PROTOCOLS, at the end.
+comes, and ends what does not end. To add a protocol, write a class like these and give it a row in PROTOCOLS.
 """
 
 from citadel.core.text import printable, size
@@ -9,10 +7,8 @@ from citadel.core.text import printable, size
 ENOUGH = 64 * 1024                      # bytes of one answer, headers and interim answers included
 _EXCERPT = 120                          # characters of a peer's own words in a detail
 
-# Redis' error codes (first word of an error reply) that are an answer about writes, seen on 6.0, 7.0 and 8.0 or listed
-# in its server.c: the dataset cannot be saved, is full, belongs to another redis, or a script holds the server.
+# Redis' error codes that are an answer about writes, seen on 6.0, 7.0 and 8.0 or listed in its server.c.
 _REFUSALS = ("MISCONF", "OOM", "READONLY", "MASTERDOWN", "NOREPLICAS", "BUSY")
-_NEEDS_LEAVE = ("NOAUTH", "NOPERM")
 
 
 def _excerpt(text):
@@ -34,10 +30,7 @@ class TooMuch(Exception):
 
 
 class Incoming:
-    """What a peer has sent, at most about ENOUGH bytes of it, and how far it was read.
-
-    Its readers are generators that `yield` when they need more from the network.
-    """
+    """What a peer has sent, and how far it was read. Its readers are generators that `yield` when they need more."""
 
     def __init__(self):
         self.total = 0
@@ -78,14 +71,13 @@ class Incoming:
 
     def read(self, count, into):
         """Appends the next `count` bytes to `into` as they come."""
-        while True:
+        while count:
             piece = self._bytes[self._at:self._at + count]
+            if not piece:
+                yield from self.more()
             self._at += len(piece)
             into += piece
             count -= len(piece)
-            if not count:
-                return
-            yield from self.more()
 
 
 class Tcp:
@@ -133,12 +125,12 @@ class Http(Tcp):
         if 200 <= self.status < 300:
             enough = self.incoming.total >= ENOUGH
             return ("ok", "HTTP %d, %s or more" % (self.status, size(ENOUGH))) if enough else None
-        said = "HTTP %d %s" % (self.status, self._reason.decode("utf-8", "replace"))
+        said = _excerpt("HTTP %d %s" % (self.status, self._reason.decode("utf-8", "replace")))
         if self._location:
-            return "http-error", "%s, to %s (redirects are not followed)" % (
-                _excerpt(said), _excerpt(self._location.decode("utf-8", "replace")))
+            to = _excerpt(self._location.decode("utf-8", "replace"))
+            return "http-error", "%s, to %s (redirects are not followed)" % (said, to)
         words = _excerpt(self._body.strip().partition(b"\n")[0].decode("utf-8", "replace"))
-        return "http-error", _excerpt(said) + (": " + words if words else "")
+        return "http-error", said + (": " + words if words else "")
 
     def _head(self):
         """Status, reason and the header fields that matter here (RFC 9112)."""
@@ -194,11 +186,10 @@ class Http(Tcp):
 
 
 class Redis(Tcp):
-    """PING, then INFO: read-only, and enough to tell whether writes are taken.
+    """PING, then INFO: enough to tell whether writes are taken, and nothing is written into the user's database.
 
     Measured on 6.0, 7.0, 8.0.2 and 8.0.6: while redis cannot save its dataset (or its append-only file) PING itself is
-    answered with MISCONF; full memory, missing replicas and a read-only replica are not told by PING, but by INFO. INFO
-    is answered while LOADING. So nothing is ever written into the user's database.
+    answered with MISCONF; full memory, missing replicas and a read-only replica are told by INFO, also in LOADING.
     """
 
     request = b"*1\r\n$4\r\nPING\r\n*1\r\n$4\r\nINFO\r\n"
@@ -207,32 +198,28 @@ class Redis(Tcp):
     def talk(self):
         kind, reply = yield from self._reply()
         if kind == b"+" and reply == b"PONG":
-            return (yield from self._look_closer())
+            info = yield from self._info()
+            if info is None:
+                return "ok", "PONG; reading INFO is not permitted"
+            if info.get("loading") == "1":
+                return "loading", "loading its dataset" + _loading_progress(info)
+            why = why_writes_are_refused(info)
+            return ("refusing-writes", why) if why else ("ok", "PONG")
         if kind != b"-":
             raise NotTheProtocol("answers PING with %s" % _excerpt(repr(kind + reply)[1:]))
         code = reply.partition(b" ")[0].decode("ascii", "replace")
-        if code in _NEEDS_LEAVE:
+        if code in ("NOAUTH", "NOPERM"):
             return "ok", "answers PING with %s: no more was asked" % code
         words = _excerpt(reply.decode("utf-8", "replace"))
         if code == "LOADING":
             self._loading = words
-            info = yield from self._info()
-            return "loading", words + _loading_progress(info or {})
+            return "loading", words + _loading_progress((yield from self._info()) or {})
         if code in _REFUSALS or words.startswith("ERR max number of clients"):
             return "refusing-writes", words
         raise NotTheProtocol("answers PING with an error: " + words)
 
     def so_far(self):
         return ("loading", self._loading) if self._loading else None
-
-    def _look_closer(self):
-        info = yield from self._info()
-        if info is None:
-            return "ok", "PONG; reading INFO is not permitted"
-        if info.get("loading") == "1":
-            return "loading", "loading its dataset" + _loading_progress(info)
-        why = why_writes_are_refused(info)
-        return ("refusing-writes", why) if why else ("ok", "PONG")
 
     def _reply(self):
         """One RESP reply: its type's byte and its content. Only the types that PING and INFO can have."""
@@ -265,11 +252,8 @@ def read_info(text):
 
 
 def why_writes_are_refused(info):
-    """What in INFO means that every write is answered with an error, as one phrase; "" when nothing does.
-
-    The rules are redis' own (processCommand in server.c): a replica is read-only, fewer good replicas than
-    min-replicas-to-write, and memory beyond maxmemory with nothing that may be evicted.
-    """
+    """What in INFO means that every write is answered with an error, as one phrase; "" when nothing does. The rules are
+    redis' own (processCommand in server.c)."""
     if info.get("role") == "slave" and info.get("slave_read_only", "1") == "1":
         return printable("it is a read-only replica of %s:%s, and the link to it is %s" % (
             info.get("master_host", "?"), info.get("master_port", "?"), info.get("master_link_status", "?")), 200)
@@ -296,10 +280,9 @@ def _evictable_keys(info, policy):
 
 
 def _loading_progress(info):
-    if not info.get("loading_loaded_perc"):
-        return ""
-    return printable("; %s %% of it is read, about %s s to go" % (
-        info["loading_loaded_perc"].partition(".")[0], info.get("loading_eta_seconds", "?")), 80)
+    percent = info.get("loading_loaded_perc", "").partition(".")[0]
+    left = info.get("loading_eta_seconds", "?")
+    return printable("; %s %% of it is read, about %s s to go" % (percent, left), 80) if percent else ""
 
 
 def _whole(text):

@@ -1,7 +1,5 @@
-"""What Citadel asks systemd, and how the answer reads. The only module that knows systemctl's words.
-
-Reading: `show` (one call for any number of units), `system_state`, `job_types`, `version`. Acting: `start`, `stop`,
-`restart`, `kill`, `reset_failed`, `thaw`; none of them waits for a job (`--no-block`): the caller has its own deadline.
+"""What Citadel asks systemd, and how the answer reads. The only module that knows systemctl's words. What acts does not
+wait for its job (`--no-block`): the caller has its own deadline.
 
 A systemctl that is missing, silent past its deadline or refused is CannotLook, never an empty answer: "could not
 ask" must not read as "nothing there". With PID 1 stuck a call would take 90 s (measured), hence TIMEOUT.
@@ -27,8 +25,8 @@ _SPANS = {"y": 31557600, "month": 2629800, "w": 604800, "d": 86400, "h": 3600, "
 
 
 def show(names, properties=PROPERTIES, run=run_program):
-    """Asks for `properties` of all of `names` at once; a dict of dicts, a name not known to systemd included
-    (its LoadState is `not-found`). Raises CannotLook when systemd does not answer, UsageError on an unusable name."""
+    """{name: {property: text}}, asked for at once; the LoadState of a name that systemd does not know is `not-found`.
+    Raises CannotLook when systemd does not answer, UsageError on an unusable name."""
     for name in names:
         if not valid_name(name, name[name.rfind("."):] if "." in name else ".service"):
             raise UsageError("%r is not a unit name" % name)
@@ -45,7 +43,7 @@ def show(names, properties=PROPERTIES, run=run_program):
 
 
 def units(names, run=run_program):
-    """`show` read into Unit records, keyed by the name that was asked for."""
+    """A Unit for each name that is asked for."""
     return {name: read_unit(name, block) for name, block in show(names, run=run).items()}
 
 
@@ -58,33 +56,36 @@ def parse_blocks(text):
             name, equals, value = line.partition("=")
             if equals:
                 block[name] = block[name] + " " + value if name in block and value else value
-        if block:
-            blocks.append(block)
+        blocks += [block] if block else []
     return blocks
 
 
 def read_unit(name, block):
     """One block of `show` to a Unit; what is missing or unreadable in it becomes the "systemd did not say" value. Asked
     by an alias, it has its own name: jobs and the journal know no other. `job` is a number; `job_types` says more."""
-    word = block.get
+    def word(key, otherwise=""):
+        return block.get(key, otherwise)
+
+    def whole(key):
+        """None for "[not set]", "infinity" and UINT64_MAX, which say "no value"."""
+        text = word(key)
+        return int(text) if text.isdecimal() and len(text) <= 20 and text != "18446744073709551615" else None
+
+    def moment(key):
+        return (whole(key + "TimestampMonotonic") or 0) / 1e6
+
     return Unit(
-        name=word("Id") or name, load=word("LoadState", ""), unit_file=word("UnitFileState", ""),
-        active=word("ActiveState", ""), sub=word("SubState", ""), result=word("Result", ""),
-        main_pid=_whole(word("MainPID")) or 0,
-        control_group=word("ControlGroup", ""), exec_code=_EXEC_CODES.get(word("ExecMainCode", ""), ""),
-        exec_status=_whole(word("ExecMainStatus")) or 0, restarts=_whole(word("NRestarts")) or 0,
-        invocation=word("InvocationID", ""), job=word("Job", "").lstrip("0"), freezer=word("FreezerState", "running"),
-        need_reload=word("NeedDaemonReload") == "yes", fragment=word("FragmentPath", ""),
-        drop_ins=tuple(word("DropInPaths", "").split()), on_failure=tuple(word("OnFailure", "").split()),
-        exec_start=word("ExecStart", ""),
-        environment=word("Environment", ""), memory=_whole(word("MemoryCurrent")), memory_max=_whole(word("MemoryMax")),
-        tasks=_whole(word("TasksCurrent")), restart=word("Restart", ""), restart_sec=seconds(word("RestartUSec", "")),
-        start_burst=_whole(word("StartLimitBurst")), start_interval=seconds(word("StartLimitIntervalUSec", "")),
-        state_change=_monotonic(word("StateChangeTimestampMonotonic")),
-        active_enter=_monotonic(word("ActiveEnterTimestampMonotonic")),
-        active_exit=_monotonic(word("ActiveExitTimestampMonotonic")),
-        inactive_enter=_monotonic(word("InactiveEnterTimestampMonotonic")),
-        inactive_exit=_monotonic(word("InactiveExitTimestampMonotonic")))
+        name=word("Id") or name, load=word("LoadState"), unit_file=word("UnitFileState"), active=word("ActiveState"),
+        sub=word("SubState"), result=word("Result"), main_pid=whole("MainPID") or 0, control_group=word("ControlGroup"),
+        exec_code=_EXEC_CODES.get(word("ExecMainCode"), ""), exec_status=whole("ExecMainStatus") or 0,
+        restarts=whole("NRestarts") or 0, invocation=word("InvocationID"), job=word("Job").lstrip("0"),
+        freezer=word("FreezerState", "running"), need_reload=word("NeedDaemonReload") == "yes",
+        fragment=word("FragmentPath"), drop_ins=tuple(word("DropInPaths").split()),
+        on_failure=tuple(word("OnFailure").split()), memory=whole("MemoryCurrent"), memory_max=whole("MemoryMax"),
+        tasks=whole("TasksCurrent"), restart=word("Restart"), restart_sec=seconds(word("RestartUSec")),
+        start_burst=whole("StartLimitBurst"), start_interval=seconds(word("StartLimitIntervalUSec")),
+        state_change=moment("StateChange"), active_enter=moment("ActiveEnter"), active_exit=moment("ActiveExit"),
+        inactive_enter=moment("InactiveEnter"), inactive_exit=moment("InactiveExit"))
 
 
 def seconds(span):
@@ -99,17 +100,6 @@ def seconds(span):
         except (KeyError, ValueError):
             return None
     return total if words else None
-
-
-def _whole(text):
-    """A whole number as `show` prints it; None for "[not set]", "infinity" and UINT64_MAX, which say "no value"."""
-    if not text or not text.isdecimal() or len(text) > 20 or text == "18446744073709551615":
-        return None
-    return int(text)
-
-
-def _monotonic(text):
-    return (_whole(text) or 0) / 1e6
 
 
 def system_state(run=run_program):
@@ -133,8 +123,7 @@ def job_types(run=run_program):
 
 def version(run=run_program):
     """systemd's version as `systemctl --version` gives it, e.g. "252 (252.39-1~deb12u2)"; "" if it does not say."""
-    first = run(["systemctl", "--version"], TIMEOUT).out.partition("\n")[0]
-    return first.partition(" ")[2]
+    return run(["systemctl", "--version"], TIMEOUT).out.partition("\n")[0].partition(" ")[2]
 
 
 def start(name, run=run_program):

@@ -1,10 +1,8 @@
-"""Reads the plain part of YAML that settings files are written in: scalars in mappings.
-
-The standard library has no reader for YAML. `parse` gives each scalar with its dotted path and its line. All else
-(lists, braces, anchors, tags, blocks of text, several documents) is stepped over and named in `unjudged`; where its end
-is not certain, the whole file is left unjudged. Values are those of YAML 1.1, as PyYAML reads them: `yes` is a truth
-value, 010 is 8, 1:30 is 90; its rarer types (dates, .inf) are texts here. What is called wrong is an error to PyYAML,
-too, except a key that is there twice: PyYAML silently takes the last one.
+"""Reads the plain part of YAML that settings files are written in: scalars in mappings. All else (lists, braces, tags,
+anchors, blocks of text, several documents) is stepped over and named in `unjudged`; where its end is not certain, the
+whole file is. Values are those of YAML 1.1, as PyYAML reads them: `yes` is a truth value, 010 is 8, 1:30 is 90; its
+rarer types (dates, .inf) are texts here. What is called wrong is an error to PyYAML, too, except a key that is there
+twice: PyYAML silently takes the last one.
 """
 
 import re
@@ -89,9 +87,7 @@ class _Reader:
             raise error(bisect(self.starts, odd.start()), "%s (U+%04X)" % (what, ord(odd.group())))
         self._find_the_document()
         if self._next() >= 0:
-            if not self._is(_KEY):
-                self._note(self._line(), "", "no mapping at the top level")
-            self._node(-1, "" if self._is(_KEY) else None)
+            self._node(-1, "" if self._is(_KEY) else self._note(self._line(), "", "no mapping at the top level"))
         if self._next() >= 0:
             error = _Beyond if self.text[self.at] in "|>" else _Broken
             raise error(self._line(), "indented less than the first line")
@@ -123,6 +119,7 @@ class _Reader:
         return pattern.match(self.text, self.at)
 
     def _note(self, line, path, what):
+        """None, which is the path of what is not judged."""
         if path is not None and len(self.unjudged) < MOST_NOTES:
             self.unjudged.append(Problem(self.file, line, printable(path), what + _LEFT % "it"))
 
@@ -145,12 +142,12 @@ class _Reader:
     def _list(self, path):
         column = self._next()
         self._note(self._line(), path, "a list")
-        while self._next() > column or (self._next() == column and self._is(_ITEM)):
-            if self._next() > column:
-                raise _Broken(self._line(), "indented more than the list it follows")
+        while self._next() == column and self._is(_ITEM):
             self.at += 1
             if self._next() > column:
                 self._node(column, None)
+        if self._next() > column:
+            raise _Broken(self._line(), "indented more than the list it follows")
 
     def _mapping(self, path):
         column, seen = self._next(), {}
@@ -185,8 +182,7 @@ class _Reader:
         """The value that begins on this line or, if nothing does, on the next one."""
         line, properties = self._line(), self._is(_PROPERTIES)
         if properties:
-            self._note(line, path, "an anchor or a tag")
-            self.at, path = properties.end(), None
+            self.at, path = properties.end(), self._note(line, path, "an anchor or a tag")
             if self._is(_KEY):
                 raise _Beyond(line, "an anchor or a tag before a key")
         column = self._next()
@@ -243,9 +239,7 @@ class _Reader:
         """Goes behind the bracket that closes this one. What is unusual inside ends in _Beyond: to step over it wrongly
         would be to misread what follows."""
         opened, depth = self._line(), 0
-        while True:
-            if self._next() < 0:
-                raise _Broken(opened, "a bracket that is never closed")
+        while self._next() >= 0:
             mark, found = self.text[self.at], self._is(_IN_BRACKETS)
             if not found:
                 raise _Beyond(self._line(), "something unusual inside of brackets")
@@ -253,6 +247,7 @@ class _Reader:
             depth += (mark in "[{") - (mark in "]}")
             if not depth:
                 return
+        raise _Broken(opened, "a bracket that is never closed")
 
     def _end_of_value(self, above, may_go_on=False):
         """After a value nothing but a comment may follow, and nothing may hang below it but, if it `may_go_on`, more of
