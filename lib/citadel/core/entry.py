@@ -23,9 +23,7 @@ ENVIRONMENT_KEPT = ("TERM", "NO_COLOR", "COLUMNS", "LINES", "INVOCATION_ID", "MO
 def enter(main, name, trusted_tree=True):
     """Calls `main(arguments)` in a clean environment; the exit code, with all output written. The caller ends with
     `os._exit`: nothing is left to do, and taking the interpreter apart costs an eighth of a health check.
-
-    `trusted_tree=False` is for what an operator runs from their own checkout (the rehearsal, the installer).
-    """
+    `trusted_tree=False` is for what an operator runs from their own checkout (the rehearsal, the installer)."""
     try:
         _clean_environment()
         if trusted_tree and os.geteuid() == 0:
@@ -37,8 +35,7 @@ def enter(main, name, trusted_tree=True):
     except KeyboardInterrupt:
         code = 130
     except BrokenPipeError:
-        # The reader of our output has gone (`| head`). The interpreter's own flush at exit must not fail for the same
-        # reason (Python's signal documentation, "Note on SIGPIPE").
+        # The reader has gone (`| head`): the flush at exit must not fail too (Python's signal, "Note on SIGPIPE").
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         code = 141
     except Exception as error:
@@ -88,8 +85,7 @@ def _complain(name, message, code):
 
 
 def write_internal_error(name, error, state=STATE):
-    """Writes the traceback where root (or the caller) finds it; returns the sentence for the operator. The files are
-    called defect-*.txt."""
+    """Writes the traceback into a file defect-*.txt of root (or of the caller); the sentence for the operator."""
     import platform
     import tempfile
     import traceback

@@ -100,11 +100,9 @@ def _talk(question, end, out):
             import ssl
             connection = ssl.create_default_context().wrap_socket(connection, server_hostname=place.host)
         connection.sendall(data)
-        chunk = connection.recv(ENOUGH)
-        while chunk:
+        for chunk in iter(lambda: connection.recv(ENOUGH), b""):
             os.write(1, mark + chunk)
             mark = b""
-            chunk = connection.recv(ENOUGH)
     except (OSError, ValueError, ImportError) as error:     # in Python 3.6 a certificate of another name: a ValueError
         why = getattr(error, "verify_message", "") or getattr(error, "strerror", "") or str(error)
         if mark:

@@ -45,10 +45,8 @@ def _read(file, path, limit):
 
 def open_directory(path, check_parents=False, check_itself=False):
     """The descriptor of a directory, reached one component at a time: no part of its path is a link.
-
     NotPermitted names the part that is a link, or that another than root and us could change: with `check_parents` the
-    directories above it, with `check_itself` the directory. OSError, its filename the part, for what cannot be opened.
-    """
+    directories above it, `check_itself` the directory. OSError, its filename the part, for what cannot be opened."""
     if not path.startswith("/"):
         raise NotPermitted("%s is not an absolute path" % path)
     owners = (0, os.geteuid())
@@ -83,8 +81,7 @@ def _open_below(parent, part, here, flags):
 
 def objection(status, owners=(0,), forbidden=0o022, sticky=False):
     """Why a file or directory must not be trusted, or "": its owner is none of `owners` (None: anybody may be), or its
-    mode has a bit of `forbidden`. With `sticky` a directory whose sticky bit keeps others from renaming is good enough.
-    """
+    mode has a bit of `forbidden`. `sticky`: a directory whose sticky bit keeps others from renaming is good enough."""
     if owners is not None and status.st_uid not in owners:
         return "belongs to uid %d, not to %s" % (status.st_uid, whose(owners))
     if S_ISLNK(status.st_mode) or (sticky and status.st_mode & 0o1000):

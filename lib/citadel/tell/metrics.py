@@ -261,18 +261,14 @@ def write(directory, name, content):
 def sweep(directory):
     """Removes what writers of ours left that died while writing."""
     descriptor, _ = _open(directory)
-    if descriptor is None:
-        return
-    try:
-        for name in os.listdir(descriptor):
-            words = name.split(".")             # .citadel.prom.PID.RANDOM.tmp; version 1.0 wrote no RANDOM
-            if (".".join(words[:3]) in ("." + LOOK, "." + RECORD) and words[-1] == "tmp" and words[3].isdecimal()
-                    and not os.path.exists("/proc/" + words[3])):
-                os.unlink(name, dir_fd=descriptor)
-    except OSError:
-        pass                                                # the next pass tries again
-    finally:
-        os.close(descriptor)
+    if descriptor is not None:
+        try:
+            for file in (LOOK, RECORD):
+                atomic.sweep(descriptor, file + ".")
+        except OSError:
+            pass                                            # the next pass tries again
+        finally:
+            os.close(descriptor)
 
 
 def withdraw(directory):
