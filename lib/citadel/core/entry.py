@@ -96,8 +96,11 @@ def write_internal_error(name, error, state=STATE):
     what = printable("%s: %s" % (type(error).__name__, error))
     directory = state if os.geteuid() == 0 and os.path.isdir(state) else None
     try:
-        if directory:
-            _remove_old_reports(directory)
+        if directory:           # room for one more: an error that occurs each minute must not fill the disk
+            paths = [os.path.join(directory, name) for name in os.listdir(directory)
+                     if name.startswith("defect-") and name.endswith(".txt")]
+            for path in sorted(paths, key=lambda path: os.lstat(path).st_mtime)[:1 - MOST_REPORTS]:
+                os.unlink(path)
         handle, path = tempfile.mkstemp(prefix="defect-%s-" % name, suffix=".txt", dir=directory)
         with open(handle, "w", encoding="utf-8", errors="backslashreplace") as file:
             file.write("citadel %s, Python %s, %s\n%s\n%r\n\n" % (
@@ -106,11 +109,3 @@ def write_internal_error(name, error, state=STATE):
     except OSError as failure:
         return "internal error: %s (details could not be written: %s)" % (what, failure.strerror)
     return "internal error: %s; the details are in %s" % (what, path)
-
-
-def _remove_old_reports(directory):
-    """Makes room for one more: an error that occurs each minute must not fill the disk."""
-    paths = [os.path.join(directory, name) for name in os.listdir(directory)
-             if name.startswith("defect-") and name.endswith(".txt")]
-    for path in sorted(paths, key=lambda path: os.lstat(path).st_mtime)[:1 - MOST_REPORTS]:
-        os.unlink(path)

@@ -1,7 +1,6 @@
 """What can go wrong, and the exit code for it.
 
-The codes are those of sysexits.h where it has one; `check` alone answers in Nagios' codes instead. Each message is one
-line that an operator at the console can act on.
+The codes are those of sysexits.h where it has one; `check` alone has those of Nagios. Each message is a line to act on.
 """
 
 OK = 0

@@ -112,8 +112,7 @@ def _talk(question, end, out):
 
 
 def _connect(place, addresses, end):
-    """A socket to the first address that takes us. Each has its share of the time: a silent one (IPv6 that leads
-    nowhere) must not use up that of the next."""
+    """A socket to the first address that takes us; a silent one (IPv6 to nowhere) uses up only its share of time."""
     for left in range(len(addresses), 0, -1):
         share = max(0.05, (end - time.monotonic()) / left) if left > 1 else None
         try:

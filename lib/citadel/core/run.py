@@ -114,8 +114,7 @@ def _become(path, argv, environment, stdin, stdout, stderr):
 
 
 def _converse(to_child, stdin, from_out, from_err, cap, end):
-    """Writes stdin and reads both outputs until the child closes them; keeps at most `cap` bytes of each. Both as text,
-    whether one was truncated, and whether the time was up first."""
+    """Writes stdin, keeps at most `cap` bytes of each output: both as text, is one truncated, was the time up first."""
     kept, rest, truncated = {from_out: bytearray(), from_err: bytearray()}, memoryview(stdin), False
     open_ones, poll = {to_child, from_out, from_err}, select.poll()
     os.set_blocking(to_child, False)

@@ -42,10 +42,10 @@ def style_of(stream, environment):
     return Style(live=rich, colour=rich, unicode=unicode)
 
 
-def table(rows, gap="  "):
+def table(rows):
     """Rows of texts in columns as wide as needed; the last column is not padded, trailing blanks are removed."""
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]) - 1)] if rows else []
-    return [gap.join([text.ljust(width) for text, width in zip(row, widths)] + [row[-1]]).rstrip() for row in rows]
+    return ["  ".join([text.ljust(width) for text, width in zip(row, widths)] + [row[-1]]).rstrip() for row in rows]
 
 
 class LiveLine:

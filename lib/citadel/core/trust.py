@@ -15,8 +15,6 @@ FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY
 FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
-# --- opening
-
 def open_file(path, dir_fd=None):
     """The descriptor of a regular file. OSError: ELOOP for a link, EINVAL for what is no file."""
     descriptor = os.open(path, FILE, dir_fd=dir_fd)
@@ -77,8 +75,6 @@ def _open_below(parent, part, here, flags):
         raise OSError(error.errno, error.strerror, here)
 
 
-# --- judging
-
 def objection(status, owners=(0,), forbidden=0o022, sticky=False):
     """Why a file or directory must not be trusted, or "": its owner is none of `owners` (None: anybody may be), or its
     mode has a bit of `forbidden`. `sticky`: a directory whose sticky bit keeps others from renaming is good enough."""
@@ -129,8 +125,6 @@ def _refuse(path, why):
     if why:
         raise NotPermitted("%s %s" % (path, why))
 
-
-# --- settings files
 
 def read_trusted(path, owners=None, forbidden_mode=0o022):
     """The bytes of a settings file, or None if there is none. Raises NotPermitted, saying why, for a file that is not
