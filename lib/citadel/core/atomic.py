@@ -1,7 +1,6 @@
 """Files that a kill or a power cut at any moment leaves whole: each is the old one or the new one.
 
-A write goes to a new file (O_EXCL) in the same directory, is fsynced, renamed over the old one, and the directory is
-fsynced.
+A write goes to a new file (O_EXCL) beside the old one, is fsynced and renamed over it; then the directory is fsynced.
 """
 
 import os
@@ -54,19 +53,18 @@ def sync_directory(path, dir_fd=None):
 
 
 def sweep(directory, prefix=""):
-    """Removes the temporary files of `prefix` whose writers died, by the directory's descriptor. (A PID that was used
-    again keeps one longer.)"""
+    """Removes temporary files whose writers died; `directory`: a descriptor. A PID that was used again keeps one."""
     for name in os.listdir(directory):
         words = name.split(".")
-        if (name.startswith("." + prefix) and len(words) > 3 and words[-1] == "tmp" and words[-3].isdecimal()
-                and not os.path.exists("/proc/" + words[-3])):
+        if len(words) < 4 or words[-1] != "tmp" or not name.startswith("." + prefix):
+            continue
+        pid = words[-3] if words[-3].isdecimal() else words[-2]     # version 1.0 wrote no random part behind it
+        if pid.isdecimal() and not os.path.exists("/proc/" + pid):
             try:
                 os.unlink(name, dir_fd=directory)
             except OSError:
                 pass                    # the next sweep tries again; the others need not wait for it
 
-
-# --- documents
 
 def to_json(document):
     """A document as the bytes of a file: readable, one final newline, the same for the same document."""

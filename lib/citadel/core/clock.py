@@ -44,8 +44,7 @@ def age(then, now):
     by_wall, by_boot = now.wall - then.wall, now.boottime - then.boottime
     if then.boot_id == now.boot_id and by_boot > -SAME_BOOT:        # noted after `now` was read: new
         return max(0.0, by_boot)
-    # On systemd <= 252 in a container the sandbox shows a random boot id instead of the real one (measured): two clocks
-    # that agree mean one boot, whatever its id.
+    # In a container with systemd <= 252 the sandbox shows a random boot id (measured): clocks that agree mean one boot.
     if by_boot >= 0 and abs(by_wall - by_boot) <= SAME_BOOT:
         return by_boot
     return max(now.boottime, by_wall, 0.0)

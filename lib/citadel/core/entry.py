@@ -23,9 +23,7 @@ ENVIRONMENT_KEPT = ("TERM", "NO_COLOR", "COLUMNS", "LINES", "INVOCATION_ID", "MO
 def enter(main, name, trusted_tree=True):
     """Calls `main(arguments)` in a clean environment; the exit code, with all output written. The caller ends with
     `os._exit`: nothing is left to do, and taking the interpreter apart costs an eighth of a health check.
-
-    `trusted_tree=False` is for what an operator runs from their own checkout (the rehearsal, the installer).
-    """
+    `trusted_tree=False` is for what an operator runs from their own checkout (the rehearsal, the installer)."""
     try:
         _clean_environment()
         if trusted_tree and os.geteuid() == 0:
@@ -37,8 +35,7 @@ def enter(main, name, trusted_tree=True):
     except KeyboardInterrupt:
         code = 130
     except BrokenPipeError:
-        # The reader of our output has gone (`| head`). The interpreter's own flush at exit must not fail for the same
-        # reason (Python's signal documentation, "Note on SIGPIPE").
+        # The reader has gone (`| head`): the flush at exit must not fail too (Python's signal, "Note on SIGPIPE").
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         code = 141
     except Exception as error:
@@ -88,8 +85,7 @@ def _complain(name, message, code):
 
 
 def write_internal_error(name, error, state=STATE):
-    """Writes the traceback where root (or the caller) finds it; returns the sentence for the operator. The files are
-    called defect-*.txt."""
+    """Writes the traceback into a file defect-*.txt of root (or of the caller); the sentence for the operator."""
     import platform
     import tempfile
     import traceback
@@ -100,8 +96,11 @@ def write_internal_error(name, error, state=STATE):
     what = printable("%s: %s" % (type(error).__name__, error))
     directory = state if os.geteuid() == 0 and os.path.isdir(state) else None
     try:
-        if directory:
-            _remove_old_reports(directory)
+        if directory:           # room for one more: an error that occurs each minute must not fill the disk
+            paths = [os.path.join(directory, name) for name in os.listdir(directory)
+                     if name.startswith("defect-") and name.endswith(".txt")]
+            for path in sorted(paths, key=lambda path: os.lstat(path).st_mtime)[:1 - MOST_REPORTS]:
+                os.unlink(path)
         handle, path = tempfile.mkstemp(prefix="defect-%s-" % name, suffix=".txt", dir=directory)
         with open(handle, "w", encoding="utf-8", errors="backslashreplace") as file:
             file.write("citadel %s, Python %s, %s\n%s\n%r\n\n" % (
@@ -110,11 +109,3 @@ def write_internal_error(name, error, state=STATE):
     except OSError as failure:
         return "internal error: %s (details could not be written: %s)" % (what, failure.strerror)
     return "internal error: %s; the details are in %s" % (what, path)
-
-
-def _remove_old_reports(directory):
-    """Makes room for one more: an error that occurs each minute must not fill the disk."""
-    paths = [os.path.join(directory, name) for name in os.listdir(directory)
-             if name.startswith("defect-") and name.endswith(".txt")]
-    for path in sorted(paths, key=lambda path: os.lstat(path).st_mtime)[:1 - MOST_REPORTS]:
-        os.unlink(path)

@@ -1,17 +1,12 @@
 """What can go wrong, and the exit code for it.
 
-The codes are those of sysexits.h where it has one; `check` alone answers in Nagios' codes instead. Each message is one
-line that an operator at the console can act on.
+The codes are those of sysexits.h where it has one; `check` alone has those of Nagios. Each message is a line to act on.
 """
 
 OK = 0
 STILL_WRONG = 1
-USAGE = 64
 CANNOT_LOOK = 69
 INTERNAL_ERROR = 70
-BUSY = 75
-NOT_PERMITTED = 77
-BAD_SETTINGS = 78
 
 
 class CitadelError(Exception):
@@ -21,7 +16,7 @@ class CitadelError(Exception):
 
 class UsageError(CitadelError):
     """The command line is wrong: the message names the word."""
-    code = USAGE
+    code = 64
 
 
 class CannotLook(CitadelError):
@@ -31,17 +26,17 @@ class CannotLook(CitadelError):
 
 class LockHeld(CitadelError):
     """Another pass is running: the message names it and its age."""
-    code = BUSY
+    code = 75
 
 
 class NotPermitted(CitadelError):
     """Needs root, or found a file that root must not trust."""
-    code = NOT_PERMITTED
+    code = 77
 
 
 class SettingsError(CitadelError):
     """A settings file is wrong: `file:line: key: why`. Line 0 stands for the file as a whole."""
-    code = BAD_SETTINGS
+    code = 78
 
     def __init__(self, file, line, key, why):
         self.file, self.line, self.key, self.why = file, line, key, why

@@ -100,11 +100,9 @@ def _talk(question, end, out):
             import ssl
             connection = ssl.create_default_context().wrap_socket(connection, server_hostname=place.host)
         connection.sendall(data)
-        chunk = connection.recv(ENOUGH)
-        while chunk:
+        for chunk in iter(lambda: connection.recv(ENOUGH), b""):
             os.write(1, mark + chunk)
             mark = b""
-            chunk = connection.recv(ENOUGH)
     except (OSError, ValueError, ImportError) as error:     # in Python 3.6 a certificate of another name: a ValueError
         why = getattr(error, "verify_message", "") or getattr(error, "strerror", "") or str(error)
         if mark:
@@ -114,8 +112,7 @@ def _talk(question, end, out):
 
 
 def _connect(place, addresses, end):
-    """A socket to the first address that takes us. Each has its share of the time: a silent one (IPv6 that leads
-    nowhere) must not use up that of the next."""
+    """A socket to the first address that takes us; a silent one (IPv6 to nowhere) uses up only its share of time."""
     for left in range(len(addresses), 0, -1):
         share = max(0.05, (end - time.monotonic()) / left) if left > 1 else None
         try:

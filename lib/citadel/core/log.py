@@ -46,6 +46,5 @@ def entry_field(name, value):
     """One field as the protocol wants it: with its length where it has more than one line, so that no text from outside
     can begin a field of its own."""
     data = value.encode("utf-8", "backslashreplace")
-    if b"\n" not in data:
-        return name.encode("ascii") + b"=" + data + b"\n"
-    return name.encode("ascii") + b"\n" + len(data).to_bytes(8, "little") + data + b"\n"
+    between = b"\n" + len(data).to_bytes(8, "little") if b"\n" in data else b"="
+    return name.encode("ascii") + between + data + b"\n"

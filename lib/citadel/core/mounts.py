@@ -38,7 +38,4 @@ def mount_id(descriptor):
     """The id of the mount that an open file was reached through (proc_pid_fdinfo(5)), -1 where the kernel tells none; a
     bind mount has the device number of what it shows, and an id of its own."""
     with open("/proc/self/fdinfo/%d" % descriptor) as file:
-        for line in file:
-            if line.startswith("mnt_id:"):
-                return int(line[7:])
-    return -1
+        return next((int(line[7:]) for line in file if line.startswith("mnt_id:")), -1)

@@ -40,8 +40,7 @@ def excerpt(text, limit=200):
 
 
 def redact(text):
-    """A document without what looks like a secret. Of a key at the beginning of a line the whole value is removed, also
-    on the lines below it."""
+    """A document without what looks like a secret; of a key that begins a line, also the value on lines below."""
     lines, below = [], None
     for line in _PRIVATE.sub("[redacted private key]", text).split("\n"):
         if below and below.holds(line):

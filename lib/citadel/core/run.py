@@ -16,19 +16,13 @@ ENVIRONMENT = {"PATH": ":".join(PATH), "LC_ALL": "C.UTF-8", "LANG": "C.UTF-8", "
                "SYSTEMD_PAGER": "", "SYSTEMD_COLORS": "0", "SYSTEMD_URLIFY": "0"}
 OUTPUT_CAP = 64 * 1024
 DYING = 1.0                             # seconds; what waits for a dead disk (state D) dies later, and alone
-
-NOT_STARTED = 126
-NOT_FOUND = 127
-TIMED_OUT = -1000
+NOT_STARTED, NOT_FOUND, TIMED_OUT = 126, 127, -1000
 
 
 class Answer(namedtuple("Answer", "argv code out err seconds truncated")):
-    """What a program answered.
-
-    `code` is its exit status, the negative number of the signal that ended it, NOT_FOUND, NOT_STARTED, or TIMED_OUT
-    when it and its process group were killed at the deadline. `out` and `err` are text, at most the cap each,
-    undecodable bytes shown as backslash escapes; `truncated` says that there was more.
-    """
+    """What a program answered. `code` is its exit status, the negative number of the signal that ended it, NOT_FOUND,
+    NOT_STARTED, or TIMED_OUT when it and its process group were killed at the deadline. `out` and `err` are text, at
+    most the cap each, undecodable bytes shown as backslash escapes; `truncated` says that there was more."""
 
     __slots__ = ()
 
@@ -72,10 +66,8 @@ def find(name):
 
 def run(argv, timeout, stdin=b"", cap=OUTPUT_CAP, environment=None):
     """Runs `argv` to its end, or kills its whole process group after `timeout` seconds; never raises for its failure.
-
     It gets a session of its own, `stdin` on a pipe (empty by default), nothing else of our open files, and
-    ENVIRONMENT with `environment` laid over it.
-    """
+    ENVIRONMENT with `environment` laid over it."""
     started = time.monotonic()
     argv = tuple(os.fspath(word) for word in argv)
     path = find(argv[0])
@@ -122,8 +114,7 @@ def _become(path, argv, environment, stdin, stdout, stderr):
 
 
 def _converse(to_child, stdin, from_out, from_err, cap, end):
-    """Writes stdin and reads both outputs until the child closes them; keeps at most `cap` bytes of each. Both as text,
-    whether one was truncated, and whether the time was up first."""
+    """Writes stdin, keeps at most `cap` bytes of each output: both as text, is one truncated, was the time up first."""
     kept, rest, truncated = {from_out: bytearray(), from_err: bytearray()}, memoryview(stdin), False
     open_ones, poll = {to_child, from_out, from_err}, select.poll()
     os.set_blocking(to_child, False)

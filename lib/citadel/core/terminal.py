@@ -2,11 +2,7 @@
 
 
 class Style:
-    """What a stream can show: `live` a line that is redrawn, `colour`, and the branches of a tree.
-
-    Colour and redrawing only on a terminal, and neither with NO_COLOR (no-color.org: set and not empty) nor with
-    TERM=dumb; ASCII branches where the stream's encoding has no others.
-    """
+    """What a stream can show: `live` a line that is redrawn, `colour`, and the branches of a tree."""
 
     CODES = {"good": "32", "bad": "31", "uneasy": "33", "faint": "2", "strong": "1"}
 
@@ -34,7 +30,8 @@ class Style:
 
 
 def style_of(stream, environment):
-    """The Style for a stream, from its kind and the caller's environment."""
+    """The Style for a stream. Colour and redrawing only on a terminal, and neither with NO_COLOR (no-color.org: set and
+    not empty) nor with TERM=dumb; ASCII branches where the stream's encoding has no others."""
     try:
         "│├└─…".encode(getattr(stream, "encoding", None) or "ascii")
         unicode = True
@@ -45,10 +42,10 @@ def style_of(stream, environment):
     return Style(live=rich, colour=rich, unicode=unicode)
 
 
-def table(rows, gap="  "):
+def table(rows):
     """Rows of texts in columns as wide as needed; the last column is not padded, trailing blanks are removed."""
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]) - 1)] if rows else []
-    return [gap.join([text.ljust(width) for text, width in zip(row, widths)] + [row[-1]]).rstrip() for row in rows]
+    return ["  ".join([text.ljust(width) for text, width in zip(row, widths)] + [row[-1]]).rstrip() for row in rows]
 
 
 class LiveLine:

@@ -36,13 +36,11 @@ def span(seconds):
 
 def size(count):
     """Bytes in binary units, as systemd reads and `df -h` writes them: "512 B", "1.5 GiB"."""
-    for unit in ("B", "KiB", "MiB", "GiB"):
-        if count < 1024:
-            break
+    units = ["TiB", "GiB", "MiB", "KiB", "B"]
+    while count >= 1024 and len(units) > 1:
         count /= 1024.0
-    else:
-        unit = "TiB"
-    return "%d %s" % (count, unit) if count == int(count) else "%.1f %s" % (count, unit)
+        units.pop()
+    return "%d %s" % (count, units[-1]) if count == int(count) else "%.1f %s" % (count, units[-1])
 
 
 def local_time(epoch, milliseconds=False):

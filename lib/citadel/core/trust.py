@@ -15,8 +15,6 @@ FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY
 FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
-# --- opening
-
 def open_file(path, dir_fd=None):
     """The descriptor of a regular file. OSError: ELOOP for a link, EINVAL for what is no file."""
     descriptor = os.open(path, FILE, dir_fd=dir_fd)
@@ -45,10 +43,8 @@ def _read(file, path, limit):
 
 def open_directory(path, check_parents=False, check_itself=False):
     """The descriptor of a directory, reached one component at a time: no part of its path is a link.
-
     NotPermitted names the part that is a link, or that another than root and us could change: with `check_parents` the
-    directories above it, with `check_itself` the directory. OSError, its filename the part, for what cannot be opened.
-    """
+    directories above it, `check_itself` the directory. OSError, its filename the part, for what cannot be opened."""
     if not path.startswith("/"):
         raise NotPermitted("%s is not an absolute path" % path)
     owners = (0, os.geteuid())
@@ -79,12 +75,9 @@ def _open_below(parent, part, here, flags):
         raise OSError(error.errno, error.strerror, here)
 
 
-# --- judging
-
 def objection(status, owners=(0,), forbidden=0o022, sticky=False):
     """Why a file or directory must not be trusted, or "": its owner is none of `owners` (None: anybody may be), or its
-    mode has a bit of `forbidden`. With `sticky` a directory whose sticky bit keeps others from renaming is good enough.
-    """
+    mode has a bit of `forbidden`. `sticky`: a directory whose sticky bit keeps others from renaming is good enough."""
     if owners is not None and status.st_uid not in owners:
         return "belongs to uid %d, not to %s" % (status.st_uid, whose(owners))
     if S_ISLNK(status.st_mode) or (sticky and status.st_mode & 0o1000):
@@ -132,8 +125,6 @@ def _refuse(path, why):
     if why:
         raise NotPermitted("%s %s" % (path, why))
 
-
-# --- settings files
 
 def read_trusted(path, owners=None, forbidden_mode=0o022):
     """The bytes of a settings file, or None if there is none. Raises NotPermitted, saying why, for a file that is not

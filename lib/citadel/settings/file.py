@@ -17,9 +17,6 @@ from citadel.settings.values import Mark, address, dependency_name, duration_tex
 DEFAULT_PATH = "/opt/citadel/etc/citadel.conf"
 MOST_PROBLEMS = 50      # a file with more is no settings file; nobody reads on, and each costs a search for near misses
 
-# Pairs of [disk] that must be apart, or cleaning would begin again as soon as it ends.
-_HYSTERESIS = (("min_free", "enough_free"), ("min_inodes", "enough_inodes"))
-
 
 def read(path=DEFAULT_PATH, must_exist=False):
     """The settings in that file. Without the file the defaults hold, unless an operator named it (`must_exist`).
@@ -52,10 +49,9 @@ def parse(text, file):
 
 def as_data(settings):
     """The settings as plain data, keyed as in the file: what `config --json` prints."""
-    data = {"service": {one.unit: _plain(one._asdict()) for one in settings.services},
-            "dependency": {name: _plain(one._asdict()) for name, one in settings.dependencies.items()}}
-    data.update((section, _plain(vars(getattr(settings, section)))) for section in SINGLE)
-    return data
+    return dict(service={one.unit: _plain(one._asdict()) for one in settings.services},
+                dependency={name: _plain(one._asdict()) for name, one in settings.dependencies.items()},
+                **{section: _plain(vars(getattr(settings, section))) for section in SINGLE})
 
 
 def _plain(values):
@@ -127,8 +123,7 @@ def _sections(text, problems):
 
 
 def _header(number, line, sections, problems):
-    """The section that a line opens. A wrong header opens one too, without a kind, so that its keys are not problems
-    one by one."""
+    """The section that a line opens; a wrong header opens one without a kind: its keys are not problems one by one."""
     words = line[1:-1].split()
     kind, name, label, known = "".join(words[:1]), " ".join(words[1:]), "[%s]" % " ".join(words)[:80], ()
     if not line.endswith("]") or not words or set(line[1:-1]) & set("[]"):
@@ -209,7 +204,8 @@ def _cross_check(sections, values, services, problems):
         given = sections[section].given
         return max([0] + [given[key][0] for key in keys if key in given])
 
-    for low, enough in _HYSTERESIS:
+    # These must be apart, or cleaning would begin again as soon as it ends.
+    for low, enough in (("min_free", "enough_free"), ("min_inodes", "enough_inodes")):
         why = _mark_order(values["disk", ""][low], values["disk", ""][enough], low)
         if why:
             _add(problems, line_of(("disk", ""), low, enough), enough, why)

@@ -1,8 +1,7 @@
 """The table of all settings: one row a setting.
 
-`SETTINGS` is the only place that knows a setting: its section, name, default (written as in the file), the reader that
-turns its text into a value or says why not (values.py), and its meaning. Defaults, validation, `as_data` (`config
---json`) and the test of the shipped units/citadel.conf are all derived from it.
+`SETTINGS` is the only place that knows a setting: its section, name, default (as in the file), reader (values.py) and
+meaning. Defaults, validation, `config --json` and the test of the shipped units/citadel.conf are derived from it.
 """
 
 from collections import namedtuple

@@ -6,11 +6,10 @@ its attribute `range` says what it accepts. Units: seconds and bytes; percentage
 
 from collections import namedtuple
 
-from citadel.settings.url import is_address, join_place
+from citadel.settings.url import is_address, join_place, number, shown
 from citadel.settings.url import read as read_url
 
 LONGEST_LIST = 64
-_DIGITS = frozenset("0123456789")
 _DEPENDENCY_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyz0123456789-_")
 _NAME_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.@:-")
 _HOST_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyz0123456789-._")
@@ -39,25 +38,14 @@ class Mark(namedtuple("Mark", "percent size")):
                         + ([] if self.size is None else [size_text(self.size)]))
 
 
-def _text(word):
-    """A word as an error message shows it."""
-    return "'%s'" % (word if len(word) <= 60 else word[:59] + "…")
-
-
 def _refuse(wrong, word, why):
     """ValueError, a sentence about `word`, if it is `wrong`."""
     if wrong:
-        raise ValueError("%s %s" % (_text(word), why))
-
-
-def _number(digits):
-    """A whole number in plain ASCII digits, or None; `int` would also take '1_0', ' 1' and Arabic digits."""
-    return int(digits) if digits and len(digits) <= 15 and not set(digits) - _DIGITS else None
+        raise ValueError("%s %s" % (shown(word), why))
 
 
 def _within(lowest, highest, read_any, text_of, what):
-    """A reader of what `read_any` reads (None: the word is not `what`), from `lowest` to `highest`; `text_of` writes a
-    value as the file does."""
+    """A reader of what `read_any` reads (None: not `what`) in a range; `text_of` writes a value as the file does."""
     def read_within(word):
         value = read_any(word)
         _refuse(value is None, word, "is not " + what)
@@ -68,8 +56,7 @@ def _within(lowest, highest, read_any, text_of, what):
 
 
 def whole(lowest, highest):
-    """Whole numbers in a range."""
-    return _within(lowest, highest, _number, str, "a whole number")
+    return _within(lowest, highest, number, str, "a whole number")
 
 
 def duration(lowest, highest):
@@ -82,11 +69,11 @@ def _seconds(word):
     while rest:
         after_number = rest.lstrip("0123456789")
         after_unit = after_number.lstrip("abcdefghijklmnopqrstuvwxyz")
-        number = _number(rest[:len(rest) - len(after_number)])
+        count = number(rest[:len(rest) - len(after_number)])
         unit = after_number[:len(after_number) - len(after_unit)]
-        if number is None or unit not in _SECONDS or (not unit and rest != word):
+        if count is None or unit not in _SECONDS or (not unit and rest != word):
             return None
-        total, rest = total + number * _SECONDS[unit], after_unit
+        total, rest = total + count * _SECONDS[unit], after_unit
     return total if word else None
 
 
@@ -104,8 +91,8 @@ def size(lowest, highest):
 
 
 def _bytes(word):
-    number = _number(word[:-1] if word[-1:] in _SIZES else word)
-    return None if number is None else number * _SIZES.get(word[-1], 1)
+    count = number(word[:-1] if word[-1:] in _SIZES else word)
+    return None if count is None else count * _SIZES.get(word[-1], 1)
 
 
 def size_text(count):
@@ -122,7 +109,7 @@ def percent(lowest, highest):
 
 
 def _percents(word):
-    return _number(word[:-1]) if word.endswith("%") else None
+    return number(word[:-1]) if word.endswith("%") else None
 
 
 def mark(text):
@@ -215,7 +202,7 @@ def probe(url):
     _refuse(scheme != "http" and rest not in ("", "/"), url, "cannot be probed: a %s probe has no path" % scheme)
     host = _to_ask(host, url)
     _refuse(not is_address(host), url, "cannot be probed: use an IP address, not %s; resolving a name can hang, and "
-            "would be part of the probe" % _text(host))
+            "would be part of the probe" % shown(host))
     _refuse(not port, url, "has no port")
     return "%s://%s%s" % (scheme, join_place(host, port), (rest or "/") if scheme == "http" else "")
 
@@ -232,7 +219,7 @@ def receiver(url):
             "cannot receive alerts: only a prefix may follow the port; Citadel adds /api/v2/alerts")
     host = _to_ask(host, url)
     _refuse(not is_address(host) and (set(host) - _HOST_CHARACTERS or host[0] in "-." or len(host) > 253), url,
-            "cannot receive alerts: %s is neither a host's name nor an address" % _text(host))
+            "cannot receive alerts: %s is neither a host's name nor an address" % shown(host))
     return "%s://%s%s" % (scheme, join_place(host, port), rest.rstrip("/"))
 
 

@@ -3,8 +3,7 @@
 Our clock may be wrong. An alert that begins after the receiver's resolve_timeout is refused (400), and one that ends in
 its future does not end: both are sent again by the receiver's time, which its answer tells. A 400 is for all alerts of
 a list, though only one may be meant: they are then sent one by one. The end of an alert that was sent late follows only
-after HELD, for Alertmanager notifies a group of alerts every group_interval (5 min), and nobody hears of an alert that
-begins and ends between two notifications.
+after HELD: nobody hears of one that begins and ends within a group_interval of Alertmanager (5 min).
 """
 
 import json
@@ -37,10 +36,7 @@ Told.__doc__ = """What came of telling: `taken`, for each alert whether at least
 {url: why it did not take all of them, "" where it did}."""
 
 
-# --- the channel ------------------------------------------------------------------------------------------------------
-
 def send(letter, kept, delivery):
-    """Why it was not taken, or ""."""
     taken, why = send_due(delivery, letter)
     return "" if letter.name in taken else why or spool.OLDER_FIRST
 
@@ -48,7 +44,6 @@ def send(letter, kept, delivery):
 def send_due(delivery, letter=None, most=TOGETHER):
     """Sends what they have not taken yet (`letter` too, even if the spool is full), and again what still fires, within
     `most` seconds: (names of the letters that were taken, why not all were).
-
     Of alerts with the same labels only the oldest is sent: Alertmanager never notifies one that begins and ends in one
     message, and an older end would end a newer beginning. A URL that has not taken what another took would only use up
     the time, and is left out for the rest of the pass."""
@@ -80,8 +75,7 @@ def send_due(delivery, letter=None, most=TOGETHER):
 
 
 def send_again(delivery):
-    """Sends what fires again when that is due. It takes AGAIN_SHARE at most, and is given up for this pass when nobody
-    takes it, to leave time for new alerts."""
+    """Sends what fires again when that is due; no more in this pass once nobody takes it: new alerts need the time."""
     course = delivery.course
     if course.sends_again and time.monotonic() - course.sent >= AGAIN:
         course.sends_again = not send_due(delivery, most=AGAIN_SHARE)[1]
@@ -116,8 +110,6 @@ def _note_late(alerts, delivery):
         spool.note_late(list(course.late.values()), delivery.store)
 
 
-# --- what is said -----------------------------------------------------------------------------------------------------
-
 def labels(alert):
     """What makes an alert the same one from one sending to the next; nothing in it changes while it lasts."""
     return {"alertname": NAME, "unit": printable(alert.unit, LABEL), "cause": printable(alert.cause, LABEL),
@@ -136,8 +128,6 @@ def as_posted(alert, now):
         posted["endsAt"] = clock.stamp(max(began, min(alert.ended or now, now)))
     return posted
 
-
-# --- saying it --------------------------------------------------------------------------------------------------------
 
 def tell(urls, said, now, seconds, credentials="", run=run_program):
     """Tells every URL of the alerts `said`, within `seconds`: Told."""

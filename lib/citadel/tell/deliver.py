@@ -42,8 +42,7 @@ def begin(settings, store, now, run):
 
 
 def deliver(alert, delivery):
-    """Sends an alert by every channel that the settings want: whether anybody took it, whether a receiver has still to,
-    and what came of each channel, in words."""
+    """Sends an alert by each wanted channel: whether one took it, whether a receiver has still to, words on each."""
     store = delivery.store
     channels = [one for one in CHANNELS if one.wanted(delivery.settings)]
     receivers = [one.name for one in channels if one.name in spool.RECEIVERS]

@@ -5,7 +5,6 @@ from citadel.tell.wording import sentence
 
 
 def send(letter, kept, delivery):
-    """Why it was not taken, or ""."""
     alert = letter.alert
     verdict = "escalated" if alert.kind == "firing" else "recovered"
     return "" if log.journal(alert.kind, sentence(alert), unit=alert.unit, cause=alert.cause, verdict=verdict,

@@ -52,7 +52,6 @@ FAMILIES = {
     "recovery_duration_seconds": (RECORD, "summary", "Time from the start of an incident to its end."),
 }
 
-# --- what is measured -------------------------------------------------------------------------------------------------
 
 def of_look(settings, facts, findings, restarts, maintenance, spooled, dropped, now):
     """Samples (name, labels, value) of what was seen at `now`, seconds since 1970. Pure; `restarts` by unit."""
@@ -124,29 +123,18 @@ def _causes(dependencies):
 
 def text(samples, file):
     """A file in Prometheus' text format: every family that belongs in it, also one without a sample today."""
-    by_family = {}
+    texts = {name: "# HELP %s%s %s\n# TYPE %s%s %s\n" % (PREFIX, name, meaning, PREFIX, name, kind)
+             for name, (where, kind, meaning) in FAMILIES.items() if where == file}
     for name, labels, value in samples:
-        family = name if name in FAMILIES else name.rpartition("_")[0]      # a summary's _sum and _count
-        by_family.setdefault(family, []).append("%s%s%s %s\n" % (PREFIX, name, _labels(labels), value))
-    lines = []
-    for name, (where, kind, meaning) in FAMILIES.items():
-        if where == file:
-            lines += ["# HELP %s%s %s\n# TYPE %s%s %s\n" % (PREFIX, name, meaning, PREFIX, name, kind)]
-            lines += by_family.get(name, ())
-    return "".join(lines)
+        family = name if name in texts else name.rpartition("_")[0]         # a summary's _sum and _count
+        words = ",".join('%s="%s"' % (label, printable(said, LABEL).replace("\\", "\\\\").replace('"', '\\"'))
+                         for label, said in labels.items())
+        texts[family] += "%s%s%s %s\n" % (PREFIX, name, "{%s}" % words if words else "", value)
+    return "".join(texts.values())
 
-
-def _labels(labels):
-    words = ",".join('%s="%s"' % (name, printable(value, LABEL).replace("\\", "\\\\").replace('"', '\\"'))
-                     for name, value in labels.items())
-    return "{%s}" % words if words else ""
-
-
-# --- when it is written -----------------------------------------------------------------------------------------------
 
 def after_check(settings, facts, findings, state, now):
-    """Writes LOOK, and RECORD where no pass has written it since the settings name these services; why one could not
-    be, or ""."""
+    """Writes LOOK, and RECORD where no pass has written it since the settings changed; why one could not be, or ""."""
     directory = settings.metrics.directory
     if _is_off(directory):
         return ""
@@ -184,8 +172,7 @@ def after_pass(settings, facts, findings, store, now):
 
 
 def write_record(settings, store, now):
-    """Writes RECORD; also in the middle of a pass, for what begins and ends in it would never be seen. Why it could not
-    be, or ""."""
+    """Writes RECORD; why it failed, or "". Also within a pass: what begins and ends in it would not be seen."""
     return write(settings.metrics.directory, RECORD, text(of_record(store, settings.services, now), RECORD))
 
 
@@ -209,10 +196,9 @@ def count_restarts(state, seen):
         files = Directory(state)
         try:
             fcntl.flock(files.open(create=True), fcntl.LOCK_EX | fcntl.LOCK_NB)
-            counted = _counted(state)
-            after = dict(counted)
+            after = _counted(state)
             for unit, number in seen.items():
-                last, total = counted.get(unit, (0, 0))
+                last, total = after.get(unit, (0, 0))
                 after[unit] = number, total + (number - last if number >= last else number)
             files.write(RESTARTS, "".join("%s %d %d\n" % ((unit,) + both) for unit, both
                                           in sorted(after.items())).encode())
@@ -225,15 +211,10 @@ def count_restarts(state, seen):
 
 
 def _counted(state):
-    found = {}
-    for line in notes.read(state, RESTARTS).splitlines():
-        words = line.split()
-        if len(words) == 3 and words[1].isdecimal() and words[2].isdecimal():
-            found[words[0]] = int(words[1]), int(words[2])
-    return found
+    lines = (line.split() for line in notes.read(state, RESTARTS).splitlines())
+    return {words[0]: (int(words[1]), int(words[2])) for words in lines
+            if len(words) == 3 and words[1].isdecimal() and words[2].isdecimal()}
 
-
-# --- the directory ----------------------------------------------------------------------------------------------------
 
 def complaint(directory):
     """Why no metrics can be written to that directory of the settings, or ""; also for users who may not write it."""
@@ -261,18 +242,14 @@ def write(directory, name, content):
 def sweep(directory):
     """Removes what writers of ours left that died while writing."""
     descriptor, _ = _open(directory)
-    if descriptor is None:
-        return
-    try:
-        for name in os.listdir(descriptor):
-            words = name.split(".")             # .citadel.prom.PID.RANDOM.tmp; version 1.0 wrote no RANDOM
-            if (".".join(words[:3]) in ("." + LOOK, "." + RECORD) and words[-1] == "tmp" and words[3].isdecimal()
-                    and not os.path.exists("/proc/" + words[3])):
-                os.unlink(name, dir_fd=descriptor)
-    except OSError:
-        pass                                                # the next pass tries again
-    finally:
-        os.close(descriptor)
+    if descriptor is not None:
+        try:
+            for file in (LOOK, RECORD):
+                atomic.sweep(descriptor, file + ".")
+        except OSError:
+            pass                                            # the next pass tries again
+        finally:
+            os.close(descriptor)
 
 
 def withdraw(directory):

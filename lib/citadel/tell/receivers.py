@@ -24,8 +24,7 @@ def complaints(settings):
 
 
 def authorization(path):
-    """The fields of a request that a credentials file asks for, none without one. CitadelError says why they cannot be
-    had; no word of the file is in it."""
+    """The fields of a request that a credentials file asks for. CitadelError says why not, with no word of the file."""
     if not path:
         return []
     data = read_trusted(path, owners=(0, os.geteuid()), forbidden_mode=0o077)

@@ -35,8 +35,7 @@ def _write(name, data, store, trouble):
 
 
 def keep(letter, store):
-    """Keeps an alert until it is taken; whether it is kept. When the spool is full those in it stay, for they tell how
-    it began, and the new one is only counted."""
+    """Keeps an alert until it is taken; whether it could. A full spool keeps the older ones: they tell how it began."""
     if notes.spooled(store.files.path) < MOST_SPOOLED:
         return _write(letter.name, _as_json(letter.alert, waiting=list(letter.waiting)), store, NOT_KEPT)
     dropped = notes.dropped(store.files.path) + 1
@@ -50,7 +49,6 @@ def _as_json(alert, **more):
 
 
 def note_taken(letter, name, store):
-    """A receiver has taken it."""
     note_waiting(letter, [one for one in letter.waiting if one != name], store)
 
 
@@ -118,7 +116,6 @@ def told_late(store):
 
 
 def note_late(told, store):
-    """Replaces that note."""
     data = to_json([[list(moment), dict(alert._asdict())] for moment, alert in told]) if told else b""
     _write(TOLD_LATE, data, store, "the resolution of an alert may be sent too early")
 

@@ -7,7 +7,6 @@ WALL = 5                                # seconds; wall(1) forks for a terminal 
 
 
 def send(letter, kept, delivery):
-    """Why it was not taken, or ""."""
     if delivery.course.terminals_hang:
         return "wall hung earlier in this pass"
     line = printable("Citadel on %s: %s" % (letter.alert.host, sentence(letter.alert)), 600)
