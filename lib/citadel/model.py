@@ -19,7 +19,6 @@ def _record(_kind, _doc, **defaults):
 
 
 Unit = _record("Unit", """One systemd unit as `systemctl show` tells it; None means that systemd did not say.
-
     Read as: `load` loaded|not-found|masked|bad-setting|error, `unit_file` enabled|disabled|static|masked|linked|...,
     `active` active|activating|deactivating|inactive|failed|reloading|maintenance, `sub` running|auto-restart|dead|...,
     `result` success|exit-code|signal|core-dump|oom-kill|timeout|start-limit-hit|watchdog|resources|protocol,

@@ -9,7 +9,6 @@ import re
 import time
 
 from citadel.act.removal import Folder, Refused, Removed, not_in_use, remove, tree
-from citadel.core.run import run as run_program
 from citadel.core.text import printable
 from citadel.observe import processes
 
@@ -24,7 +23,7 @@ ROTATED = re.compile(r"""(?P<log>.+?\.(?:log|out|err|json|jsonl))
                          (?:\.(?:gz|xz|bz2|zst|lz4|zip))?\Z""", re.VERBOSE | re.ASCII)
 
 
-def clean_by_age(run=run_program, seconds=30, path=TMPFILES):
+def clean_by_age(run, seconds, path=TMPFILES):
     """`systemd-tmpfiles --clean` with our own file and no other."""
     if not os.path.exists(path):
         return Removed()
@@ -32,7 +31,7 @@ def clean_by_age(run=run_program, seconds=30, path=TMPFILES):
     return Removed() if answer.ok else Removed(complaints=(printable(answer.complaint()),))
 
 
-def vacuum_journal(most, run=run_program, seconds=60):
+def vacuum_journal(most, run, seconds):
     """Cuts the archived journal files down to `most` bytes. What that frees is seen at the disk."""
     answer = run(["journalctl", "--vacuum-size=%d" % most], seconds)
     return Removed() if answer.ok else Removed(complaints=(printable(answer.complaint()),))
@@ -45,9 +44,8 @@ def remove_stale_pid_file(path):
     try:
         with Folder(parent) as folder:
             found = folder.look_at_file(name)
-            if found is None or not _is_stale(name, folder.descriptor):
-                return Removed()
-            return remove([folder.candidate(name, found)], lambda: False, time.monotonic() + LONGEST)
+            stale = [folder.candidate(name, found)] if found and _is_stale(name, folder.descriptor) else []
+            return remove(stale, lambda: False, time.monotonic() + LONGEST)
     except Refused as refusal:
         return Removed(complaints=(str(refusal),))
 

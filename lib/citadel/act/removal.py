@@ -129,9 +129,7 @@ def tree(top, end):
     """`top` and the directories below it that are as trustworthy, all open; and why others were skipped."""
     folders, complaints = [top], []
     for parent in folders:              # it grows meanwhile
-        if parent.depth >= DEEPEST:
-            continue
-        for name in sorted(parent.names()):
+        for name in sorted(parent.names()) if parent.depth < DEEPEST else ():
             if len(folders) >= MOST_DIRECTORIES or time.monotonic() >= end:
                 return folders, complaints
             found = parent.look(name)
@@ -156,17 +154,13 @@ def files_in_use(names, end, proc="/proc"):
     time was left to: one process can hold a million open files. Names are compared first: to stat every open file could
     hang on a dead network disk."""
     found, blind = set(), False
-    if not names:
-        return found, blind
-    for pid in filter(str.isdigit, os.listdir(proc)):
+    for pid in filter(str.isdigit, os.listdir(proc) if names else ()):
         directory = "%s/%s/fd" % (proc, pid)
         try:
             numbers = os.listdir(directory)
-        except PermissionError:
-            blind = True
+        except OSError as error:        # it has ended, or is not ours to look at
+            blind = blind or isinstance(error, PermissionError)
             continue
-        except OSError:
-            continue                    # it has ended
         for number in numbers:
             if time.monotonic() >= end:
                 return found, True
