@@ -18,10 +18,7 @@ def _record(_kind, _doc, **defaults):
     return record
 
 
-Unit = _record(
-    "Unit",
-    """One systemd unit as `systemctl show` tells it; None means that systemd did not say.
-
+Unit = _record("Unit", """One systemd unit as `systemctl show` tells it; None means that systemd did not say.
     Read as: `load` loaded|not-found|masked|bad-setting|error, `unit_file` enabled|disabled|static|masked|linked|...,
     `active` active|activating|deactivating|inactive|failed|reloading|maintenance, `sub` running|auto-restart|dead|...,
     `result` success|exit-code|signal|core-dump|oom-kill|timeout|start-limit-hit|watchdog|resources|protocol,
@@ -33,79 +30,56 @@ Unit = _record(
     memory=None, memory_max=None, tasks=None, restart="", restart_sec=None, start_burst=None, start_interval=None,
     state_change=0.0, active_enter=0.0, active_exit=0.0, inactive_enter=0.0, inactive_exit=0.0)
 
-Probe = _record(
-    "Probe",
-    """One question put to a socket, and its answer. `outcome`: ok | refused (nothing listens) | timeout (something
-    listens and does not answer in full) | http-error (`status` holds the code) | loading | refusing-writes (redis' own
-    words) | protocol (answers, but not in its protocol) | unreachable (any other error of the network) | none (no probe
-    is set for it). `detail` is the evidence in a few words, already safe to print.""",
+Probe = _record("Probe", """One question put to a socket, and its answer. `outcome`: ok | refused (nothing listens) |
+    timeout (something listens and does not answer in full) | http-error (`status` holds the code) | loading |
+    refusing-writes (redis' own words) | protocol (answers, but not in its protocol) | unreachable (any other error of
+    the network) | none (no probe is set for it). `detail` is the evidence in a few words, already safe to print.""",
     target="", outcome="none", status=0, seconds=0.0, detail="")
 
-Job = _record(
-    "Job",
-    "The newest finished job of a unit in the journal (fields JOB_TYPE, JOB_RESULT); `age` in seconds.",
+Job = _record("Job", "The newest finished job of a unit in the journal (JOB_TYPE, JOB_RESULT); `age` in seconds.",
     type="", result="", age=None)
 
-Stop = _record(
-    "Stop",
-    """What our ExecStopPost= noted while the unit was stopping: `by` is crash|restart|dependency|shutdown|operator,
-    `dependency` the unit that it stopped with, `invocation` the run that ended, `age` in seconds.""",
+Stop = _record("Stop", """What our ExecStopPost= noted: `by` is crash|restart|dependency|shutdown|operator, `dependency`
+    the unit that it stopped with, `invocation` the run that ended, `age` in seconds.""",
     by="", dependency="", invocation="", age=None)
 
-Line = _record(
-    "Line",
-    "One journal line of the unit's newest run, sanitised; `by_systemd` that it is PID 1's, by journald's own word.",
+Line = _record("Line", "One sanitised journal line of the unit's newest run; `by_systemd`: from PID 1, journald says.",
     priority=6, age=None, text="", by_systemd=False)
 
-Holder = _record(
-    "Holder",
-    "Who listens on a port. `unit` comes from its cgroup and is empty for what no unit holds.",
+Holder = _record("Holder", "Who listens on a port. `unit` comes from its cgroup and is empty for what no unit holds.",
     port=0, pid=0, uid=None, user="", command="", unit="", control_group="")
 
-PidFile = _record(
-    "PidFile",
-    "A PID file beside what it names: `state` is absent|own|dead|other|unreadable.",
+PidFile = _record("PidFile", "A PID file beside what it names: `state` is absent|own|dead|other|unreadable.",
     path="", pid=0, state="absent", detail="")
 
-Disk = _record(
-    "Disk",
-    """One file system that we depend on; `path` is our reason to look. `free` is what an unprivileged writer has
-    left (statvfs f_bavail); `inodes` 0 means that the file system does not count them (btrfs, vfat).""",
+Disk = _record("Disk", """One file system that we depend on; `path` is our reason to look. `free` is what an
+    unprivileged writer has left (statvfs f_bavail); `inodes` 0: it does not count them (btrfs, vfat).""",
     path="", mount="", device="", total=0, free=0, inodes=0, inodes_free=0, read_only=False)
 
-Memory = _record(
-    "Memory",
-    """`available` is the kernel's MemAvailable: page cache is not used memory. `pressure` is PSI `some avg10` in
-    percent, None where the kernel has no PSI. `biggest` is (name, bytes) of the largest users, largest first.""",
+Memory = _record("Memory", """`available` is the kernel's MemAvailable: page cache is not used memory. `pressure` is PSI
+    `some avg10` in percent, None without PSI. `biggest` is (name, bytes) of the largest users, largest first.""",
     total=0, available=0, swap_free=0, pressure=None, biggest=())
 
-Problem = _record(
-    "Problem", "Something wrong in a file that we read: `file:line: key: why`.", file="", line=0, key="", why="")
+Problem = _record("Problem", "Something wrong in a file that we read: `file:line: key: why`.",
+    file="", line=0, key="", why="")
 
-Installed = _record(
-    "Installed",
-    """What install.py left, and what became of it: `schedule` cron|timer|none, "" for nothing installed (or nothing
-    that this user may see); `since` in seconds since 1970; whether the `cron` file is there; our own `units`;
-    `changed`, a Problem for each unit file that is not as it was, and `damaged` one for each file of our code.""",
+Installed = _record("Installed", """What install.py left, and what became of it: `schedule` cron|timer|none, "" for
+    nothing installed (or nothing that this user may see); `since` in seconds since 1970; whether the `cron` file is
+    there; our own `units`; `changed`, a Problem for each unit file not as it was, `damaged` one for each code file.""",
     schedule="", since=0.0, cron=True, units=(), changed=(), damaged=())
 
-Dependency = _record(
-    "Dependency",
-    "A dependency by its name in the settings; `wanted` are the unit names asked for when none of them exists.",
+Dependency = _record("Dependency", """A dependency by its name in the settings; `wanted`: the unit names asked for when
+    none of them exists.""",
     name="", unit=Unit(), probe=Probe(), last_job=Job(), lines=(), wanted=())
 
-Service = _record(
-    "Service",
-    """A service and all that it leans on. `oom_kills` counts kernel OOM kills in its newest run; `stopped_pids` are
-    its processes in state T (SIGSTOP).""",
+Service = _record("Service", """A service and all that it leans on. `oom_kills` counts kernel OOM kills in its newest
+    run; `stopped_pids` are its processes in state T (SIGSTOP).""",
     unit=Unit(), probe=Probe(), dependencies=(), last_job=Job(), stop=Stop(), lines=(), holder=None, port=0,
     pid_files=(), stopped_pids=(), oom_kills=0, settings=(), slow_after=None)
 
-Host = _record(
-    "Host",
-    """What all services share. `unanswered` says why systemd could not be asked ("" when it answered);
-    `installed` is what we ourselves rest on, `recovery` our recovery unit and `timer` that of the health check, both
-    as systemd has them (None: not asked for).""",
+Host = _record("Host", """What all services share. `unanswered` says why systemd could not be asked ("" when it
+    answered); `installed` is what we ourselves rest on, `recovery` our recovery unit and `timer` that of the health
+    check, both as systemd has them (None: not asked for).""",
     name="", boot_id="", monotonic=0.0, systemd="", state="running", unanswered="", disks=(), memory=Memory(),
     installed=Installed(), recovery=None, timer=None)
 
@@ -126,17 +100,14 @@ FROZEN = "frozen"               # its cgroup is frozen: no signal reaches it bef
 UNRESPONSIVE = "unresponsive"   # its processes live and do not answer, perhaps not even to SIGTERM
 ACTIVE = "active"               # systemd has it running, so that only a restart, not a start, does anything
 
-Cause = namedtuple("Cause", "cause because target actionable manner")
-Cause.__new__.__defaults__ = ("", True, "")
-Cause.__doc__ = """One thing that is wrong: its name in the contract, the evidence in a sentence, the unit, path or port
-that it is about (a sentence about the service itself goes without its subject: see `full_sentence`). One that is not
-`actionable` is a remark: worth a line, no reason to act."""
-
-_Finding = namedtuple("Finding", "unit cause because target others since condition actionable manner")
-_Finding.__new__.__defaults__ = ("", "", "", (), None, SERVING, True, "")
+Cause = _record("Cause", """One thing that is wrong: its name in the contract, the evidence in a sentence, the unit,
+    path or port that it is about (a sentence about the service itself goes without its subject: see `full_sentence`).
+    One that is not `actionable` is a remark: worth a line, no reason to act.""",
+    cause="", because="", target="", actionable=True, manner="")
 
 
-class Finding(_Finding):
+class Finding(_record("Finding", "", unit="", cause="", because="", target="", others=(), since=None, condition=SERVING,
+                      actionable=True, manner="")):
     """What is wrong with one service: its primary cause, "" for none, and the `others` beneath it. `since`: seconds in
     this condition, None if unknown."""
 
@@ -159,18 +130,15 @@ def full_sentence(unit, cause):
     return "%s %s" % (unit, cause.because) if cause.target in ("", unit) else cause.because
 
 
-# --- the table of causes ----------------------------------------------------------------------------------------------
-
 START, CLEAN, REPAIR, RELIEVE = 1, 2, 3, 4              # the levels of the ladder (plan)
 WARNING, CRITICAL, ALWAYS_CRITICAL = "warning", "critical", "critical, even while it passes by itself"
 
-About = namedtuple("About", "name advice commands level confirmations veto gravity")
-About.__new__.__defaults__ = (START, 1, "", CRITICAL)
-About.__doc__ = """All that is known of a cause but its condition, which is in diagnose. `advice`: what the operator
-should do; `commands`: what to type for it. `level`: the level of the ladder that treats it. `confirmations`: how many
-looks in a row must find it before it is treated (a dependency's: while the service still answers). `veto`: why no
-restart can help, or "". `gravity`: what `check` makes of it, see `gravity_of`. The texts are to be filled in: %(unit)s
-is the service, %(target)s what the cause is about."""
+About = _record("About", """All that is known of a cause but its condition, which is in diagnose. `advice`: what the
+    operator should do; `commands`: what to type for it. `level`: the level of the ladder that treats it.
+    `confirmations`: how many looks in a row must find it before it is treated (a dependency's: while the service still
+    answers). `veto`: why no restart can help, or "". `gravity`: what `check` makes of it, see `gravity_of`. In the
+    texts %(unit)s is the service, %(target)s what the cause is about.""",
+    name="", advice="", commands="", level=START, confirmations=1, veto="", gravity=CRITICAL)
 
 _MANAGER = "/opt/citadel/bin/citadel-restart-manager --service %(unit)s "
 _LOGS = _MANAGER + "logs"
@@ -227,8 +195,6 @@ def gravity_of(cause):
     return WARNING if gravity == WARNING or (gravity == CRITICAL and cause.manner == PASSING) else CRITICAL
 
 
-# --- what is decided, and what came of it -----------------------------------------------------------------------------
-
 HEALTHY, WAITING, STOOD_DOWN, ESCALATED, ACT = "healthy", "waiting", "stood-down", "escalated", "act"
 
 # Seconds that each kind of step may take. All steps of a plan together stay below the ten minutes of a pass.
@@ -238,13 +204,12 @@ PATIENCE = {"reset-failed": 10, "start": 30, "restart": 60, "kill": 10, "thaw": 
 Step = namedtuple("Step", "do target because seconds")
 Step.__doc__ = "One thing to do, to what, why, and for how many seconds at most."
 
-Plan = namedtuple("Plan", "unit verdict steps because veto next_in gives_up_in level counts")
-Plan.__new__.__defaults__ = ((), "", "", None, None, 0, False)
-Plan.__doc__ = """What to do now about one service. `verdict`: one of the contract's, or `act`, whose outcome is known
-after acting. `veto`: the sentence that forbids a restart, or "". `next_in`: seconds until the next attempt or useful
-look, None for nothing to come. `gives_up_in`: seconds until an alert is sent if nothing helps and each try takes its
-whole time, None if that is not in sight. `level`: of an attempt, for the record. `counts`: it is an attempt, to be
-counted before it is made."""
+Plan = _record("Plan", """What to do now about one service. `verdict`: one of the contract's, or `act`, whose outcome is
+    known after acting. `veto`: the sentence that forbids a restart, or "". `next_in`: seconds until the next attempt or
+    useful look, None for nothing to come. `gives_up_in`: seconds until an alert is sent if nothing helps and each try
+    takes its whole time, None if that is not in sight. `level`: of an attempt, for the record. `counts`: it is an
+    attempt, to be counted before it is made.""",
+    unit="", verdict="", steps=(), because="", veto="", next_in=None, gives_up_in=None, level=0, counts=False)
 
 OK, FAILED, SKIPPED = "ok", "failed", "skipped"
 
@@ -255,17 +220,15 @@ what is different now (bytes_freed, files_removed, invocation, unloaded, ...).""
 Attempt = namedtuple("Attempt", "age what level")
 Attempt.__doc__ = "One counted attempt, `age` seconds ago."
 
-Escalation = namedtuple("Escalation", "count age cause")
-Escalation.__new__.__defaults__ = ("",)
-Escalation.__doc__ = """An alert was sent in the open incident: `age` seconds since then, or since the newest attempt
-after it; `count`: 1, and 1 more for each of these attempts, in any incident of the fault; `cause`: what was found."""
-
-_History = namedtuple("History", "attempts level incident escalation healthy_for seen last_pass lost open_for "
-                                 "spell_for relapsed maintenance treated")
-_History.__new__.__defaults__ = ((), 0, "", None, None, {}, None, None, None, None, False, "", {})
+Escalation = _record("Escalation", """An alert was sent in the open incident: `age` seconds since then, or since the
+    newest attempt after it; `count`: 1, and 1 more for each of these attempts, in any incident of the fault; `cause`:
+    what was found.""",
+    count=0, age=0.0, cause="")
 
 
-class History(_History):
+class History(_record(
+        "History", "", attempts=(), level=0, incident="", escalation=None, healthy_for=None, seen={}, last_pass=None,
+        lost=None, open_for=None, spell_for=None, relapsed=False, maintenance="", treated={})):
     """What is on record of one service; ages in seconds, None for never. `attempts`: newest first, of any cause and
     incident. `level`: the highest level tried for this fault. A fault ends when the service was well for
     `healthy_forgets`, and may have several incidents: `spell_for` is its age, `relapsed`: the open incident is not its

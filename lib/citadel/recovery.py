@@ -16,7 +16,6 @@ from collections import namedtuple
 
 from citadel import model
 from citadel.act import steps as act
-from citadel.act.verify import verify
 from citadel.core import clock
 from citadel.core.entry import write_internal_error
 from citadel.core.errors import CitadelError
@@ -42,7 +41,7 @@ REVIVES = ("start", "restart", "thaw")
 
 World = namedtuple("World", "run ask now sleep dice observe perform verify")
 World.__doc__ = """All that a pass knows of the world outside: programs, probes, the clock, the pause, chance in [0, 1);
-and, made of these, how it is looked at and how a step is done (observe.look, act.steps, act.verify)."""
+and, made of these, how it is looked at and how a step is done (observe.look, act.steps)."""
 
 Result = namedtuple("Result", "unit verdict cause because incident steps veto acted")
 Result.__doc__ = """What a pass came to for one service; `steps` are Outcomes (Steps where nothing was done), `veto` the
@@ -50,7 +49,7 @@ sentence that forbids a restart, or "", `acted` whether any attempt was made."""
 
 
 def real_world():
-    return World(run, probes.ask, clock.now, time.sleep, random.random, observe, act.perform, verify)
+    return World(run, probes.ask, clock.now, time.sleep, random.random, observe, act.perform, act.verify)
 
 
 def recovery_pass(settings, store, trigger, world):

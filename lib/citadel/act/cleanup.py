@@ -9,7 +9,6 @@ import re
 import time
 
 from citadel.act.removal import Folder, Refused, Removed, not_in_use, remove, tree
-from citadel.core.run import run as run_program
 from citadel.core.text import printable
 from citadel.observe import processes
 
@@ -24,9 +23,7 @@ ROTATED = re.compile(r"""(?P<log>.+?\.(?:log|out|err|json|jsonl))
                          (?:\.(?:gz|xz|bz2|zst|lz4|zip))?\Z""", re.VERBOSE | re.ASCII)
 
 
-# --- what other programs delete
-
-def clean_by_age(run=run_program, seconds=30, path=TMPFILES):
+def clean_by_age(run, seconds, path=TMPFILES):
     """`systemd-tmpfiles --clean` with our own file and no other."""
     if not os.path.exists(path):
         return Removed()
@@ -34,13 +31,11 @@ def clean_by_age(run=run_program, seconds=30, path=TMPFILES):
     return Removed() if answer.ok else Removed(complaints=(printable(answer.complaint()),))
 
 
-def vacuum_journal(most, run=run_program, seconds=60):
+def vacuum_journal(most, run, seconds):
     """Cuts the archived journal files down to `most` bytes. What that frees is seen at the disk."""
     answer = run(["journalctl", "--vacuum-size=%d" % most], seconds)
     return Removed() if answer.ok else Removed(complaints=(printable(answer.complaint()),))
 
-
-# --- what Citadel deletes
 
 def remove_stale_pid_file(path):
     """Removes a PID file whose process is gone. It stays when it names a living process, whoever's, or no PID. It is
@@ -49,9 +44,8 @@ def remove_stale_pid_file(path):
     try:
         with Folder(parent) as folder:
             found = folder.look_at_file(name)
-            if found is None or not _is_stale(name, folder.descriptor):
-                return Removed()
-            return remove([folder.candidate(name, found)], lambda: False, time.monotonic() + LONGEST)
+            stale = [folder.candidate(name, found)] if found and _is_stale(name, folder.descriptor) else []
+            return remove(stale, lambda: False, time.monotonic() + LONGEST)
     except Refused as refusal:
         return Removed(complaints=(str(refusal),))
 
@@ -71,7 +65,7 @@ def remove_old_files(pattern, oldest, now=time.time, seconds=LONGEST):
                         and fnmatch.fnmatchcase(name, last) and not _is_private(name)]
             old = [folder.candidate(name, found) for name, found in matching
                    if found is not None and max(found.st_mtime, found.st_ctime) < latest]
-            return remove(not_in_use(old, [folder], now(), end), lambda: False, end)
+            return remove(not_in_use(old, now(), end), lambda: False, end)
     except Refused as refusal:
         return Removed(complaints=(str(refusal),))
 
@@ -87,7 +81,7 @@ def remove_rotated_logs(directory, keep, has_enough, seconds=LONGEST, now=time.t
             folders, complaints = tree(top, end)
             try:
                 spare = [one for folder in folders for one in _rotated(folder, keep, end)]
-                return remove(not_in_use(spare, folders, now(), end), has_enough, end) + Removed(complaints=complaints)
+                return remove(not_in_use(spare, now(), end), has_enough, end) + Removed(complaints=complaints)
             finally:
                 for folder in folders[1:]:
                     folder.close()
@@ -118,23 +112,21 @@ class Tightness:
         return found
 
     def has_enough(self, path):
-        try:
-            disk = self._statvfs(path)
-        except OSError:
-            return True                 # what cannot be measured is no reason to delete
-        return (disk.f_bavail * disk.f_frsize >= self._marks.enough_free.of(disk.f_blocks * disk.f_frsize)
-                and (not disk.f_files or disk.f_favail >= self._marks.enough_inodes.of(disk.f_files)))
+        """Also where that cannot be measured: this is no reason to delete."""
+        disk = self._measured(path)
+        return disk is None or (
+            disk.f_bavail * disk.f_frsize >= self._marks.enough_free.of(disk.f_blocks * disk.f_frsize)
+            and (not disk.f_files or disk.f_favail >= self._marks.enough_inodes.of(disk.f_files)))
 
     def free(self, devices):
         """Bytes free on all these disks together."""
-        total = 0
-        for path in devices.values():
-            try:
-                disk = self._statvfs(path)
-                total += disk.f_bavail * disk.f_frsize
-            except OSError:
-                pass                    # gone since: it counts neither before nor after
-        return total
+        return sum(disk.f_bavail * disk.f_frsize for disk in map(self._measured, devices.values()) if disk)
+
+    def _measured(self, path):
+        try:
+            return self._statvfs(path)
+        except OSError:
+            return None
 
 
 def _rotated(folder, keep, end):
@@ -142,15 +134,11 @@ def _rotated(folder, keep, end):
     logs = {}
     for name in folder.names():
         matched = ROTATED.match(name) if time.monotonic() < end else None
-        if matched:
-            found = folder.look_at_file(name)
-            if found is not None:
-                logs.setdefault(matched.group("log"), []).append(folder.candidate(name, found, matched.group("log")))
-    spare = []
-    for files in logs.values():
-        files.sort(key=lambda one: one.time, reverse=True)
-        spare += files[keep:]
-    return spare
+        found = folder.look_at_file(name) if matched else None
+        if found is not None:
+            logs.setdefault(matched.group("log"), []).append(folder.candidate(name, found))
+    return [one for files in logs.values()
+            for one in sorted(files, key=lambda one: one.time, reverse=True)[keep:]]
 
 
 def _is_private(name):

@@ -62,10 +62,8 @@ def _job_outcome(before, unit):
     anew = unit.invocation and unit.invocation != before.invocation
     if unit.job:
         return None
-    if unit.active == "active" and anew:
-        return OK, "active as PID %d" % unit.main_pid if unit.main_pid else "active"
-    if unit.active == "active" and before.active != "active":
-        return OK, "active"
+    if unit.active == "active" and (anew or before.active != "active"):
+        return OK, "active as PID %d" % unit.main_pid if anew and unit.main_pid else "active"
     if unit.sub.startswith("auto-restart") and anew:
         return FAILED, "it ended again at once: " + end_of(unit)
     if unit.active == "failed":

@@ -42,13 +42,11 @@ def kill_verified(pid, control_group, proc="/proc"):
     at, where Python (3.9) and the kernel (5.3) can: the number alone may name another one a moment later."""
     if pid <= 1 or not control_group.strip("/"):
         return "there is no main process to kill"
-    descriptor = None
     try:
-        if hasattr(os, "pidfd_open"):
-            try:
-                descriptor = os.pidfd_open(pid)
-            except OSError:
-                descriptor = None
+        descriptor = os.pidfd_open(pid)
+    except (AttributeError, OSError):
+        descriptor = None
+    try:
         if not processes.is_process_of(pid, control_group, proc):
             return "PID %d is not in %s any more" % (pid, printable(control_group))
         if descriptor is not None:

@@ -21,11 +21,10 @@ def clean(step, context, end):
     """Stale PID and temporary files of the service, and what our own tmpfiles.d file says has aged."""
     service = context.settings.service(step.target)
     removed = cleanup.Removed()
-    if service is not None:
-        for path in service.pid_files:
-            removed += cleanup.remove_stale_pid_file(path)
-        for pattern in service.temp_files:
-            removed += cleanup.remove_old_files(pattern, context.settings.cleanup.temp_age)
+    for path in service.pid_files:
+        removed += cleanup.remove_stale_pid_file(path)
+    for pattern in service.temp_files:
+        removed += cleanup.remove_old_files(pattern, context.settings.cleanup.temp_age)
     removed += cleanup.clean_by_age(context.run, max(1.0, end - context.clock()))
     return (OK if removed.files or not removed.complaints else SKIPPED, removed.sentence(), removed.as_data())
 

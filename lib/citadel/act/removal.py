@@ -1,7 +1,6 @@
 """Removes files that are not ours, so that nobody else decides which file goes.
 
 Whoever can write in a directory can swap its names while root looks. Therefore
-
 - each directory is opened one component at a time, no link is followed, all directories above it belong to root and to
   nobody else to write, and a file is removed through the open descriptor of its directory (a root walk by names deleted
   protected files in half of 3,000 races);
@@ -17,10 +16,10 @@ The number of entries and the time are limited; the rest is removed next time.
 
 import _signal
 import os
-import select
 import stat
 import time
 from collections import namedtuple
+from itertools import islice
 
 from citadel.core import accounts
 from citadel.core.errors import NotPermitted
@@ -36,7 +35,7 @@ GRACE = 1.0                             # seconds for a child to say what it did
 QUIET = 3600                            # seconds unchanged, where we could not see who has a file open
 MOST_COMPLAINTS = 5
 
-Candidate = namedtuple("Candidate", "folder name log time size inode owner")
+Candidate = namedtuple("Candidate", "folder name time size device inode owner")
 Candidate.__doc__ = "A file that may go: `folder` is the open descriptor of its directory, `owner` who must remove it."
 
 
@@ -63,8 +62,6 @@ class Refused(Exception):
     """Why nothing is removed in a place."""
 
 
-# --- directories, held by their descriptors
-
 class Folder:
     """One directory, opened without following any link, whose parents only root (or our own user) can change; or one in
     the Folder `parent`. Refused also when that one is a mount point, or belongs to another user."""
@@ -79,7 +76,7 @@ class Folder:
         except OSError as error:
             raise Refused("%s: %s" % (printable(path if parent else error.filename), error.strerror))
         status = os.fstat(self.descriptor)
-        self.owner, self.device, self.mount = status.st_uid, status.st_dev, mount_id(self.descriptor)
+        self.owner, self.mount = status.st_uid, mount_id(self.descriptor)
         self.shared, self.sticky = bool(status.st_mode & 0o002), bool(status.st_mode & 0o1000)
         why = ("is on a mount that this kernel does not tell apart from others" if self.mount < 0 else
                "" if parent is None else
@@ -92,16 +89,11 @@ class Folder:
 
     def names(self):
         """At most MOST_ENTRIES names in it. (os.scandir takes a descriptor only since Python 3.7; this is the same.)"""
-        names = []
         try:
             with os.scandir("/proc/self/fd/%d" % self.descriptor) as entries:
-                for entry in entries:
-                    names.append(entry.name)
-                    if len(names) >= MOST_ENTRIES:
-                        break
+                return [entry.name for entry in islice(entries, MOST_ENTRIES)]
         except OSError as error:
             raise Refused("%s: %s" % (printable(self.path), error.strerror))
-        return names
 
     def look(self, name):
         """The status of an entry, of a link itself; None when it is gone."""
@@ -115,18 +107,16 @@ class Folder:
         found = self.look(name)
         return found if found is not None and _is_plain(found) else None
 
-    def candidate(self, name, found, log=""):
+    def candidate(self, name, found):
         """`name` as a Candidate. In a directory where everybody may write, only the owner of the file may remove it;
         Refused where not even the sticky bit keeps others from renaming it."""
         if self.shared and not self.sticky:
             raise Refused("%s is writable by everybody; nothing is removed there" % printable(self.path))
-        return Candidate(self.descriptor, name, log, found.st_mtime, found.st_blocks * 512, found.st_ino,
+        return Candidate(self.descriptor, name, found.st_mtime, found.st_blocks * 512, found.st_dev, found.st_ino,
                          (found.st_uid, True) if self.shared else (self.owner, False))
 
     def close(self):
-        if self.descriptor >= 0:
-            os.close(self.descriptor)
-            self.descriptor = -1
+        os.close(self.descriptor)
 
     def __enter__(self):
         return self
@@ -139,9 +129,7 @@ def tree(top, end):
     """`top` and the directories below it that are as trustworthy, all open; and why others were skipped."""
     folders, complaints = [top], []
     for parent in folders:              # it grows meanwhile
-        if parent.depth >= DEEPEST:
-            continue
-        for name in sorted(parent.names()):
+        for name in sorted(parent.names()) if parent.depth < DEEPEST else ():
             if len(folders) >= MOST_DIRECTORIES or time.monotonic() >= end:
                 return folders, complaints
             found = parent.look(name)
@@ -153,14 +141,11 @@ def tree(top, end):
     return folders, complaints
 
 
-# --- files that are in use
-
-def not_in_use(candidates, folders, now, end):
+def not_in_use(candidates, now, end):
     """The candidates that no process has open, the oldest first. None of them when the time was over before all
     processes were seen: `end` is also the end of removing."""
-    devices = {folder.descriptor: folder.device for folder in folders}
     in_use, blind = files_in_use({one.name for one in candidates}, end)
-    return sorted((one for one in candidates if (devices[one.folder], one.inode) not in in_use
+    return sorted((one for one in candidates if (one.device, one.inode) not in in_use
                    and not (blind and one.time > now - QUIET)), key=lambda one: one.time)
 
 
@@ -169,17 +154,13 @@ def files_in_use(names, end, proc="/proc"):
     time was left to: one process can hold a million open files. Names are compared first: to stat every open file could
     hang on a dead network disk."""
     found, blind = set(), False
-    if not names:
-        return found, blind
-    for pid in filter(str.isdigit, os.listdir(proc)):
+    for pid in filter(str.isdigit, os.listdir(proc) if names else ()):
         directory = "%s/%s/fd" % (proc, pid)
         try:
             numbers = os.listdir(directory)
-        except PermissionError:
-            blind = True
+        except OSError as error:        # it has ended, or is not ours to look at
+            blind = blind or isinstance(error, PermissionError)
             continue
-        except OSError:
-            continue                    # it has ended
         for number in numbers:
             if time.monotonic() >= end:
                 return found, True
@@ -192,8 +173,6 @@ def files_in_use(names, end, proc="/proc"):
                 continue                # closed in between
     return found, blind
 
-
-# --- removing
 
 def remove(candidates, has_enough, end):
     """Removes them in their order until there is enough; those of one owner together, by a child that is this user."""
@@ -242,24 +221,20 @@ def _unlink_as(uid, must_be, candidates, has_enough, end):
         finally:
             os._exit(code)
     os.close(writer)
-    words = _hear(reader, end + GRACE)
     late = reap(child, end + GRACE) is None         # its user may stop it with a signal
     if late:
         os.kill(child, _signal.SIGKILL)
         reap(child, time.monotonic() + GRACE)
+    os.set_blocking(reader, False)                  # not even SIGKILL ends one that waits for a disk
+    try:
+        words = os.read(reader, 4096).decode("utf-8", "replace").split(" ", 2)
+    except BlockingIOError:
+        words = []
+    os.close(reader)
     if len(words) < 3 or not (words[0].isdigit() and words[1].isdigit()):
         return Removed(complaints=("the process that cleans for uid %d %s" % (
             uid, "did not end in time" if late else "died"),))
     return Removed(int(words[0]), int(words[1]), (printable(words[2]),) if words[2] else ())
-
-
-def _hear(reader, end):
-    """The words that come from a pipe in one piece until then, at most three."""
-    poll = select.poll()
-    poll.register(reader, select.POLLIN)
-    heard = os.read(reader, 4096) if poll.poll(max(0.0, end - time.monotonic()) * 1000) else b""
-    os.close(reader)
-    return heard.decode("utf-8", "replace").split(" ", 2)
 
 
 def _become(uid):

@@ -1,9 +1,8 @@
 """Is it well? Waiting until a unit is ready, and the proof that a service is well again."""
 
 from citadel.act.jobs import PAUSE, end_of, look
-from citadel.core.errors import CitadelError
-from citadel.core.text import plural, printable, span
-from citadel.model import FAILED, OK, SKIPPED, Outcome, Step
+from citadel.core.text import plural, span
+from citadel.model import FAILED, OK, SKIPPED
 from citadel.observe import processes
 from citadel.observe.look import port_holder
 
@@ -41,21 +40,10 @@ def _probe_of(unit, settings):
     return next((one.probe for one in settings.dependencies.values() if unit in one.units), "")
 
 
-def verify(unit, context):
-    """Outcome ok when the service is active as one and the same run for longer than its RestartSec (and LASTS), and its
-    probe is answered well at the start of that time and at its end: two looks at "active" gave false OKs."""
-    limit = min(context.settings.recovery.verify_timeout, context.deadline.left())
-    step = Step("verify", unit, "active is not healthy until it lasts and answers", limit)
-    started = context.clock()
-    try:
-        outcome, detail, changed = _verify(unit, context, started + limit)
-    except (CitadelError, OSError) as error:
-        outcome, detail, changed = FAILED, str(error), {}
-    return Outcome(step, outcome, context.clock() - started, printable(detail, 400), changed)
-
-
-def _verify(name, context, end):
-    target = _probe_of(name, context.settings)
+def lasts_and_answers(step, context, end):
+    """Ok when the service is active as one and the same run for longer than its RestartSec (and LASTS) and its probe is
+    answered well at the start of that time and at its end: two looks at "active" gave false OKs."""
+    name, target = step.target, _probe_of(step.target, context.settings)
     started, run, since, runs, gone = context.clock(), "", 0.0, set(), None
     while True:
         unit = look(name, context)
@@ -69,10 +57,10 @@ def _verify(name, context, end):
             run = ""
         elif unit.invocation != run or not run:
             runs.add(unit.invocation)
-            why = _not_answering(target, context, end) or _answered_for(unit, context)
+            why = _not_answering(target, unit, context, end)
             run, since = ("", 0.0) if why else (unit.invocation or "?", looked)
         elif looked - since > max(LASTS, RESTART_SEC if unit.restart_sec is None else unit.restart_sec):
-            why = _not_answering(target, context, end) or _answered_for(unit, context)
+            why = _not_answering(target, unit, context, end)
             same = look(name, context).invocation == unit.invocation
             if not why and same:
                 return OK, "the same run for %s%s" % (span(looked - since), ", and it answers" if target else ""), {
@@ -94,17 +82,14 @@ def _not_running(unit):
     return "it is %s (%s)%s" % (unit.active, unit.sub, frozen)
 
 
-def _answered_for(unit, context):
-    """Why the good answer was not the unit's own, or "": it may not listen yet, and another process may."""
+def _not_answering(target, unit, context, end):
+    """Why there was no good answer, or not the unit's own, or "": it may not listen yet, and another process may."""
+    if target:
+        probe = context.ask([target], max(0.1, min(GLANCE, end - context.clock())))[target]
+        if probe.outcome != "ok":
+            return probe.detail or probe.outcome
     wanted = context.settings.service(unit.name)
     holder = port_holder(wanted, unit.control_group) if wanted is not None else None
     if holder is None or not holder.pid or processes.is_within(holder.control_group, unit.control_group):
         return ""
     return "another process answers at port %d: %s (PID %d)" % (holder.port, holder.command or "unnamed", holder.pid)
-
-
-def _not_answering(target, context, end):
-    if not target:
-        return ""
-    probe = context.ask([target], max(0.1, min(GLANCE, end - context.clock())))[target]
-    return "" if probe.outcome == "ok" else probe.detail or probe.outcome

@@ -24,10 +24,8 @@ def diagnose(facts, settings):
 def _examine(one, host, settings):
     unit, seen = one.unit, evidence.Seen(one, host, settings, _condition(one, host, settings))
     causes = [cause for family in FAMILIES for cause in family(seen)]
-    primary = next((cause for cause in causes if cause.actionable), None)
     since = evidence.age_of(host, unit.active_enter if seen.condition in (SERVING, RUNNING) else evidence.end_of(unit))
-    if primary is None:
-        return Finding(unit.name, "", _why_well(seen, since), "", tuple(causes), since, seen.condition)
+    primary = next((cause for cause in causes if cause.actionable), Cause("", _why_well(seen, since)))
     others = tuple(cause for cause in causes if cause is not primary)
     return Finding(unit.name, primary.cause, primary.because, primary.target, others, since, seen.condition,
                    primary.actionable, primary.manner)
@@ -39,10 +37,8 @@ def _condition(one, host, settings):
         return UNKNOWN
     if unit.sub.startswith("auto-restart"):             # auto-restart-queued on 257 and later
         return RESTARTING
-    if unit.active == "activating":
-        return STARTING
-    if unit.active == "deactivating":
-        return STOPPING
+    if unit.active in ("activating", "deactivating"):
+        return STARTING if unit.active == "activating" else STOPPING
     if evidence.is_up(unit):
         if evidence.is_frozen(unit):
             return RUNNING
@@ -77,8 +73,8 @@ def _systemd(seen):
     if not seen.host.unanswered:
         return []
     outcome = seen.service.probe.outcome
-    still = {"ok": "; the service still answers", "none": ""}.get(outcome, "; the service does not answer either (%s)"
-                                                                  % outcome)
+    still = {"ok": "; the service still answers", "none": ""}.get(
+        outcome, "; the service does not answer either (%s)" % outcome)
     return [Cause("systemd.unresponsive", "systemd could not be asked: %s%s" % (printable(seen.host.unanswered), still),
                   "systemd")]
 
@@ -186,9 +182,7 @@ def _service(seen):
         return []
     if seen.condition == SERVING:
         return service.while_serving(seen)
-    if seen.condition == RUNNING:
-        return [service.while_running(seen)]
-    return [service.once_ended(seen)]
+    return [service.while_running(seen) if seen.condition == RUNNING else service.once_ended(seen)]
 
 
 def _unit_files(seen):
@@ -215,8 +209,6 @@ FAMILIES = (
     _unit_files,        # a remark, never a cause by itself
 )
 
-
-# --- small readings ---------------------------------------------------------------------------------------------------
 
 def _is_actionable(seen, left, mark):
     """Little is left: the cause for a service that is down, a remark for one that answers, until almost none is."""

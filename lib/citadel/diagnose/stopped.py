@@ -16,19 +16,12 @@ TOGETHER = 2.0                          # seconds between two jobs of one transa
 def who_stopped(unit, dependencies, jobs, system_state):
     """A Stop (without its age) from what systemd says while `unit` (a Unit) is stopping.
 
-    `dependencies` are its Units, `jobs` the queued jobs by unit name, `system_state` systemd's own state.
-    """
+    `dependencies` are its Units, `jobs` the queued jobs by unit name, `system_state` systemd's own state."""
     job = jobs.get(unit.name, "")
-    if not job:
-        return Stop("crash", "", unit.invocation)
-    if system_state == "stopping":
-        return Stop("shutdown", "", unit.invocation)
-    if job != "stop":
-        return Stop("restart", "", unit.invocation)
-    for dependency in dependencies:
-        if dependency.active != "active" or jobs.get(dependency.name, "") in LEAVING:
-            return Stop("dependency", dependency.name, unit.invocation)
-    return Stop("operator", "", unit.invocation)
+    leaving = next((one.name for one in dependencies if one.active != "active" or jobs.get(one.name) in LEAVING), "")
+    by = ("crash" if not job else "shutdown" if system_state == "stopping" else "restart" if job != "stop" else
+          "dependency" if leaving else "operator")
+    return Stop(by, leaving if by == "dependency" else "", unit.invocation)
 
 
 def unwanted_start(unit, dependencies, stop):
@@ -36,18 +29,14 @@ def unwanted_start(unit, dependencies, stop):
 
     An operator had stopped the service (`stop` is the newest note), and a dependency came up at this very moment,
     because systemd restarted it after a crash (NRestarts counts only such restarts; `systemctl start` sets it to 0):
-    WantedBy= then starts the service too. A start that an operator asked for finds NRestarts=0, or the dependency up.
-    """
-    if stop.by != "operator":
-        return ""
+    WantedBy= starts the service, too. A start that an operator asked for finds NRestarts=0, or the dependency up."""
     for dependency in dependencies:
-        if dependency.restarts and abs(unit.inactive_exit - dependency.active_enter) < TOGETHER:
+        if (stop.by == "operator" and dependency.restarts
+                and abs(unit.inactive_exit - dependency.active_enter) < TOGETHER):
             return ("an operator stopped it, and this start comes only from %s, which systemd restarted after a crash"
                     % dependency.name)
     return ""
 
-
-# --- afterwards -------------------------------------------------------------------------------------------------------
 
 def stopped_by(service, host):
     """("operator" | "dependency" | "", the sentence), by three witnesses, the best first: what ExecStopPost= noted; a

@@ -1,8 +1,8 @@
 """A finding and its history to a verdict and steps: what to do now, why, and what must not be done.
 
 Pure, with the dice handed in. Read DECISIONS first: one question each, in this order; the first that has an answer
-gives the plan. Only when none has, an attempt is due (ladder.py). One attempt is one plan with `counts`; whoever
-performs it counts it on disk before its first step, so that no crash of ours makes it free.
+gives the plan. Only when none has, an attempt is due, the last of them (ladder.py). One attempt is one plan with
+`counts`; whoever performs it counts it on disk before its first step, so that no crash of ours makes it free.
 """
 
 from citadel import model
@@ -17,11 +17,7 @@ GLANCE = 5                              # seconds until a second look at a hung 
 def plan(finding, history, settings, dice=0.0):
     """The Plan for one Finding. `dice` in [0, 1) spreads the pauses of many hosts."""
     case = Case(finding, history, settings, dice)
-    for decide in DECISIONS:
-        decided = decide(case)
-        if decided is not None:
-            return decided
-    return attempt(case)
+    return next(filter(None, (decide(case) for decide in DECISIONS)))
 
 
 # --- the questions, in order ------------------------------------------------------------------------------------------
@@ -158,10 +154,9 @@ def has_the_ladder_ended(case):
 
 
 DECISIONS = (is_it_well, is_it_in_maintenance, did_an_operator_stop_it, can_systemd_be_asked, is_it_coming_by_itself,
-             would_a_restart_do_harm, is_it_confirmed, is_it_due, is_there_budget, has_the_ladder_ended)
+             would_a_restart_do_harm, is_it_confirmed, is_it_due, is_there_budget, has_the_ladder_ended,
+             attempt)
 
-
-# --- small readings ---------------------------------------------------------------------------------------------------
 
 def _escalate(case, because, veto, next_in=INTERVAL):
     """An alert, once an incident; after that only the verdict says so."""

@@ -119,10 +119,9 @@ def _relief(case, level):
 
 def _cleaning(case, level):
     """From the second level on; never under a service that runs."""
-    if level < CLEAN or case.finding.condition not in (DOWN, RUNNING):
+    goes_straight = case.own_level > CLEAN and case.history.level == 0     # a known cause, to its own treatment
+    if level < CLEAN or goes_straight or case.finding.condition not in (DOWN, RUNNING):
         return []
-    if case.own_level > CLEAN and case.history.level == 0:
-        return []                               # a known cause goes straight to its own treatment
     return [step("clean", case.finding.unit, "an earlier run may have left PID files and temporary files")]
 
 
@@ -159,17 +158,14 @@ def _revival(case, level):
     because, manner = (symptom.because, symptom.manner) if symptom else (finding.because, "")
     if finding.condition == DOWN:
         return [_reset_failed(unit), step("start", unit, because)]
-    steps = []
-    if manner == FROZEN:
-        steps.append(step("thaw", unit, because))       # before all else: 257 refuses to restart a frozen unit
-        if level == START:
-            return steps
+    # Before all else: 257 refuses to restart a frozen unit.
+    steps = [step("thaw", unit, because)] if manner == FROZEN else []
+    if steps and level == START:
+        return steps
     if manner in (model.UNRESPONSIVE, FROZEN):
         steps.append(step("kill", unit, "it is unresponsive: a stop would take its TimeoutStopSec=, a kill 0.1 s"))
     return steps + [_reset_failed(unit), step("restart", unit, because)]
 
-
-# --- small readings ---------------------------------------------------------------------------------------------------
 
 def dependency_kind(cause):
     """The last part of dependency.<name>.<kind>, "" for every other cause."""

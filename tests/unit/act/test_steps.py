@@ -10,8 +10,7 @@ import pytest
 from network import port_of_nobody
 
 from citadel.act import kill, relief
-from citadel.act.steps import Context, perform
-from citadel.act.verify import verify
+from citadel.act.steps import Context, perform, verify
 from citadel.core.run import Answer, Deadline
 from citadel.model import Memory, Probe, Step
 from citadel.settings import file as settings_file
