@@ -8,12 +8,14 @@ copies on write even this may fail; then the caller gets the error.)
 
 import errno
 import os
+from contextlib import suppress
 
 from citadel.core import atomic
 from citadel.core.errors import NotPermitted
 from citadel.core.trust import FOLDER, objection, read_file
 
 RESERVE = 64 * 1024
+KEEP_CORRUPT = 5
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 
 
@@ -31,19 +33,16 @@ class Directory:
             return self._descriptor
         try:
             if create:
-                try:
+                with suppress(FileExistsError):     # as usual, or another pass was faster
                     os.mkdir(self.path, 0o700)      # and not its parents
-                except FileExistsError:
-                    pass                            # as usual, or another pass was faster
             descriptor = os.open(self.path, FOLDER)
         except FileNotFoundError:
             if create:
                 raise NotPermitted("%s: its parent directory is missing" % self.path)
             return None
-        except PermissionError:
-            raise NotPermitted("%s: this needs root" % self.path)
         except OSError as error:
-            raise NotPermitted("%s: %s" % (self.path, error.strerror))
+            raise NotPermitted("%s: %s" % (self.path, "this needs root" if isinstance(error, PermissionError) else
+                                           error.strerror))
         status = os.fstat(descriptor)
         why = objection(status, (os.geteuid(),), forbidden=0)
         if not why and status.st_mode & 0o7777 != 0o700:
@@ -71,7 +70,7 @@ class Directory:
         try:
             self._replace(name, data)
         except OSError as error:
-            if error.errno not in NO_ROOM or not self.give_up_reserve():
+            if error.errno not in NO_ROOM or not self.remove("reserve"):
                 raise
             self._replace(name, data)
 
@@ -109,18 +108,16 @@ class Directory:
 
     def remove(self, name):
         """Whether the file was there and is now gone."""
-        try:
+        with suppress(OSError, NotPermitted):       # it is not there, or not ours to remove: the answer says so
             base = self.open()
             if base is not None:
                 os.unlink(name, dir_fd=base)
                 return True
-        except (OSError, NotPermitted):
-            pass                        # it is not there, or not ours to remove: the answer says so
         return False
 
-    def set_aside(self, name, keep=5):
-        """Renames a file that cannot be understood to `name.corrupt-<n>`, for an operator to look at; only the newest
-        `keep` of them stay. Its new name, or "" when it could not be renamed."""
+    def set_aside(self, name):
+        """Renames a file that cannot be understood to `name.corrupt-<n>`, for an operator to look at, if that can be;
+        only the newest KEEP_CORRUPT of them stay."""
         base = self.open()
         parent, _, last = name.rpartition("/")
         numbers = sorted(int(entry.rpartition("-")[2]) for entry in self.names(parent)
@@ -129,10 +126,9 @@ class Directory:
         try:
             os.replace(name, new, src_dir_fd=base, dst_dir_fd=base)
         except OSError:
-            return ""
-        for number in numbers[:max(0, len(numbers) + 1 - keep)]:
+            return
+        for number in numbers[:max(0, len(numbers) + 1 - KEEP_CORRUPT)]:
             self.remove("%s.corrupt-%d" % (name, number))
-        return new
 
     def keep_reserve(self):
         """Keeps RESERVE bytes for the day when the disk is full; whether they are there."""
@@ -147,7 +143,3 @@ class Directory:
             return True
         except OSError:
             return False
-
-    def give_up_reserve(self):
-        """Frees the reserve; whether there was one to free."""
-        return self.remove("reserve")

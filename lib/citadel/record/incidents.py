@@ -6,12 +6,12 @@ A document that cannot be read now, or was lost, does not stop a recovery: it be
 
 import time
 from collections import namedtuple
+from itertools import count, islice
 
 from citadel.core import clock
 from citadel.core.errors import NotPermitted, UsageError
 from citadel.record import forms
 from citadel.record.notes import OPEN
-from citadel.settings.values import valid_name
 
 MOST_STEPS = 500                        # of one incident
 MOST_CAUSES = 100
@@ -46,14 +46,9 @@ class Incidents:
 
     def newest_first(self, most=None, unit=None):
         """The documents of past and open incidents; those that cannot be understood are left out."""
-        found = []
-        for name in reversed(self._ids()):
-            if most is not None and len(found) >= most:
-                break
-            document = self.read(name)
-            if document and unit in (None, document["unit"]):
-                found.append(document)
-        return found
+        found = (document for document in map(self.read, reversed(self._ids()))
+                 if document and unit in (None, document["unit"]))
+        return list(islice(found, most))
 
     def summary(self, unit=None):
         """Summary over all incidents on record."""
@@ -113,7 +108,7 @@ class Incidents:
                     for name in (service["incident"], service.get("closed"))}   # closed: the disk may not have taken it
         found = {}
         for document in self.newest_first(most=NEWEST, unit=unit):
-            if document["end"] is None and document["id"] not in referred and valid_name(document["unit"]):
+            if document["end"] is None and document["id"] not in referred and document["unit"]:
                 found.setdefault(document["unit"], document)
         return found
 
@@ -129,16 +124,13 @@ class Incidents:
 
     def _ids(self):
         names = [name[:-5] for name in self.files.names("incidents") if name.endswith(".json")]
-        return sorted((name for name in names if forms.is_incident_id(name)), key=_id_order)
+        return sorted(filter(forms.is_incident_id, names), key=_id_order)
 
     def _new_id(self):
         stem = time.strftime("%Y%m%dT%H%M%S", time.gmtime(max(0, min(self.state.now().wall, LATEST_WALL))))
         taken = set(self._ids())                        # and those of which the disk has not taken the file
         taken.update(service["incident"] for service in self.state.services().values())
-        number = 1
-        while "%s-%d" % (stem, number) in taken:
-            number += 1
-        return "%s-%d" % (stem, number)
+        return "%s-%d" % (stem, next(number for number in count(1) if "%s-%d" % (stem, number) not in taken))
 
     def _make_room(self):
         """Room for one more: the oldest closed ones go, with their evidence."""

@@ -20,7 +20,7 @@ class ServiceRecord:
         """What is on record, as model.History."""
         state = self._state.load()
         service, now = state["services"].get(self.unit) or forms.new_service(), self._state.now()
-        escalated, incident, recurring = service["escalated"], service["incident"], service["spell"]
+        incident, escalated, recurring = service["incident"], service["escalated"], service["spell"]
 
         def since(moment):
             return None if moment is None else age(Moment(*moment), now)
@@ -29,7 +29,7 @@ class ServiceRecord:
         return History(
             attempts=tuple(sorted(attempts, key=lambda attempt: attempt.age)), level=service["level"],
             incident=incident, escalation=Escalation(escalated[0], since(escalated[1]), escalated[3])
-            if escalated and incident and escalated[2] == incident else None,
+            if self._was_alerted(service) else None,
             healthy_for=since(service["healthy_since"]), seen=dict(service["seen"]),
             last_pass=since(service["last_pass"]), lost=since(state["lost"]),
             open_for=since(service["opened"]) if incident else None,
