@@ -1,9 +1,8 @@
 """A directory on disk that is ours alone: it must belong to whoever we run as and be closed to everybody else.
 
-Every file is reached through the directory's open descriptor, so that no part of the path can be swapped under us; how
-one is written, core/atomic.py tells. A full disk may be the very fault to repair, so RESERVE bytes are kept in a file
-of their own: when a write meets ENOSPC the reserve is given up and the write is tried once more. (On a file system that
-copies on write even this may fail; then the caller gets the error.)
+Every file is reached through the directory's open descriptor, so that no part of the path can be swapped under us.
+A full disk may be the very fault to repair, so RESERVE bytes are kept in a file of their own: when a write meets ENOSPC
+it is given up, and the write tried once more. (On a file system that copies on write even this may fail.)
 """
 
 import errno
@@ -123,23 +122,18 @@ class Directory:
         numbers = sorted(int(entry.rpartition("-")[2]) for entry in self.names(parent)
                          if entry.startswith(last + ".corrupt-") and entry.rpartition("-")[2].isdecimal())
         new = "%s.corrupt-%d" % (name, numbers[-1] + 1 if numbers else 1)
-        try:
+        with suppress(OSError):
             os.replace(name, new, src_dir_fd=base, dst_dir_fd=base)
-        except OSError:
-            return
-        for number in numbers[:max(0, len(numbers) + 1 - KEEP_CORRUPT)]:
-            self.remove("%s.corrupt-%d" % (name, number))
+            for number in numbers[:max(0, len(numbers) + 1 - KEEP_CORRUPT)]:
+                self.remove("%s.corrupt-%d" % (name, number))
 
     def keep_reserve(self):
-        """Keeps RESERVE bytes for the day when the disk is full; whether they are there."""
+        """Keeps RESERVE bytes for the day when the disk is full, if it is not full yet."""
         base = self.open(create=True)
-        try:
+        with suppress(OSError):
             descriptor = os.open("reserve", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600, dir_fd=base)
             try:
                 if os.fstat(descriptor).st_blocks * 512 < RESERVE:
                     os.posix_fallocate(descriptor, 0, RESERVE)
             finally:
                 os.close(descriptor)
-            return True
-        except OSError:
-            return False

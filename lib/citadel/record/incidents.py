@@ -85,21 +85,21 @@ class Incidents:
             document["dropped_steps"] += 1
         return self.write(document)
 
-    def add_cause(self, name, unit, cause, because):
-        document = self.read_or_renew(name, unit)
+    def add_cause(self, name, cause, because):
+        document = self.read_or_renew(name)
         if _count_cause(document, cause, because, self.state.now().wall):
             self.write(document)
 
-    def read_or_renew(self, name, unit=""):
+    def read_or_renew(self, name):
         """The incident's document; when its file is lost or spoilt, one that begins anew under the same id."""
         document = self.read(name)
         if document is not None:
             return document
         if name in self._ids() and self.state.locked:
             self.files.set_aside(_path(name))
-        owner, opened = next(((one, service["opened"]) for one, service in self.state.services().items()
-                              if service["incident"] == name), ("", None))
-        return dict(forms.new_incident(name, unit or owner, opened or self.state.moment()), damaged=True)
+        unit, opened = next(((unit, service["opened"]) for unit, service in self.state.services().items()
+                             if service["incident"] == name), ("", None))
+        return dict(forms.new_incident(name, unit, opened or self.state.moment()), damaged=True)
 
     def left_open(self, services, unit=None):
         """{unit: the newest open document that nothing in `services` refers to}: we died before its id was in the

@@ -30,8 +30,6 @@ class Intent:
         """The note; None, which has no fields (TypeError), when there is none."""
         return from_json(self.files.read(name, LARGEST) or b"null")
 
-    # --- maintenance
-
     def maintenance(self):
         """The active Maintenance, or None. What cannot be understood is none: a file that nobody can read must not
         switch recovery off."""
@@ -59,10 +57,8 @@ class Intent:
         self.files.remove(MAINTENANCE)
         return was
 
-    # --- who stopped a service, noted by its ExecStopPost=
-
     def note_stop(self, unit, stop):
-        """Keeps a model.Stop for the passes to come."""
+        """Keeps a model.Stop for the passes to come; called by the unit's ExecStopPost=."""
         self.files.write("stops/%s.json" % forms.unit_name(unit), to_json({
             "schema": forms.SCHEMA, "by": stop.by, "dependency": stop.dependency, "invocation": stop.invocation,
             "moment": forms.as_kept(self.now())}))
@@ -77,8 +73,6 @@ class Intent:
         except UNREADABLE:
             pass                        # as none
         return Stop()
-
-    # --- resets of systemd's start counter
 
     def note_reset(self, unit):
         """Notes that the unit's start counter was cleared just now: PID 1 neither says so in the journal nor shows the

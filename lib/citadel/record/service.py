@@ -42,8 +42,6 @@ class ServiceRecord:
         that these lasted. What is not there is 0; no `reset` takes any of it back."""
         return dict((self._state.services().get(self.unit) or {}).get("counts", {}))
 
-    # --- a pass
-
     def mark_pass(self, cause, healthy_forgets):
         """Notes that a pass looked at the service and what it found; "" is healthy. A service that was well for
         `healthy_forgets` seconds before this begins anew with its pauses, and on the first level."""
@@ -91,28 +89,23 @@ class ServiceRecord:
         """A clean slate, for the operator's `reset`. What it held, as History. That an alert was sent in the incident
         that is open stays known: the all-clear is due, and no second alert."""
         before, service = self.history(), self._own()
-        fresh = forms.new_service()
-        for kept in ("incident", "opened", "last_pass", "healthy_since"):
-            fresh[kept] = service[kept]
-        if before.escalation is not None:
-            fresh["escalated"] = [1] + service["escalated"][1:]
-        service.update(fresh)
+        escalated = None if before.escalation is None else [1] + service["escalated"][1:]
+        kept = {name: service[name] for name in ("incident", "opened", "last_pass", "healthy_since")}
+        service.update(forms.new_service(), escalated=escalated, **kept)
         self._state.save()
         return before
-
-    # --- its incident
 
     def open_incident(self, cause, because, host="", trigger=""):
         """Begins an incident, or adds a further cause to the one that is open. Its id."""
         service = self._own()
         if service["incident"]:
-            self._incidents.add_cause(service["incident"], self.unit, cause, because)
+            self._incidents.add_cause(service["incident"], cause, because)
             return service["incident"]
         left_open = self._incidents.left_open(self._state.services(), self.unit).get(self.unit)
         if left_open:
             adopt(service, left_open, self._state.moment())
             self._tally(self._counted_as(left_open["causes"][0]["cause"] if left_open["causes"] else cause))
-            self._incidents.add_cause(left_open["id"], self.unit, cause, because)
+            self._incidents.add_cause(left_open["id"], cause, because)
         else:
             name = self._incidents.begin(self.unit, cause, because, host, trigger)
             service.update(incident=name, opened=self._state.moment())
@@ -131,7 +124,7 @@ class ServiceRecord:
         if not name:
             return None
         now = self._state.now()
-        document = self._incidents.read_or_renew(name, self.unit)
+        document = self._incidents.read_or_renew(name)
         lasted = age(Moment(*(service["opened"] or document["opened"])), now)
         well_for = min(lasted, age(Moment(*service["healthy_since"]), now) if service["healthy_since"] else 0.0)
         outcome = "escalated" if self._was_alerted(service) else outcome
@@ -143,8 +136,6 @@ class ServiceRecord:
         self._state.save()
         self._incidents.list_open()
         return document
-
-    # ---
 
     def _own(self):
         return self._state.of(self.unit)
