@@ -171,7 +171,10 @@ class Treatment:
                                        "pass, the next one treats it" % finding.because)
         if finding.cause and (planned.steps or planned.verdict not in (HEALTHY, STOOD_DOWN)):
             self.begin_incident()
-        self.tell(planned, is_news)
+        if planned.verdict == ACT or is_news:       # not that a service is well, nor a minute like the last
+            veto = "; not restarted: " + planned.veto if planned.veto else ""
+            journal(planned.verdict, "%s: %s%s" % (finding.unit, planned.because, veto), finding.unit, finding.cause,
+                    planned.verdict, self.record.history().incident)
         if planned.verdict == ACT and not self.count(planned):
             because = "%s; %s" % (finding.because, self.store.trouble)
             planned = planned._replace(verdict=ESCALATED, because=because, steps=self.alert_for(because))
@@ -215,8 +218,7 @@ class Treatment:
                                          self.one_pass.trigger)
 
     def count(self, planned):
-        """Counts an attempt before it is made, for the service and for each dependency that it treats; whether it may
-        be made."""
+        """Counts an attempt before it is made, for each service that it treats; whether it may be made."""
         unit, window = self.finding.unit, self.settings.recovery.window
         what = "%s: %s" % (self.finding.cause, ", ".join(step.do for step in planned.steps))
         for other in {step.target for step in planned.steps if step.do in ("start", "restart")} - {unit}:
@@ -258,13 +260,6 @@ class Treatment:
             outcomes.append(self.world.verify(self.finding.unit, context))
             self.note(outcomes[-1], planned, incident)
         return outcomes
-
-    def tell(self, planned, is_news):
-        """A decision goes to the journal when it is news: not that a service is well, nor a minute like the last."""
-        if planned.verdict == ACT or is_news:
-            veto = "; not restarted: " + planned.veto if planned.veto else ""
-            journal(planned.verdict, "%s: %s%s" % (self.finding.unit, planned.because, veto), self.finding.unit,
-                    self.finding.cause, planned.verdict, self.record.history().incident)
 
     def alert_an_operator(self, step):
         """One alert an incident: sent first, then noted, so that a crash of ours in between sends it twice and not

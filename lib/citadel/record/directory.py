@@ -43,9 +43,8 @@ class Directory:
             raise NotPermitted("%s: %s" % (self.path, "this needs root" if isinstance(error, PermissionError) else
                                            error.strerror))
         status = os.fstat(descriptor)
-        why = objection(status, (os.geteuid(),), forbidden=0)
-        if not why and status.st_mode & 0o7777 != 0o700:
-            why = "has mode %04o, not 0700" % (status.st_mode & 0o7777)
+        mode = status.st_mode & 0o7777
+        why = objection(status, (os.geteuid(),), forbidden=0) or (mode != 0o700 and "has mode %04o, not 0700" % mode)
         if why:
             os.close(descriptor)
             raise NotPermitted("%s: not used, it %s" % (self.path, why))
@@ -82,8 +81,7 @@ class Directory:
             atomic.write_file(name, data, dir_fd=base)
 
     def names(self, inside=""):
-        """The names of the finished files in the directory or one of its sub-directories, sorted; none when it cannot
-        be read."""
+        """The finished files in the directory or a sub-directory, sorted by name; none when it cannot be read."""
         return sorted(name for name in self._look_inside(inside, os.listdir) or () if not name.startswith("."))
 
     def sweep(self, *inside):

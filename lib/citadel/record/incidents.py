@@ -34,8 +34,7 @@ class Incidents:
         if not forms.is_incident_id(name):
             raise UsageError("%r is not an incident's id (like 20261123T180000-1)" % name)
         try:
-            data = self.files.read(_path(name))
-            return None if data is None else forms.incident_in(data, name)
+            return forms.incident_in(self.files.read(_path(name)) or b"", name)
         except (ValueError, OSError):
             return None
 

@@ -47,14 +47,11 @@ class ServiceRecord:
         `healthy_forgets` seconds before this begins anew with its pauses, and on the first level."""
         service = self._own()
         service["last_pass"] = self._state.moment()
-        if cause:
-            healthy_since = service["healthy_since"]
-            if (healthy_since and not service["incident"]       # while that is open it goes on
-                    and age(Moment(*healthy_since), self._state.now()) >= healthy_forgets):
-                service.update(escalated=None, spell=None, level=0)
-            service["healthy_since"] = None
-        elif service["healthy_since"] is None:
-            service["healthy_since"] = self._state.moment()
+        healthy_since = service["healthy_since"]
+        if (cause and healthy_since and not service["incident"]         # while that is open it goes on
+                and age(Moment(*healthy_since), self._state.now()) >= healthy_forgets):
+            service.update(escalated=None, spell=None, level=0)
+        service["healthy_since"] = None if cause else healthy_since or self._state.moment()
         seen = service["seen"]
         in_a_row = seen.get(cause, 0) + 1
         seen.update(dict.fromkeys(seen, 0))
@@ -77,8 +74,7 @@ class ServiceRecord:
         return self._state.save()
 
     def mark_escalated(self, cause=""):
-        """An alert was sent for `cause`, or an attempt after that is about to be made: the pauses grow with the
-        count."""
+        """An alert was sent for `cause`, or an attempt after one is about to be made; each lengthens the pauses."""
         service = self._own()
         if not self._was_alerted(service):
             self._tally("escalations")

@@ -58,10 +58,6 @@ class Store:
     def trouble(self):
         return self.state.trouble
 
-    @trouble.setter
-    def trouble(self, sentence):
-        self.state.trouble = sentence
-
     def forget_loss(self):
         """For the operator's `reset`: attempts that were lost no longer count as made."""
         self.state.load()["lost"] = None
@@ -73,8 +69,7 @@ class Store:
 
     @contextmanager
     def lock(self, trigger):
-        """Held for a pass; LockHeld, with its holder and age, when another is at work; NotPermitted for others than
-        the owner. Waits for nobody."""
+        """Held for a pass. LockHeld at once, with holder and age, when another is at work; NotPermitted: not ours."""
         descriptor = self._open_lock()
         try:
             try:
@@ -108,7 +103,7 @@ class Store:
             os.ftruncate(descriptor, 0)
             os.pwrite(descriptor, to_json(words), 0)
         except OSError as error:
-            self.trouble = "the lock is held without a name: %s" % error.strerror
+            self.state.trouble = "the lock is held without a name: %s" % error.strerror
 
     def _holder(self, descriptor):
         try:
