@@ -4,9 +4,9 @@
 
 Read `Pass.run`, then `Treatment.perform`. What is about to be tried is counted on disk before it is tried.
 
-A trigger that arrives while a pass runs is lost (systemd starts the one unit once). So a pass does not end with a step
-done, but with a look that finds the service well, or a reason to wait that systemd or an operator will end. It goes in
-rounds, an attempt a service, so that no service waits for the end of another's trouble.
+A trigger that arrives while a pass runs is lost (systemd starts the one unit once). So a pass ends with a look that
+finds the service well, or a reason to wait that systemd or an operator will end. It goes in rounds, an attempt a
+service, so that no service waits for the end of another's trouble.
 """
 
 import os
@@ -100,9 +100,8 @@ class Pass:
 
     def look(self, units=None):
         """The Facts, and a Finding for each service (of `units`, where given)."""
-        settings = self.settings
-        if units is not None:
-            settings = settings._replace(services=tuple(one for one in settings.services if one.unit in units))
+        settings = self.settings if units is None else self.settings._replace(
+            services=tuple(one for one in self.settings.services if one.unit in units))
         run, ask = within(Deadline(LONGEST_LOOK, clock=self.monotonic), self.world.run, self.world.ask)
         facts = self.world.observe(settings, run=run, ask=ask, now=self.world.now, pause=self.world.sleep,
                                    stop_note=self.store.intent.stop_note)
@@ -144,8 +143,11 @@ class Treatment:
         except CitadelError:
             raise
         except Exception as error:
-            self.finding = self.finding._replace(cause="unknown", because=write_internal_error(NAME, error), others=())
-            planned, incident, outcomes = self.report_internal_error()
+            because = write_internal_error(NAME, error)
+            self.finding = self.finding._replace(cause="unknown", because=because, others=())
+            incident = self.open_incident()
+            planned = Plan(self.finding.unit, ESCALATED, self.alert_for(because), because)
+            outcomes = self.carry_out(planned)
         acted = planned.verdict == ACT or bool(before and before.acted)
         verdict = {HEALTHY: RECOVERED if acted else HEALTHY, ACT: WAITING}.get(planned.verdict, planned.verdict)
         if self.finding.condition == UNKNOWN and not (incident and self.record.history().escalation):
@@ -168,21 +170,14 @@ class Treatment:
                                        "pass, the next one treats it" % finding.because)
         if finding.cause and (planned.steps or planned.verdict not in (HEALTHY, STOOD_DOWN)):
             self.begin_incident()
-        self.tell(planned, is_news)
+        if planned.verdict == ACT or is_news:       # not that a service is well, nor a minute like the last
+            veto = "; not restarted: " + planned.veto if planned.veto else ""
+            journal(planned.verdict, "%s: %s%s" % (finding.unit, planned.because, veto), finding.unit, finding.cause,
+                    planned.verdict, self.record.history().incident)
         if planned.verdict == ACT and not self.count(planned):
             because = "%s; %s" % (finding.because, self.store.trouble)
             planned = planned._replace(verdict=ESCALATED, because=because, steps=self.alert_for(because))
-        incident = self.record.history().incident
-        return planned, incident, self.carry_out(planned)
-
-    def report_internal_error(self):
-        """What is left to do after an internal error: the service's incident, and an alert."""
-        because = self.finding.because
-        incident = self.record.open_incident(self.finding.cause, because, os.uname().nodename, self.one_pass.trigger)
-        planned = Plan(self.finding.unit, ESCALATED, self.alert_for(because), because)
-        return planned, incident, self.carry_out(planned)
-
-    # --- deciding
+        return planned, self.record.history().incident, self.carry_out(planned)
 
     def notice(self):
         """Notes that a pass has seen this; whether it is news since the service was last well."""
@@ -207,23 +202,22 @@ class Treatment:
         return () if self.record.history().escalation else (
             Step("escalate", self.finding.unit, because, model.PATIENCE["escalate"]),)
 
-    # --- the record
-
     def begin_incident(self):
         """One incident from the first symptom to its end; its evidence is kept before the first step changes it."""
-        finding, known = self.finding, self.record.history().incident
-        incident = self.record.open_incident(finding.cause, finding.because, os.uname().nodename,
-                                             self.one_pass.trigger)
+        known, incident = self.record.history().incident, self.open_incident()
         if not known:
             metrics.write_record(self.settings, self.store, self.world.now().wall)
         document = self.store.incidents.read(incident)
         if not known or (document and document["bundle"] is None):      # or we died before it was collected
             self.store.incidents.amend(incident, bundle=evidence.collect(
-                self.store.files, incident, finding.unit, self.settings, self.world.run))
+                self.store.files, incident, self.finding.unit, self.settings, self.world.run))
+
+    def open_incident(self):
+        return self.record.open_incident(self.finding.cause, self.finding.because, os.uname().nodename,
+                                         self.one_pass.trigger)
 
     def count(self, planned):
-        """Counts an attempt before it is made, for the service and for each dependency that it treats; whether it may
-        be made."""
+        """Counts an attempt before it is made, for each service that it treats; whether it may be made."""
         unit, window = self.finding.unit, self.settings.recovery.window
         what = "%s: %s" % (self.finding.cause, ", ".join(step.do for step in planned.steps))
         for other in {step.target for step in planned.steps if step.do in ("start", "restart")} - {unit}:
@@ -236,12 +230,10 @@ class Treatment:
     def note(self, outcome, planned, incident):
         if incident and self.record.history().incident:         # that it was closed is no step of it
             self.store.incidents.append(incident, outcome_as_data(outcome))
-        journal("step", "%s %s: %s, %s" % (outcome.step.do, outcome.step.target, outcome.outcome, outcome.detail
-                                           or span(outcome.seconds)),
-                unit=self.finding.unit, cause=self.finding.cause or self.store.incidents.first_cause(incident),
-                verdict=planned.verdict, incident=incident)
-
-    # --- acting
+        journal("step", "%s %s: %s, %s" % (outcome.step.do, outcome.step.target, outcome.outcome,
+                                           outcome.detail or span(outcome.seconds)),
+                self.finding.unit, self.finding.cause or self.store.incidents.first_cause(incident), planned.verdict,
+                incident)
 
     def carry_out(self, planned):
         """Performs a plan's steps in their order, and verifies; what fails ends the attempt, for the look that follows
@@ -268,16 +260,6 @@ class Treatment:
             self.note(outcomes[-1], planned, incident)
         return outcomes
 
-    # --- telling
-
-    def tell(self, planned, is_news):
-        """A decision goes to the journal when it is news: not that a service is well, nor a minute like the last."""
-        if planned.verdict == ACT or is_news:
-            veto = "; not restarted: " + planned.veto if planned.veto else ""
-            journal(planned.verdict, "%s: %s%s" % (self.finding.unit, planned.because, veto),
-                    unit=self.finding.unit, cause=self.finding.cause, verdict=planned.verdict,
-                    incident=self.record.history().incident)
-
     def alert_an_operator(self, step):
         """One alert an incident: sent first, then noted, so that a crash of ours in between sends it twice and not
         never; what cannot be delivered is spooled and sent later."""
@@ -294,14 +276,15 @@ class Treatment:
     def close(self, step):
         """The incident is over; whoever was alerted is told that, too."""
         history, incidents = self.record.history(), self.store.incidents
-        incidents.amend(history.incident)       # its file is there then, even where it was lost or had no room
-        document = incidents.read(history.incident)
+        incident = history.incident
+        incidents.amend(incident)       # its file is there then, even where it was lost or had no room
+        document = incidents.read(incident)
         acted = any(one.get("do") not in ("escalate", "resolve") for one in (document or {}).get("steps", ()))
         verdict = RECOVERED if acted else HEALTHY       # by an action of ours, or by itself
         journal(verdict, "%s: %s" % (self.finding.unit, step.because), self.finding.unit,
-                cause=incidents.first_cause(history.incident), verdict=verdict, incident=history.incident)
+                incidents.first_cause(incident), verdict, incident)
         outcome = Outcome(step, model.OK, 0.0, "no alert had been sent", {})
-        alerted = history.escalation is not None or history.incident in alerts.firing(self.store)    # and we died of it
+        alerted = history.escalation is not None or incident in alerts.firing(self.store)   # and we died of it
         if alerted and document is not None:
             outcome = alerts.resolve(step, document, self.settings, self.store, self.world.now(), run=self.world.run)
         self.record.close_incident(RECOVERED)

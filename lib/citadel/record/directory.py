@@ -1,19 +1,20 @@
 """A directory on disk that is ours alone: it must belong to whoever we run as and be closed to everybody else.
 
-Every file is reached through the directory's open descriptor, so that no part of the path can be swapped under us; how
-one is written, core/atomic.py tells. A full disk may be the very fault to repair, so RESERVE bytes are kept in a file
-of their own: when a write meets ENOSPC the reserve is given up and the write is tried once more. (On a file system that
-copies on write even this may fail; then the caller gets the error.)
+Every file is reached through the directory's open descriptor, so that no part of the path can be swapped under us.
+A full disk may be the very fault to repair, so RESERVE bytes are kept in a file of their own: when a write meets ENOSPC
+it is given up, and the write tried once more. (On a file system that copies on write even this may fail.)
 """
 
 import errno
 import os
+from contextlib import suppress
 
 from citadel.core import atomic
 from citadel.core.errors import NotPermitted
 from citadel.core.trust import FOLDER, objection, read_file
 
 RESERVE = 64 * 1024
+KEEP_CORRUPT = 5
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 
 
@@ -31,23 +32,19 @@ class Directory:
             return self._descriptor
         try:
             if create:
-                try:
+                with suppress(FileExistsError):     # as usual, or another pass was faster
                     os.mkdir(self.path, 0o700)      # and not its parents
-                except FileExistsError:
-                    pass                            # as usual, or another pass was faster
             descriptor = os.open(self.path, FOLDER)
         except FileNotFoundError:
             if create:
                 raise NotPermitted("%s: its parent directory is missing" % self.path)
             return None
-        except PermissionError:
-            raise NotPermitted("%s: this needs root" % self.path)
         except OSError as error:
-            raise NotPermitted("%s: %s" % (self.path, error.strerror))
+            raise NotPermitted("%s: %s" % (self.path, "this needs root" if isinstance(error, PermissionError) else
+                                           error.strerror))
         status = os.fstat(descriptor)
-        why = objection(status, (os.geteuid(),), forbidden=0)
-        if not why and status.st_mode & 0o7777 != 0o700:
-            why = "has mode %04o, not 0700" % (status.st_mode & 0o7777)
+        mode = status.st_mode & 0o7777
+        why = objection(status, (os.geteuid(),), forbidden=0) or (mode != 0o700 and "has mode %04o, not 0700" % mode)
         if why:
             os.close(descriptor)
             raise NotPermitted("%s: not used, it %s" % (self.path, why))
@@ -71,7 +68,7 @@ class Directory:
         try:
             self._replace(name, data)
         except OSError as error:
-            if error.errno not in NO_ROOM or not self.give_up_reserve():
+            if error.errno not in NO_ROOM or not self.remove("reserve"):
                 raise
             self._replace(name, data)
 
@@ -84,8 +81,7 @@ class Directory:
             atomic.write_file(name, data, dir_fd=base)
 
     def names(self, inside=""):
-        """The names of the finished files in the directory or one of its sub-directories, sorted; none when it cannot
-        be read."""
+        """The finished files in the directory or a sub-directory, sorted by name; none when it cannot be read."""
         return sorted(name for name in self._look_inside(inside, os.listdir) or () if not name.startswith("."))
 
     def sweep(self, *inside):
@@ -109,45 +105,33 @@ class Directory:
 
     def remove(self, name):
         """Whether the file was there and is now gone."""
-        try:
+        with suppress(OSError, NotPermitted):       # it is not there, or not ours to remove: the answer says so
             base = self.open()
             if base is not None:
                 os.unlink(name, dir_fd=base)
                 return True
-        except (OSError, NotPermitted):
-            pass                        # it is not there, or not ours to remove: the answer says so
         return False
 
-    def set_aside(self, name, keep=5):
-        """Renames a file that cannot be understood to `name.corrupt-<n>`, for an operator to look at; only the newest
-        `keep` of them stay. Its new name, or "" when it could not be renamed."""
+    def set_aside(self, name):
+        """Renames a file that cannot be understood to `name.corrupt-<n>`, for an operator to look at, if that can be;
+        only the newest KEEP_CORRUPT of them stay."""
         base = self.open()
         parent, _, last = name.rpartition("/")
         numbers = sorted(int(entry.rpartition("-")[2]) for entry in self.names(parent)
                          if entry.startswith(last + ".corrupt-") and entry.rpartition("-")[2].isdecimal())
         new = "%s.corrupt-%d" % (name, numbers[-1] + 1 if numbers else 1)
-        try:
+        with suppress(OSError):
             os.replace(name, new, src_dir_fd=base, dst_dir_fd=base)
-        except OSError:
-            return ""
-        for number in numbers[:max(0, len(numbers) + 1 - keep)]:
-            self.remove("%s.corrupt-%d" % (name, number))
-        return new
+            for number in numbers[:max(0, len(numbers) + 1 - KEEP_CORRUPT)]:
+                self.remove("%s.corrupt-%d" % (name, number))
 
     def keep_reserve(self):
-        """Keeps RESERVE bytes for the day when the disk is full; whether they are there."""
+        """Keeps RESERVE bytes for the day when the disk is full, if it is not full yet."""
         base = self.open(create=True)
-        try:
+        with suppress(OSError):
             descriptor = os.open("reserve", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600, dir_fd=base)
             try:
                 if os.fstat(descriptor).st_blocks * 512 < RESERVE:
                     os.posix_fallocate(descriptor, 0, RESERVE)
             finally:
                 os.close(descriptor)
-            return True
-        except OSError:
-            return False
-
-    def give_up_reserve(self):
-        """Frees the reserve; whether there was one to free."""
-        return self.remove("reserve")

@@ -24,10 +24,10 @@ PROC = ("meminfo", "loadavg", "uptime", "pressure/cpu", "pressure/io", "pressure
         "net/tcp6")
 
 
-def collect(files, incident, unit, settings, run, clock=time.monotonic, proc="/proc"):
+def collect(files, incident, unit, settings, run, clock=time.monotonic):
     """Makes the bundle; its record {"file", "sha256", "bytes", "seconds"} for the incident, or {"error": why}."""
     started = clock()
-    data = pack(incident, _parts(unit, settings, run, clock, started + SECONDS, proc))
+    data = pack(incident, _parts(unit, settings, run, clock, started + SECONDS))
     name, digest = "incidents/%s.tar.gz" % incident, hashlib.sha256(data).hexdigest()
     try:
         files.write(name, data)
@@ -37,21 +37,18 @@ def collect(files, incident, unit, settings, run, clock=time.monotonic, proc="/p
     return {"file": name, "sha256": digest, "bytes": len(data), "seconds": round(clock() - started, 2)}
 
 
-def _parts(unit, settings, run, clock, end, proc):
+def _parts(unit, settings, run, clock, end):
     """Name to text of all that goes into it."""
-    parts = {"proc/" + name.replace("/", "-"): _read("%s/%s" % (proc, name)) for name in PROC}
+    parts = {"proc/" + name.replace("/", "-"): _read("/proc/" + name) for name in PROC}
     service = settings.service(unit)
-    for path in (settings.file, service.settings if service else ""):
-        if path:
-            parts["settings/" + os.path.basename(path)] = _read(path)
+    for path in filter(None, (settings.file, service.settings if service else "")):
+        parts["settings/" + os.path.basename(path)] = _read(path)
     for name, argv in _questions(unit, settings):
-        left = end - clock()
-        if left <= 0.1:
-            parts["commands/" + name] = "$ %s\nnot asked: no time was left\n" % " ".join(argv)
-            continue
-        answer = run(argv, min(left, SECONDS / 2.0), cap=LARGEST_ANSWER)
-        parts["commands/" + name] = "$ %s\n%s%s" % (" ".join(argv), _newest(answer.out), "" if answer.ok else
-                                                    answer.complaint() + "\n")
+        left, said = end - clock(), "not asked: no time was left\n"
+        if left > 0.1:
+            answer = run(argv, min(left, SECONDS / 2.0), cap=LARGEST_ANSWER)
+            said = _newest(answer.out) + ("" if answer.ok else answer.complaint() + "\n")
+        parts["commands/" + name] = "$ %s\n%s" % (" ".join(argv), said)
     return parts
 
 

@@ -6,12 +6,12 @@ A document that cannot be read now, or was lost, does not stop a recovery: it be
 
 import time
 from collections import namedtuple
+from itertools import count, islice
 
 from citadel.core import clock
 from citadel.core.errors import NotPermitted, UsageError
 from citadel.record import forms
 from citadel.record.notes import OPEN
-from citadel.settings.values import valid_name
 
 MOST_STEPS = 500                        # of one incident
 MOST_CAUSES = 100
@@ -34,8 +34,7 @@ class Incidents:
         if not forms.is_incident_id(name):
             raise UsageError("%r is not an incident's id (like 20261123T180000-1)" % name)
         try:
-            data = self.files.read(_path(name))
-            return None if data is None else forms.incident_in(data, name)
+            return forms.incident_in(self.files.read(_path(name)) or b"", name)
         except (ValueError, OSError):
             return None
 
@@ -46,14 +45,9 @@ class Incidents:
 
     def newest_first(self, most=None, unit=None):
         """The documents of past and open incidents; those that cannot be understood are left out."""
-        found = []
-        for name in reversed(self._ids()):
-            if most is not None and len(found) >= most:
-                break
-            document = self.read(name)
-            if document and unit in (None, document["unit"]):
-                found.append(document)
-        return found
+        found = (document for document in map(self.read, reversed(self._ids()))
+                 if document and unit in (None, document["unit"]))
+        return list(islice(found, most))
 
     def summary(self, unit=None):
         """Summary over all incidents on record."""
@@ -90,21 +84,21 @@ class Incidents:
             document["dropped_steps"] += 1
         return self.write(document)
 
-    def add_cause(self, name, unit, cause, because):
-        document = self.read_or_renew(name, unit)
+    def add_cause(self, name, cause, because):
+        document = self.read_or_renew(name)
         if _count_cause(document, cause, because, self.state.now().wall):
             self.write(document)
 
-    def read_or_renew(self, name, unit=""):
+    def read_or_renew(self, name):
         """The incident's document; when its file is lost or spoilt, one that begins anew under the same id."""
         document = self.read(name)
         if document is not None:
             return document
         if name in self._ids() and self.state.locked:
             self.files.set_aside(_path(name))
-        owner, opened = next(((one, service["opened"]) for one, service in self.state.services().items()
-                              if service["incident"] == name), ("", None))
-        return dict(forms.new_incident(name, unit or owner, opened or self.state.moment()), damaged=True)
+        unit, opened = next(((unit, service["opened"]) for unit, service in self.state.services().items()
+                             if service["incident"] == name), ("", None))
+        return dict(forms.new_incident(name, unit, opened or self.state.moment()), damaged=True)
 
     def left_open(self, services, unit=None):
         """{unit: the newest open document that nothing in `services` refers to}: we died before its id was in the
@@ -113,7 +107,7 @@ class Incidents:
                     for name in (service["incident"], service.get("closed"))}   # closed: the disk may not have taken it
         found = {}
         for document in self.newest_first(most=NEWEST, unit=unit):
-            if document["end"] is None and document["id"] not in referred and valid_name(document["unit"]):
+            if document["end"] is None and document["id"] not in referred and document["unit"]:
                 found.setdefault(document["unit"], document)
         return found
 
@@ -129,16 +123,13 @@ class Incidents:
 
     def _ids(self):
         names = [name[:-5] for name in self.files.names("incidents") if name.endswith(".json")]
-        return sorted((name for name in names if forms.is_incident_id(name)), key=_id_order)
+        return sorted(filter(forms.is_incident_id, names), key=_id_order)
 
     def _new_id(self):
         stem = time.strftime("%Y%m%dT%H%M%S", time.gmtime(max(0, min(self.state.now().wall, LATEST_WALL))))
         taken = set(self._ids())                        # and those of which the disk has not taken the file
         taken.update(service["incident"] for service in self.state.services().values())
-        number = 1
-        while "%s-%d" % (stem, number) in taken:
-            number += 1
-        return "%s-%d" % (stem, number)
+        return "%s-%d" % (stem, next(number for number in count(1) if "%s-%d" % (stem, number) not in taken))
 
     def _make_room(self):
         """Room for one more: the oldest closed ones go, with their evidence."""

@@ -7,7 +7,6 @@ from collections import namedtuple
 from citadel.core.atomic import from_json, to_json
 from citadel.core.clock import age
 from citadel.core.errors import NotPermitted, UsageError
-from citadel.core.text import printable
 from citadel.model import Stop
 from citadel.record import forms
 
@@ -27,32 +26,22 @@ class Intent:
     def __init__(self, files, now):
         self.files, self.now = files, now
 
-    def _moment(self):
-        now = self.now()
-        return [now.wall, now.boottime, now.boot_id]
-
     def _read(self, name):
+        """The note; None, which has no fields (TypeError), when there is none."""
         return from_json(self.files.read(name, LARGEST) or b"null")
-
-    # --- maintenance
 
     def maintenance(self):
         """The active Maintenance, or None. What cannot be understood is none: a file that nobody can read must not
         switch recovery off."""
         try:
             words = self._read(MAINTENANCE)
-            if words is None:
-                return None
             seconds, moment = words["seconds"], forms.moment(words["moment"])
-            if not forms.is_number(seconds) or not 0 < seconds <= LONGEST_MAINTENANCE:
-                return None
             left = seconds - age(moment, self.now())
-            if left <= 0:
-                return None
-            return Maintenance(printable(forms.text(words["reason"])), left, printable(forms.text(words["who"])),
-                               moment.wall)
+            if forms.is_number(seconds) and seconds <= LONGEST_MAINTENANCE and left > 0:
+                return Maintenance(forms.text(words["reason"]), left, forms.text(words["who"]), moment.wall)
         except UNREADABLE:
-            return None
+            pass                        # as none
+        return None
 
     def begin_maintenance(self, seconds, reason, who=""):
         """Mutes actions for so long, at most LONGEST_MAINTENANCE."""
@@ -60,7 +49,7 @@ class Intent:
             raise UsageError("maintenance lasts from 1 s to %d days" % (LONGEST_MAINTENANCE // 86400))
         self.files.write(MAINTENANCE, to_json({
             "schema": forms.SCHEMA, "seconds": seconds, "reason": str(reason)[:500], "who": str(who)[:100],
-            "moment": self._moment()}))
+            "moment": forms.as_kept(self.now())}))
 
     def end_maintenance(self):
         """Whether there was one to end."""
@@ -68,26 +57,22 @@ class Intent:
         self.files.remove(MAINTENANCE)
         return was
 
-    # --- who stopped a service, noted by its ExecStopPost=
-
     def note_stop(self, unit, stop):
-        """Keeps a model.Stop for the passes to come."""
+        """Keeps a model.Stop for the passes to come; called by the unit's ExecStopPost=."""
         self.files.write("stops/%s.json" % forms.unit_name(unit), to_json({
             "schema": forms.SCHEMA, "by": stop.by, "dependency": stop.dependency, "invocation": stop.invocation,
-            "moment": self._moment()}))
+            "moment": forms.as_kept(self.now())}))
 
     def stop_note(self, unit):
         """The newest note as a model.Stop with its age; an empty Stop when there is none that can be read."""
         try:
             words = self._read("stops/%s.json" % forms.unit_name(unit))
-            if words is None or words["by"] not in STOPPED_BY:
-                return Stop()
-            return Stop(words["by"], printable(forms.text(words["dependency"])),
-                        printable(forms.text(words["invocation"])), age(forms.moment(words["moment"]), self.now()))
+            if words["by"] in STOPPED_BY:
+                return Stop(words["by"], forms.text(words["dependency"]), forms.text(words["invocation"]),
+                            age(forms.moment(words["moment"]), self.now()))
         except UNREADABLE:
-            return Stop()
-
-    # --- resets of systemd's start counter
+            pass                        # as none
+        return Stop()
 
     def note_reset(self, unit):
         """Notes that the unit's start counter was cleared just now: PID 1 neither says so in the journal nor shows the
@@ -99,8 +84,6 @@ class Intent:
         """Seconds since we last cleared the unit's start counter, None when that is not known."""
         try:
             note, now = self._read("resets/%s.json" % unit), self.now()
-            if note is None or note["boot_id"] != now.boot_id:
-                return None
-            return max(0.0, now.monotonic - float(note["monotonic"]))
+            return max(0.0, now.monotonic - float(note["monotonic"])) if note["boot_id"] == now.boot_id else None
         except UNREADABLE + (NotPermitted,):
             return None

@@ -25,8 +25,7 @@ def read(directory, name):
 def spooled(directory):
     """How many alerts wait to be sent."""
     try:
-        return sum(1 for name in os.listdir(os.path.join(directory, "spool")) if name.endswith(".json")
-                   and not name.startswith("."))
+        return sum(name.endswith(".json") for name in os.listdir(os.path.join(directory, "spool")))
     except OSError:
         return 0
 

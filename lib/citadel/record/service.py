@@ -20,7 +20,7 @@ class ServiceRecord:
         """What is on record, as model.History."""
         state = self._state.load()
         service, now = state["services"].get(self.unit) or forms.new_service(), self._state.now()
-        escalated, incident, recurring = service["escalated"], service["incident"], service["spell"]
+        incident, escalated, recurring = service["incident"], service["escalated"], service["spell"]
 
         def since(moment):
             return None if moment is None else age(Moment(*moment), now)
@@ -29,7 +29,7 @@ class ServiceRecord:
         return History(
             attempts=tuple(sorted(attempts, key=lambda attempt: attempt.age)), level=service["level"],
             incident=incident, escalation=Escalation(escalated[0], since(escalated[1]), escalated[3])
-            if escalated and incident and escalated[2] == incident else None,
+            if self._was_alerted(service) else None,
             healthy_for=since(service["healthy_since"]), seen=dict(service["seen"]),
             last_pass=since(service["last_pass"]), lost=since(state["lost"]),
             open_for=since(service["opened"]) if incident else None,
@@ -42,21 +42,16 @@ class ServiceRecord:
         that these lasted. What is not there is 0; no `reset` takes any of it back."""
         return dict((self._state.services().get(self.unit) or {}).get("counts", {}))
 
-    # --- a pass
-
     def mark_pass(self, cause, healthy_forgets):
         """Notes that a pass looked at the service and what it found; "" is healthy. A service that was well for
         `healthy_forgets` seconds before this begins anew with its pauses, and on the first level."""
         service = self._own()
         service["last_pass"] = self._state.moment()
-        if cause:
-            healthy_since = service["healthy_since"]
-            if (healthy_since and not service["incident"]       # while that is open it goes on
-                    and age(Moment(*healthy_since), self._state.now()) >= healthy_forgets):
-                service.update(escalated=None, spell=None, level=0)
-            service["healthy_since"] = None
-        elif service["healthy_since"] is None:
-            service["healthy_since"] = self._state.moment()
+        healthy_since = service["healthy_since"]
+        if (cause and healthy_since and not service["incident"]         # while that is open it goes on
+                and age(Moment(*healthy_since), self._state.now()) >= healthy_forgets):
+            service.update(escalated=None, spell=None, level=0)
+        service["healthy_since"] = None if cause else healthy_since or self._state.moment()
         seen = service["seen"]
         in_a_row = seen.get(cause, 0) + 1
         seen.update(dict.fromkeys(seen, 0))
@@ -79,8 +74,7 @@ class ServiceRecord:
         return self._state.save()
 
     def mark_escalated(self, cause=""):
-        """An alert was sent for `cause`, or an attempt after that is about to be made: the pauses grow with the
-        count."""
+        """An alert was sent for `cause`, or an attempt after one is about to be made; each lengthens the pauses."""
         service = self._own()
         if not self._was_alerted(service):
             self._tally("escalations")
@@ -91,28 +85,23 @@ class ServiceRecord:
         """A clean slate, for the operator's `reset`. What it held, as History. That an alert was sent in the incident
         that is open stays known: the all-clear is due, and no second alert."""
         before, service = self.history(), self._own()
-        fresh = forms.new_service()
-        for kept in ("incident", "opened", "last_pass", "healthy_since"):
-            fresh[kept] = service[kept]
-        if before.escalation is not None:
-            fresh["escalated"] = [1] + service["escalated"][1:]
-        service.update(fresh)
+        escalated = None if before.escalation is None else [1] + service["escalated"][1:]
+        kept = {name: service[name] for name in ("incident", "opened", "last_pass", "healthy_since")}
+        service.update(forms.new_service(), escalated=escalated, **kept)
         self._state.save()
         return before
-
-    # --- its incident
 
     def open_incident(self, cause, because, host="", trigger=""):
         """Begins an incident, or adds a further cause to the one that is open. Its id."""
         service = self._own()
         if service["incident"]:
-            self._incidents.add_cause(service["incident"], self.unit, cause, because)
+            self._incidents.add_cause(service["incident"], cause, because)
             return service["incident"]
         left_open = self._incidents.left_open(self._state.services(), self.unit).get(self.unit)
         if left_open:
             adopt(service, left_open, self._state.moment())
             self._tally(self._counted_as(left_open["causes"][0]["cause"] if left_open["causes"] else cause))
-            self._incidents.add_cause(left_open["id"], self.unit, cause, because)
+            self._incidents.add_cause(left_open["id"], cause, because)
         else:
             name = self._incidents.begin(self.unit, cause, because, host, trigger)
             service.update(incident=name, opened=self._state.moment())
@@ -131,7 +120,7 @@ class ServiceRecord:
         if not name:
             return None
         now = self._state.now()
-        document = self._incidents.read_or_renew(name, self.unit)
+        document = self._incidents.read_or_renew(name)
         lasted = age(Moment(*(service["opened"] or document["opened"])), now)
         well_for = min(lasted, age(Moment(*service["healthy_since"]), now) if service["healthy_since"] else 0.0)
         outcome = "escalated" if self._was_alerted(service) else outcome
@@ -143,8 +132,6 @@ class ServiceRecord:
         self._state.save()
         self._incidents.list_open()
         return document
-
-    # ---
 
     def _own(self):
         return self._state.of(self.unit)

@@ -38,8 +38,7 @@ class State:
 
     def moment(self):
         """Now, as it is kept."""
-        now = self.now()
-        return [now.wall, now.boottime, now.boot_id]
+        return forms.as_kept(self.now())
 
     def load(self):
         """{"services", "lost", "serial"}; read once a pass; without the lock each time, as a pass may be writing it."""

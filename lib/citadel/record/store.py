@@ -10,9 +10,8 @@ Everything lives below one directory of root's (directory.py tells how it is wri
     spool/, firing/          alerts that wait to be taken, and those that last (tell/)
     reserve                  room to write in when the disk is full
 
-Durations are taken by CLOCK_BOOTTIME within one boot. For what an earlier boot noted, the wall clock is asked, and
-bounded by what is certain: it is at least as old as this boot. So neither a reboot hands out a fresh budget, nor does
-a clock that was stepped back make us wait for years.
+What an earlier boot noted is aged by the wall clock, and is at least as old as this boot (clock.age). So neither a
+reboot hands out a fresh budget, nor does a clock that was stepped back make us wait for years.
 """
 
 import fcntl
@@ -37,13 +36,11 @@ SUBDIRECTORIES = ("incidents", "stops", "resets", "spool", "firing")
 
 
 class Store:
-    """The door to the record: `of(unit)` is the record of one service, `incidents` and `intent` are what their modules
-    say. `now` gives a clock.Now; `fallback` is a directory in RAM, by default FALLBACK for the host's own record, and
-    for any other one beside it. Without `lock` it only reads, but for `intent`.
+    """The door to the record. `now` gives a clock.Now; `fallback` is a directory in RAM, by default FALLBACK for the
+    host's own record, and for any other one beside it. Without `lock` it only reads, but for `intent`.
 
     `trouble` holds the sentence of the last write that failed: writing may fail without stopping a recovery, except
-    that `count_attempt` then says so.
-    """
+    that `count_attempt` then says so."""
 
     def __init__(self, directory=DIRECTORY, now=clock.now, fallback=None, most_incidents=MOST_INCIDENTS,
                  open_directory=Directory):
@@ -55,16 +52,11 @@ class Store:
         self.intent = Intent(self.files, now)
 
     def of(self, unit):
-        """The ServiceRecord of a unit."""
         return ServiceRecord(unit, self.state, self.incidents)
 
     @property
     def trouble(self):
         return self.state.trouble
-
-    @trouble.setter
-    def trouble(self, sentence):
-        self.state.trouble = sentence
 
     def forget_loss(self):
         """For the operator's `reset`: attempts that were lost no longer count as made."""
@@ -75,12 +67,9 @@ class Store:
         for unit, document in self.incidents.left_open(services).items():
             adopt(services.setdefault(unit, forms.new_service()), document, self.state.moment())
 
-    # --- one pass at a time
-
     @contextmanager
     def lock(self, trigger):
-        """Held for a pass; LockHeld, with its holder and age, when another is at work; NotPermitted for others than
-        the owner. Waits for nobody."""
+        """Held for a pass. LockHeld at once, with holder and age, when another is at work; NotPermitted: not ours."""
         descriptor = self._open_lock()
         try:
             try:
@@ -114,7 +103,7 @@ class Store:
             os.ftruncate(descriptor, 0)
             os.pwrite(descriptor, to_json(words), 0)
         except OSError as error:
-            self.trouble = "the lock is held without a name: %s" % error.strerror
+            self.state.trouble = "the lock is held without a name: %s" % error.strerror
 
     def _holder(self, descriptor):
         try:

@@ -30,7 +30,7 @@ def _write(name, data, store, trouble):
             store.files.remove(name)
         return True
     except (OSError, CitadelError) as error:
-        store.trouble = "%s: %s" % (trouble, error)
+        store.state.trouble = "%s: %s" % (trouble, error)
         return False
 
 
@@ -40,7 +40,7 @@ def keep(letter, store):
         return _write(letter.name, _as_json(letter.alert, waiting=list(letter.waiting)), store, NOT_KEPT)
     dropped = notes.dropped(store.files.path) + 1
     if _write(notes.DROPPED, b"%d\n" % dropped, store, NOT_KEPT):
-        store.trouble = "the spool is full, %d alerts were dropped" % dropped
+        store.state.trouble = "the spool is full, %d alerts were dropped" % dropped
     return False
 
 
