@@ -197,7 +197,7 @@ def port_taken(host):
     """Another process is quicker than the gateway's restart."""
     drop_in(host, GATEWAY, "[Service]\nRestartSec=2\n")
     host.kill(GATEWAY)
-    host.do("systemd-run", "--unit=stranger", "python3", "-m", "http.server", "8002", "--bind", "127.0.0.1")
+    host.do("systemd-run", "--unit=other-process", "python3", "-m", "http.server", "8002", "--bind", "127.0.0.1")
     host.wait(lambda: host.show(GATEWAY, "NRestarts") not in ("0", ""), "a first restart")
     drop_in(host, GATEWAY, QUICK)
     host.wait_state(GATEWAY, "failed")
@@ -216,14 +216,14 @@ with socket.socket(socket.AF_INET6) as server:
 def port_taken_elsewhere(host):
     """Any local user may do this while the gateway is down: the port at another loopback address and on all of IPv6."""
     crash_for_good(host)
-    host.do("systemd-run", "--unit=stranger", "--uid=nobody", "python3", "-m", "http.server", "8002",
+    host.do("systemd-run", "--unit=other-process", "--uid=nobody", "python3", "-m", "http.server", "8002",
             "--bind", "127.0.0.2")
-    host.do("systemd-run", "--unit=stranger-6", "--uid=nobody", "python3", "-IS", "-c", LISTEN_6)
+    host.do("systemd-run", "--unit=other-process-6", "--uid=nobody", "python3", "-IS", "-c", LISTEN_6)
     host.wait(lambda: host.do("ss", "-Hltn", "sport = :8002").out.count("8002") >= 2, "both processes")
 
 
 def other_process_ends(host):
-    host.do("systemctl", "stop", "stranger.service")
+    host.do("systemctl", "stop", "other-process.service")
     no_drop_in(host, GATEWAY)
 
 

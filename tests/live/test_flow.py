@@ -61,7 +61,7 @@ def test_dependencies_not_ready_recovery_repairs_them_and_it_runs(unwatched):
     assert told[:2] == [("gate-refused", None), ("act", "dependency.ollama.hung")]
 
 
-def test_the_tenth_failure_recovery_in_vain_a_person_is_called(unwatched):
+def test_the_tenth_failure_recovery_in_vain_an_alert_is_sent(unwatched):
     host = unwatched
     try:
         crash_loop(host)

@@ -263,7 +263,7 @@ def test_check_while_systemd_restarts_the_service(fresh):
     assert answer.code == 1 and "systemd is restarting it" in answer.out
 
 
-def test_check_of_a_service_that_a_person_stopped(fresh):
+def test_check_of_a_service_that_an_operator_stopped(fresh):
     fresh.do("systemctl", "stop", GATEWAY)
     answer = fresh.manager("check", ok=False)
     assert answer.code == 1 and "gateway.stopped-by-operator" in answer.out

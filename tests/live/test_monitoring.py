@@ -237,13 +237,13 @@ def other_process_comes(host):
     host.do("systemctl", "daemon-reload")
     host.kill(GATEWAY)
     host.wait_state(GATEWAY, "failed")
-    host.do("systemd-run", "--unit=stranger", "python3", "-m", "http.server", "8002", "--bind", "127.0.0.1")
+    host.do("systemd-run", "--unit=other-process", "python3", "-m", "http.server", "8002", "--bind", "127.0.0.1")
     host.wait(lambda: ":8002 " in host.do("ss", "-Hltn").out, "the other process to listen")
     host.do("systemctl", "unmask", "--runtime", RECOVERY)
 
 
 def other_process_ends(host):
-    host.do("systemctl", "stop", "stranger.service", ok=False)
+    host.do("systemctl", "stop", "other-process.service", ok=False)
     host.do("rm", "-rf", "/run/systemd/system/%s.d" % GATEWAY)
     host.do("systemctl", "daemon-reload")
 
@@ -647,7 +647,7 @@ def test_the_journal_tells_the_story_and_explains_it(well):
     assert all(message_id in listed for message_id, _ in log.EVENTS.values())
 
 
-def test_a_recovery_and_a_person_s_doings_are_in_the_journal(well):
+def test_a_recovery_and_an_operator_s_doings_are_in_the_journal(well):
     host = well
     incident = one_pass_recovers_it(host)["id"]
     story = [one for one in host.entries("CITADEL_INCIDENT=" + incident) if one.get("SYSLOG_IDENTIFIER")]

@@ -77,8 +77,8 @@ FAULTS = {
     "it takes 4 s for an answer": Fault(answers("lazy"), "gateway.slow", "recovered", says="slow begins at 3 s"),
     "it did not come up in time": Fault(
         start_timeout, "gateway.start-timeout", "recovered", undo=lambda host: no_drop_in(host, GATEWAY)),
-    "a person stopped it": Fault(operator_stops, "gateway.stopped-by-operator", "stood-down", says="by an operator"),
-    "a person disabled it": Fault(operator_disables, "gateway.stopped-by-operator", "stood-down", says="disabled"),
+    "an operator stopped it": Fault(operator_stops, "gateway.stopped-by-operator", "stood-down", says="by an operator"),
+    "an operator disabled it": Fault(operator_disables, "gateway.stopped-by-operator", "stood-down", says="disabled"),
     "an operator masked it": Fault(operator_masks, "gateway.stopped-by-operator", "stood-down", says="masked"),
     "it was stopped with Ollama and left behind": Fault(
         stopped_with_ollama, "gateway.stopped-with-dependency", "recovered", says=OLLAMA),
@@ -87,16 +87,16 @@ FAULTS = {
     "Ollama hangs": Fault(stop_signal(OLLAMA), "dependency.ollama.hung", "recovered"),
     "Ollama is missing": Fault(ollama_missing, "dependency.ollama.missing", "escalated", repair=ollama_found),
     "redis is missing": Fault(redis_missing, "dependency.redis.missing", "escalated", repair=redis_found),
-    "a person stopped Ollama": Fault(
+    "an operator stopped Ollama": Fault(
         operator_stops_ollama, "dependency.ollama.stopped-by-operator", "stood-down", says="by an operator"),
-    "redis failed, and is mended": Fault(
+    "redis failed, and is fixed": Fault(
         redis_down, "dependency.redis.down", "recovered", undo=lambda host: no_drop_in(host, REDIS)),
     "redis hangs": Fault(stop_signal(REDIS), "dependency.redis.hung", "recovered"),
     "redis is loading": Fault(redis_loading, "dependency.redis.loading", "healthy", repair=redis_empty),
     "redis refuses writes, and is repaired meanwhile": Fault(
         redis_refuses_writes, "dependency.redis.refusing-writes", "recovered", undo=redis_writes_soon),
     "another process holds the port": Fault(
-        port_taken, "port.taken", "escalated", repair=other_process_ends, says="stranger.service"),
+        port_taken, "port.taken", "escalated", repair=other_process_ends, says="other-process.service"),
     "memory is low and it crashed": Fault(
         memory_low, "memory.low", "recovered", undo=lambda host: no_drop_in(host, GATEWAY), repair=memory_enough),
     "the log's disk is full": Fault(disk_full, "disk.full", "recovered", repair=own_disk_away, says=LOGS),
@@ -185,7 +185,7 @@ def test_who_holds_the_port_elsewhere_is_in_nobodys_way(well):
                         if one["id"] not in before)
         assert [cause["cause"] for cause in incident["causes"]] == ["gateway.crashed"] and incident["end"]
     finally:
-        host.do("systemctl", "stop", "stranger.service", "stranger-6.service")
+        host.do("systemctl", "stop", "other-process.service", "other-process-6.service")
 
 
 def test_pid_1_does_not_answer(well):

@@ -150,7 +150,7 @@ def test_it_outlives_a_crash_of_redis(host):
 
 @pytest.mark.parametrize("words", [
     pytest.param(["stop"], id="stopped"), pytest.param(["disable", "--now"], id="disabled")])
-def test_what_a_person_stopped_stays_down_when_ollama_crashes(host, words):
+def test_what_an_operator_stopped_stays_down_when_ollama_crashes(host, words):
     host.do("systemctl", *(words + [GATEWAY]))
     assert host.show(GATEWAY, "ActiveState") == "inactive"
     old = host.kill(OLLAMA)

@@ -345,7 +345,7 @@ def writable_again(world):
 
 def another_takes_the_port(world):
     """He tries until he has it, and the gateway is killed until then."""
-    world.do("systemd-run", "--unit=stranger", "python3", "-c", OTHER_PROCESS)
+    world.do("systemd-run", "--unit=other-process", "python3", "-c", OTHER_PROCESS)
     world.strike(GATEWAY)
 
     def has_it():
@@ -361,7 +361,7 @@ def another_takes_the_port(world):
 
 
 def other_process_ends(world):
-    world.do("systemctl", "stop", "stranger.service")
+    world.do("systemctl", "stop", "other-process.service")
     no_drop_in(world, GATEWAY)
 
 
@@ -375,15 +375,15 @@ def stale_pid_file(world):
 
 
 def pid_file_of_another(world):
-    world.do("systemd-run", "--unit=stranger", "sleep", "1000")
-    world.notes["stranger"] = world.pid("stranger.service")
+    world.do("systemd-run", "--unit=other-process", "sleep", "1000")
+    world.notes["other"] = world.pid("other-process.service")
     world.do("mkdir", "-p", "/run/citadel")
-    world.write("/run/citadel/gateway.pid", "%d\n" % world.notes["stranger"])
+    world.write("/run/citadel/gateway.pid", "%d\n" % world.notes["other"])
     stop_all_in(world, GATEWAY)
 
 
 def other_process_lives(world):
-    same = world.pid("stranger.service") == world.notes["stranger"]
+    same = world.pid("other-process.service") == world.notes["other"]
     return "" if same else "the process that the PID file named was killed"
 
 

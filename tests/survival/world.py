@@ -141,7 +141,7 @@ class World(Host):
                 for pid in $(cat /sys/fs/cgroup/system.slice/$unit/cgroup.procs); do kill -CONT $pid; done
             done
             systemctl thaw %s
-            systemctl stop 'stranger*.service' 'fault*.service' 'fault*.timer'
+            systemctl stop 'other-process*.service' 'fault*.service' 'fault*.timer'
             systemctl start dbus.socket dbus.service
             rm -f /usr/local/sbin/systemctl /run/fault-hold-*
             grep -q '^journal /var/log/journal tmpfs' /proc/mounts && {

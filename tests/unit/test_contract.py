@@ -456,7 +456,7 @@ class Story:
         self.tell("status", manager, "status")
 
     def escalated(self):
-        """Nothing helps, and a person is called."""
+        """Nothing helps, and an alert is sent."""
         self.host.gateway(**BROKEN)
         self.host.later(120)                                    # the attempt before does not count any more
         assert self.a_pass("handler, escalated") == "escalated"

@@ -1,4 +1,4 @@
-"""The survival table's judge, report and command line: what a stranger has seen in, who survived out."""
+"""The survival table's judge, report and command line: what an outsider has seen in, who survived out."""
 
 import json
 import os
@@ -63,7 +63,7 @@ VERDICTS = {
     "another process in between begins anew": (
         BACK, looks((4, DOWN), (4, (200, 8)), (7, (200, 9))), (), None, 15, (True, 8.0)),
     "one bad look begins anew": (BACK, looks((4, GOOD), (0.5, ILL), (3, GOOD)), (), None, 8, None),
-    "a stranger's 200 is none of ours": (BACK, looks((40, (200, 0))), (), None, 40, (False, None)),
+    "a 200 of another process is none of ours": (BACK, looks((40, (200, 0))), (), None, 40, (False, None)),
     "what it needs does not answer": (BACK, tuple(one._replace(needs=("redis",)) for one in looks((7, GOOD))), (), None,
                                       7, None),
     "too late": (BACK, looks((31, DOWN), (7, (200, 8))), (), None, 38, (False, None)),
@@ -138,7 +138,7 @@ def test_where_nobody_watches_a_state_without_change_is_final():
     assert judge(BACK._replace(bound=300), seen, 26, watched=False).survived is False
 
 
-def test_the_person_comes_late_enough_for_a_second_call_to_be_seen():
+def test_the_operator_comes_late_enough_for_a_second_call_to_be_seen():
     seen = Timeline(looks((40, DOWN)), (call(8),))
     assert not is_cure_due(CALLS, seen, 32)
     assert is_cure_due(CALLS, seen, 33.5)
@@ -148,7 +148,7 @@ def test_the_person_comes_late_enough_for_a_second_call_to_be_seen():
     assert not is_cure_due(BACK, seen, 40)
 
 
-def test_the_person_also_waits_until_it_had_to_serve():
+def test_the_operator_also_waits_until_it_had_to_serve():
     assert not is_cure_due(ALARM._replace(serves_within=40), Timeline(looks((40, GOOD)), (call(1),)), 40)
 
 
@@ -398,7 +398,7 @@ def test_a_row_says_what_it_expects(row):
     assert row.veto is None or not set(row.veto.only) - set(main.CONTESTANTS)
 
 
-def test_what_a_person_decided_is_watched_for_long_enough_to_be_overruled():
+def test_what_an_operator_decided_is_watched_for_long_enough_to_be_overruled():
     """A pass by the health check decides 24 to 29 s after a fault; a hung gateway's, a start_timeout later."""
     assert all(row.rule.watch >= 75 for row in faults.FAULTS if row.rule.kind == DECIDED)
     assert [row.rule.watch for row in faults.named(["maintenance"])] == [90]
