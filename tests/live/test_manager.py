@@ -68,7 +68,7 @@ def test_test_restart_refuses_when_it_would_use_up_the_start_limit(fresh, drop_i
     fresh.manager("test-restart")               # one start since the reset
     before = fresh.pid()
     answer = fresh.manager("test-restart", ok=False)
-    assert answer.code == 1 and "had 1 start in" in answer.err and "gives up at 2" in answer.err
+    assert answer.code == 1 and "had 1 start in" in answer.err and "would reach 2, where systemd gives up" in answer.err
     assert fresh.pid() == before
     fresh.manager("reset")
     assert fresh.manager("test-restart").ok, "after a reset the counter begins anew"
