@@ -120,7 +120,8 @@ class Timeline:
         """Ends and begins outages by what lay between two looks; the events that say so. Where the journal is late,
         systemd's own stamps must do, which are of the last change only."""
         recent = [moment for moment in moments if moment.time > before.time]
-        edges = [(moment.time, False) for moment in recent if moment.kind in (EXITED, ENDED)]
+        ends = [moment for moment in recent if moment.kind in (EXITED, ENDED)]
+        edges = [(moment.time, False) for moment in ends]
         if look.unit.active_exit > before.unit.active_exit:
             edges.append((look.unit.active_exit, False))
         if look.answering is None:              # no probe: systemd's word must do
@@ -130,6 +131,8 @@ class Timeline:
         events = []
         for time, up in sorted(edges):
             events += self._turn(time, up)
+        if _is_up(look) and look.unit.invocation in [moment.invocation for moment in ends]:
+            return events                       # that run ended while we looked, and the journal knows it first
         return events + self._turn(look.time, _is_up(look), _silence(look))
 
     def _turn(self, time, up, why=""):
