@@ -22,6 +22,17 @@ def a_story(place, journald, chance, second=False, limits=""):
     return story
 
 
+def alerted_then_fixed(story):
+    """The gateway crashed on settings that are wrong, an alert was sent; an operator corrects them and starts it."""
+    story.world.breaks("settings")
+    story.world.breaks("crash")
+    story.world.passes(120)
+    story.minute()
+    story.world.heals()
+    story.world.passes(1)
+    story.world.operator_starts(GATEWAY)
+
+
 def verdicts(results):
     return {result.unit: result.verdict for result in results}
 
@@ -109,13 +120,7 @@ def test_a_second_look_at_one_service_leaves_both_in_the_metrics(place, journald
     """GATEWAY is well again and its incident still open, so the pass looks at it alone once more."""
     story = a_story(place, journald, Always, second=True)
     story.settings = story.settings._replace(metrics=story.settings.metrics._replace(directory=place))
-    story.world.breaks("settings")
-    story.world.breaks("crash")
-    story.world.passes(120)
-    story.minute()
-    story.world.heals()
-    story.world.passes(1)
-    story.world.operator_starts(GATEWAY)
+    alerted_then_fixed(story)
     story.world.passes(1)
     looks = story.world.looks
     assert verdicts(story.recovery_pass()) == {GATEWAY: "healthy", BATCH: "healthy"} and story.world.looks == looks + 2
@@ -390,13 +395,7 @@ def test_a_pass_that_dies_while_it_alerts_alerts_once_or_twice_and_never_not(pla
 
 def test_a_pass_that_dies_while_it_closes_tells_the_end_once_or_twice_and_never_not(place, journald):
     def is_over(story):
-        story.world.breaks("settings")
-        story.world.breaks("crash")
-        story.world.passes(120)
-        story.minute()
-        story.world.heals()
-        story.world.passes(1)
-        story.world.operator_starts(GATEWAY)
+        alerted_then_fixed(story)
         story.world.passes(60)
 
     for story in dies_at_each_moment(place, journald, Never, is_over):
